@@ -1,0 +1,2 @@
+//! The script format shared by the host and by init.
+#![no_std]

@@ -1,0 +1,3 @@
+//! init
+#![no_std]
+#![no_main]
