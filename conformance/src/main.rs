@@ -1,3 +1,30 @@
-//! x
+//! `oxrun-conformance` runs the suites that are more than a `cargo test`. Each prints what it does
+//! line by line, ends with its counts, and exits with 0 only if nothing failed.
 
-fn main() {}
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: oxrun-conformance hostile [--runtime PATH] [--controls] [T1 T4 ...]
+       oxrun-conformance engines ...";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let (name, rest) = match args.split_first() {
+        Some((name, rest)) => (name.as_str(), rest),
+        None => ("--help", [].as_slice()),
+    };
+    match name {
+        "hostile" => oxrun_conformance::hostile::run(rest),
+        "engines" => oxrun_conformance::engines::run(rest),
+        "--help" | "-h" | "help" => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("oxrun-conformance: unknown command {name:?}\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,3 +1,79 @@
-//! x
+//! `oxrun`: parse arguments, call one library function, print.
+//!
+//! What must hold: a command without a fault prints nothing on stderr; an error is one line there, and one
+//! record in the log; nothing but what was asked for goes to stdout, which may be the container's.
 
-fn main() {}
+mod args;
+mod cmd;
+mod console;
+mod foreground;
+mod log;
+mod spec_template;
+
+use args::{Command, Global, Invocation};
+use cmd::Failure;
+use log::Log;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let invocation = match args::parse(std::env::args_os()) {
+        Ok(invocation) => invocation,
+        Err(rejection) => {
+            let log = open_log(&rejection.global);
+            if let Some(screen) = &rejection.screen {
+                eprintln!("{screen}");
+            }
+            log.error(&rejection.message, &[]);
+            return ExitCode::from(rejection.exit_code);
+        }
+    };
+    let log = open_log(&invocation.global);
+    for warning in &invocation.warnings {
+        log.warning(warning);
+    }
+    match carry_out(&invocation, &log) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            let details: Vec<(&str, &str)> =
+                failure.details.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            log.error(&failure.message, &details);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn open_log(global: &Global) -> Log {
+    Log::open(global.log.as_deref(), global.log_format, global.log_level).unwrap_or_else(|why| {
+        let log = Log::stderr(global.log_format, global.log_level);
+        log.warning(&why);
+        log
+    })
+}
+
+fn carry_out(invocation: &Invocation, log: &Log) -> Result<u8, Failure> {
+    let ctx = cmd::Ctx { program: &invocation.program, global: &invocation.global, log };
+    match &invocation.command {
+        Command::Help(text) => cmd::print(text),
+        Command::Version => cmd::print(&args::help::version(&invocation.program, option_env!("OXRUN_COMMIT"))),
+        Command::Create(create) => cmd::create::create(&ctx, create),
+        Command::Run(run) => cmd::create::run(&ctx, run),
+        Command::Start(id) => cmd::lifecycle::start(&ctx, &id.id),
+        Command::State(id) => cmd::query::state(&ctx, &id.id),
+        Command::Kill(kill) => cmd::lifecycle::kill(&ctx, kill),
+        Command::Delete(delete) => cmd::lifecycle::delete(&ctx, delete),
+        Command::List(list) => cmd::query::list(&ctx, list),
+        Command::Spec(spec) => cmd::bundle::spec(&ctx, spec),
+        Command::Features => cmd::features::features(),
+        Command::Explain(explain) => cmd::bundle::explain(&ctx, explain),
+        Command::Try(it) => cmd::attempt::attempt(&ctx, it),
+        // Not in the table of commands: parsing refuses them.
+        Command::Exec(_)
+        | Command::Ps(_)
+        | Command::Pause(_)
+        | Command::Resume(_)
+        | Command::Update(_)
+        | Command::Events(_)
+        | Command::Checkpoint(_)
+        | Command::Restore(_) => Err(Failure::plain("this command is not available")),
+    }
+}

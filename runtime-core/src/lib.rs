@@ -1,1 +1,44 @@
-//! oxrun-core
+//! The OCI runtime-spec lifecycle as a library: plan, create, start, kill, delete on a prepared bundle.
+//!
+//! A config becomes a [`Plan`]: data that can be printed, compared and stored. The plan is carried out by
+//! the caller and by init, a tiny program of its own that is executed from a sealed memfd: no code
+//! of the caller ever runs in a copy of its address space, and nothing of the calling process is changed
+//! (cwd, umask, environment, limits, signal handling, descriptors).
+//!
+//! ```no_run
+//! # fn main() -> Result<(), oxrun_core::Error> {
+//! use oxrun_core::{Bundle, CreateOptions, Runtime, Stdio};
+//! let runtime = Runtime::new("/run/acme");
+//! let bundle = Bundle::open("/var/lib/acme/job")?;
+//! let plan = runtime.plan("job", &bundle, &CreateOptions::default())?;
+//! let job = runtime.create(&plan, Stdio::inherit())?;
+//! job.start()?;
+//! let status = job.wait()?;
+//! job.delete(false)?;
+//! # let _ = status; Ok(()) }
+//! ```
+
+mod bundle;
+pub mod cgroup;
+mod container;
+mod error;
+mod facts;
+mod hooks;
+mod id;
+mod launch;
+pub mod plan;
+mod runtime;
+pub mod seccomp;
+mod state;
+mod sys;
+pub mod time;
+
+pub use bundle::{Bundle, MAX_CONFIG, MAX_DEPTH, Warning};
+pub use container::{Container, Status};
+pub use error::{Error, ErrorKind, Lane, Result, StepRef, errno_text};
+pub use facts::{CgroupFacts, HostFacts, V1Hierarchy, V2Tree};
+pub use launch::{Stdio, Stream, init_size};
+pub use oci_spec::runtime::Spec;
+pub use plan::{CreateOptions, Plan};
+pub use runtime::Runtime;
+pub use sys::{ExitStatus, copy_window_size};

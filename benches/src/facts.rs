@@ -1,0 +1,227 @@
+//! What one look at a runtime tells: size, syscalls, memory of a created container, the least memory
+//! limit. What must hold: each figure comes from a run that succeeded; a dash and a note say why one
+//! is missing.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::process::Init;
+use crate::session::{Op, Runtime, Session};
+use crate::view::View;
+use crate::{Result, sys, table};
+
+/// Steps of the search for the least limit, and where it begins.
+const STEP: u64 = 16 * 1024;
+const MOST: u64 = 16 * 1024 * 1024;
+
+/// Prints the table; returns its notes.
+pub(crate) fn print(runtimes: &[Runtime], view: View) -> Result<()> {
+    let mut notes = Vec::new();
+    let header = [
+        "runtime",
+        "binary",
+        "linked",
+        "syscalls",
+        "tasks",
+        "execs",
+        "pss_kib",
+        "anon",
+        "file",
+        "shmem",
+        "threads",
+        "least_create",
+        "least_run",
+    ];
+    let mut lines: Vec<Vec<String>> = vec![header.map(str::to_owned).to_vec()];
+    let session = Session::new(view)?;
+    println!("{}", session.layout.describe());
+    for runtime in runtimes {
+        let mut line = vec![runtime.name.clone()];
+        line.extend(binary(&runtime.program)?);
+        session.make_bundles(runtime, None)?;
+        line.extend(or_dashes(
+            syscalls(&session, runtime),
+            runtime,
+            "syscalls",
+            &mut notes,
+        ));
+        line.extend(or_dashes(
+            created(&session, runtime),
+            runtime,
+            "memory",
+            &mut notes,
+        ));
+        lines.push(line);
+    }
+    let memory_view = match &session.layout.v2 {
+        Some(point) if has_memory(point) => view,
+        _ => View::V1,
+    };
+    drop(session);
+    let session = Session::new(memory_view)?;
+    notes.push(format!(
+        "least limits: {}, steps of {} KiB",
+        session.layout.describe(),
+        STEP / 1024
+    ));
+    for (runtime, line) in runtimes.iter().zip(&mut lines[1..]) {
+        for op in [Op::Create, Op::Run] {
+            let what = format!("least limit of {}", op.name());
+            let least = least_limit(&session, runtime, op).map(|kib| [format!("{kib} KiB")]);
+            line.extend(or_dashes(least, runtime, &what, &mut notes));
+        }
+    }
+    print!("{}", table::aligned(&lines, 1));
+    for note in notes {
+        println!("{note}");
+    }
+    Ok(())
+}
+
+fn or_dashes<const N: usize>(
+    cells: Result<[String; N]>,
+    runtime: &Runtime,
+    what: &str,
+    notes: &mut Vec<String>,
+) -> [String; N] {
+    cells.unwrap_or_else(|e| {
+        notes.push(format!("{} {what}: {e}", runtime.name));
+        [const { String::new() }; N].map(|_| "-".to_owned())
+    })
+}
+
+fn has_memory(v2: &Path) -> bool {
+    fs::read_to_string(v2.join("cgroup.controllers"))
+        .is_ok_and(|list| list.split_whitespace().any(|word| word == "memory"))
+}
+
+/// Size, and whether the kernel has to load an interpreter.
+fn binary(path: &Path) -> Result<[String; 2]> {
+    let bytes = fs::read(path)?;
+    let half = |at: usize| {
+        bytes
+            .get(at..at + 2)
+            .map_or(0, |b| u16::from_le_bytes([b[0], b[1]]))
+    };
+    // e_phentsize and e_phnum; the table follows the header in every linker's output.
+    let interpreter = (0..usize::from(half(56))).any(|i| half(64 + i * usize::from(half(54))) == 3);
+    let linked = if interpreter { "dynamic" } else { "static" };
+    Ok([
+        format!("{:.2} MB", bytes.len() as f64 / 1e6),
+        linked.to_owned(),
+    ])
+}
+
+/// Syscalls, tasks and execs of a run, by strace.
+fn syscalls(session: &Session, runtime: &Runtime) -> Result<[String; 3]> {
+    let trace = session.scratch.join("trace");
+    let mut command = session.bare(Path::new("strace"));
+    command.args(["-f", "-o"]).arg(&trace).arg(&runtime.program);
+    session.arguments(runtime, Op::Run, "true", &mut command);
+    let outcome = session.runner.run(&mut command, None)?;
+    if let Some(fault) = outcome.fault.or_else(|| session.left_behind(runtime)) {
+        session.force_clean(runtime);
+        return Err(fault.into());
+    }
+    let text = String::from_utf8_lossy(&fs::read(&trace)?).into_owned();
+    let (mut calls, mut tasks, mut execs) = (0, BTreeSet::new(), 0);
+    for line in text.lines() {
+        let Some((pid, rest)) = line.split_once(' ') else {
+            continue;
+        };
+        let rest = rest.trim_start();
+        tasks.insert(pid.to_owned());
+        if rest.contains("execve") && rest.trim_end().ends_with("= 0") {
+            execs += 1;
+        }
+        if !["<...", "+++", "---"]
+            .iter()
+            .any(|mark| rest.starts_with(mark))
+        {
+            calls += 1;
+        }
+    }
+    Ok([
+        calls.to_string(),
+        tasks.len().to_string(),
+        execs.to_string(),
+    ])
+}
+
+/// Memory of the init of a created container.
+fn created(session: &Session, runtime: &Runtime) -> Result<[String; 5]> {
+    if runtime.floor {
+        return Err("has no create".into());
+    }
+    let outcome = session
+        .runner
+        .run(&mut session.command(runtime, Op::Create), None)?;
+    let result = match outcome.fault {
+        Some(fault) => Err(fault.into()),
+        None => Init::from_pid_file(&session.pid_file(runtime)).and_then(|init| {
+            let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", init.pid))?;
+            let status = fs::read_to_string(format!("/proc/{}/status", init.pid))?;
+            let field = |text: &str, name: &str| {
+                let line = text
+                    .lines()
+                    .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+                let value = line.and_then(|line| line.split_whitespace().next());
+                value.unwrap_or("-").to_owned()
+            };
+            Ok([
+                field(&rollup, "Pss"),
+                field(&rollup, "Pss_Anon"),
+                field(&rollup, "Pss_File"),
+                field(&rollup, "Pss_Shmem"),
+                field(&status, "Threads"),
+            ])
+        }),
+    };
+    session.force_clean(runtime);
+    result
+}
+
+/// The least memory limit in KiB with which `op` succeeds twice.
+fn least_limit(session: &Session, runtime: &Runtime, op: Op) -> Result<u64> {
+    if runtime.floor {
+        return Err("sets no limit".into());
+    }
+    let works = |limit: u64| -> Result<Option<String>> {
+        for _ in 0..2 {
+            if sys::interrupted() {
+                return Err("interrupted".into());
+            }
+            session.make_bundles(runtime, Some(limit))?;
+            let outcome = session
+                .runner
+                .run(&mut session.command(runtime, op), None)?;
+            let mut fault = outcome.fault;
+            if fault.is_none() && op == Op::Create {
+                let alive = Init::from_pid_file(&session.pid_file(runtime));
+                fault = alive
+                    .and_then(|init| init.cpu())
+                    .err()
+                    .map(|e| e.to_string());
+            }
+            session.force_clean(runtime);
+            if fault.is_some() {
+                return Ok(fault);
+            }
+        }
+        Ok(None)
+    };
+    if let Some(fault) = works(MOST)? {
+        return Err(format!("not with {} KiB either: {fault}", MOST / 1024).into());
+    }
+    let (mut fails, mut succeeds) = (0, MOST / STEP);
+    while succeeds - fails > 1 {
+        let middle = (fails + succeeds) / 2;
+        if works(middle * STEP)?.is_none() {
+            succeeds = middle;
+        } else {
+            fails = middle;
+        }
+    }
+    Ok(succeeds * STEP / 1024)
+}

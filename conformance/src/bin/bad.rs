@@ -1,0 +1,73 @@
+//! A bad runtime on purpose, for the controls of the hostile suite: it must be caught. It changes
+//! the call and hands it to the real runtime, `OXRUN_BAD_RUNTIME`. What it does wrong is said by
+//! `OXRUN_BAD_HOW`: `leak` hands every descriptor from 3 to 17 to the container, `unmask` masks
+//! nothing.
+
+use oxrun_conformance::Check;
+use oxrun_conformance::harness::Config;
+use oxrun_conformance::sys::Inherited;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+const LAST: i32 = 17;
+
+fn main() -> ExitCode {
+    match pass_on() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            eprintln!("oxrun-bad: {}", failed.message().unwrap_or_default());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn pass_on() -> Check {
+    let runtime = std::env::var_os("OXRUN_BAD_RUNTIME").ok_or("OXRUN_BAD_RUNTIME is not set")?;
+    let how = std::env::var("OXRUN_BAD_HOW").unwrap_or_default();
+    let mut words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let creates = words.iter().any(|word| word == "create" || word == "run");
+    let mut open = Vec::new();
+    match how.as_str() {
+        "leak" if creates => {
+            // A number that the caller left open is kept, a gap is filled.
+            open.extend((3..=LAST).filter_map(|n| Inherited::open(Path::new("/dev/null"), n).ok()));
+            // The last of two equal options wins; the id stays the last word.
+            let id = words.len() - 1;
+            words.insert(id, (LAST - 2).to_string().into());
+            words.insert(id, "--preserve-fds".into());
+        }
+        "unmask" if creates => unmask(&words)?,
+        "leak" | "unmask" => {}
+        _ => return Err(format!("OXRUN_BAD_HOW: unknown {how:?}").into()),
+    }
+    let error = Command::new(runtime).args(words).exec();
+    drop(open);
+    Err(error.into())
+}
+
+/// Takes the masked paths out of the bundle, and gives a `/dev` of the image a null device, without
+/// which some runtimes refuse for another reason.
+fn unmask(words: &[OsString]) -> Check {
+    let place = words.iter().position(|word| word == "--bundle");
+    let bundle = place
+        .and_then(|index| words.get(index + 1))
+        .ok_or("no --bundle")?;
+    let file = Path::new(bundle).join("config.json");
+    let config = Config::parse(&std::fs::read_to_string(&file)?)?.remove("/linux/maskedPaths");
+    std::fs::write(&file, config.text())?;
+    let dev = config
+        .mount_index("/dev")
+        .map(|index| config.get(&format!("/mounts/{index}/source")));
+    let null = dev
+        .and_then(|dev| dev.as_str())
+        .map(|dev| Path::new(dev).join("null"));
+    if let Some(null) = null.filter(|null| null.is_absolute() && !null.exists()) {
+        Command::new("mknod")
+            .arg(null)
+            .args(["c", "1", "3"])
+            .status()?;
+    }
+    Ok(())
+}

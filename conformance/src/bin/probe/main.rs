@@ -1,0 +1,169 @@
+//! `oxrun-probe` is the program inside the container. It must change nothing, need nothing but
+//! itself (no libc of the image, no `/proc`), and say what it sees without interpreting it.
+#![no_main]
+
+mod report;
+mod sys;
+
+use std::io::Write as _;
+use std::process::Command;
+
+const USAGE: &str = "usage: oxrun-probe report [--sysctl NAME] [--stat PATH] [--open PATH:MODE] [--call NAME]
+                   [--out FILE] | exit N | sleep | spawn N | hold NAMESPACE,... | signal-self N
+                   | write FILE TEXT | write-fd N TEXT | alloc MIB | ls DIR | cat FILE | echo ARGS...";
+
+/// What a subcommand ends with: an exit code, or a line for stderr.
+type Ending = Result<i32, String>;
+
+/// Runs the subcommand named by the first argument and returns the exit code.
+pub(crate) fn run() -> i32 {
+    let args: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|a| a.to_string_lossy().into_owned())
+        .collect();
+    let (name, rest) = match args.split_first() {
+        Some((name, rest)) => (name.as_str(), rest),
+        None => ("", [].as_slice()),
+    };
+    let ending = dispatch(name, rest);
+    let _ = std::io::stdout().flush();
+    ending.unwrap_or_else(|message| {
+        let _ = writeln!(std::io::stderr(), "probe {name}: {message}");
+        125
+    })
+}
+
+fn dispatch(name: &str, rest: &[String]) -> Ending {
+    match (name, rest) {
+        ("report", rest) => report::print(rest).map(|()| 0),
+        ("exit", [code]) => number(code),
+        ("sleep", []) => sleep("ready"),
+        ("spawn", [count]) => spawn(number(count)?),
+        ("hold", [names]) => hold(names),
+        ("signal-self", [signal]) => {
+            sys::signal_self(number(signal)?).map_err(text)?;
+            Ok(0)
+        }
+        ("write", [file, value]) => std::fs::write(file, value).map(|()| 0).map_err(text),
+        ("write-fd", [fd, value]) => sys::write_fd(number(fd)?, value.as_bytes())
+            .map(|()| 0)
+            .map_err(text),
+        ("alloc", [mib]) => alloc(number(mib)?),
+        ("ls", [directory]) => list(directory),
+        ("cat", [file]) => {
+            let bytes = std::fs::read(file).map_err(text)?;
+            std::io::stdout()
+                .write_all(&bytes)
+                .map(|()| 0)
+                .map_err(text)
+        }
+        ("echo", words) => say(&words.join(" ")).map(|()| 0),
+        _ => Err(format!("unknown subcommand or wrong arguments\n{USAGE}")),
+    }
+}
+
+fn text(error: std::io::Error) -> String {
+    error.to_string()
+}
+
+fn number(word: &str) -> Result<i32, String> {
+    word.parse()
+        .map_err(|_| format!("{word:?} is not a number"))
+}
+
+fn say(line: &str) -> Result<(), String> {
+    let mut out = std::io::stdout();
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(text)
+}
+
+/// Says that it is ready, then lives until SIGTERM. A closed stdout does not matter.
+fn sleep(line: &str) -> Ending {
+    sys::block_term();
+    let _ = say(line);
+    sys::wait_for_term();
+    Ok(0)
+}
+
+/// Starts `count` children that ignore nothing and sleep, then sleeps as well.
+fn spawn(count: i32) -> Ending {
+    let mut children = Vec::new();
+    for _ in 0..count {
+        let program = std::env::args_os().next().ok_or("no argv[0]")?;
+        let child = Command::new(program)
+            .arg("sleep")
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .map_err(text)?;
+        children.push(child);
+    }
+    let code = sleep("ready")?;
+    for child in &mut children {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    Ok(code)
+}
+
+/// Enters new namespaces, prints the pid whose `/proc/PID/ns` shows them, and sleeps.
+fn hold(names: &str) -> Ending {
+    let mut flags = 0;
+    for name in names.split(',') {
+        flags |= match name {
+            "cgroup" => libc::CLONE_NEWCGROUP,
+            "ipc" => libc::CLONE_NEWIPC,
+            "mount" => libc::CLONE_NEWNS,
+            "network" => libc::CLONE_NEWNET,
+            "pid" => libc::CLONE_NEWPID,
+            "time" => libc::CLONE_NEWTIME,
+            "user" => libc::CLONE_NEWUSER,
+            "uts" => libc::CLONE_NEWUTS,
+            _ => return Err(format!("unknown namespace {name:?}")),
+        };
+    }
+    sys::unshare(flags).map_err(text)?;
+    if flags & (libc::CLONE_NEWPID | libc::CLONE_NEWTIME) == 0 {
+        return sleep(&std::process::id().to_string());
+    }
+    // New pid and time namespaces are those of the first child.
+    let program = std::env::args_os().next().ok_or("no argv[0]")?;
+    let mut child = Command::new(program)
+        .arg("sleep")
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .map_err(text)?;
+    let code = sleep(&child.id().to_string());
+    let _ = child.kill();
+    let _ = child.wait();
+    code
+}
+
+/// Touches `mib` MiB of memory.
+fn alloc(mib: i32) -> Ending {
+    let size = usize::try_from(mib).map_err(|_| "negative size")? << 20;
+    let mut memory = vec![0u8; size];
+    for page in memory.chunks_mut(4096) {
+        page[0] = 1;
+    }
+    std::hint::black_box(&memory);
+    say("ready").map(|()| 0)
+}
+
+fn list(directory: &str) -> Ending {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(text)? {
+        names.push(
+            entry
+                .map_err(text)?
+                .file_name()
+                .to_string_lossy()
+                .into_owned(),
+        );
+    }
+    names.sort();
+    for name in names {
+        say(&name)?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,279 @@
+//! Every call of the probe into libc. The probe must see what the runtime left behind, so the
+//! language's own start-up is bypassed: it would ignore SIGPIPE and reopen closed standard
+//! descriptors before the report is taken.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// The entry point of the program.
+// SAFETY: no other symbol of this name exists, because the crate is `no_main`.
+#[unsafe(no_mangle)]
+extern "C" fn main(_argc: libc::c_int, _argv: *const *const libc::c_char) -> libc::c_int {
+    crate::run()
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+fn check(value: libc::c_int) -> io::Result<libc::c_int> {
+    if value < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(value)
+    }
+}
+
+/// Real, effective and saved user ids.
+pub(crate) fn uids() -> [u32; 3] {
+    let (mut real, mut effective, mut saved) = (0, 0, 0);
+    // SAFETY: the three pointers are valid for writes.
+    unsafe { libc::getresuid(&mut real, &mut effective, &mut saved) };
+    [real, effective, saved]
+}
+
+/// Real, effective and saved group ids.
+pub(crate) fn gids() -> [u32; 3] {
+    let (mut real, mut effective, mut saved) = (0, 0, 0);
+    // SAFETY: the three pointers are valid for writes.
+    unsafe { libc::getresgid(&mut real, &mut effective, &mut saved) };
+    [real, effective, saved]
+}
+
+/// Supplementary groups.
+pub(crate) fn groups() -> io::Result<Vec<u32>> {
+    // SAFETY: a size of zero only asks for the count.
+    let count = check(unsafe { libc::getgroups(0, std::ptr::null_mut()) })?;
+    let mut list = vec![0; usize::try_from(count).unwrap_or(0)];
+    // SAFETY: the buffer has room for `count` ids.
+    let got = check(unsafe { libc::getgroups(count, list.as_mut_ptr()) })?;
+    list.truncate(usize::try_from(got).unwrap_or(0));
+    Ok(list)
+}
+
+/// The file mode creation mask.
+pub(crate) fn umask() -> u32 {
+    // SAFETY: umask cannot fail; the old value is put back at once.
+    unsafe {
+        let old = libc::umask(0);
+        libc::umask(old);
+        old
+    }
+}
+
+fn text(field: &[libc::c_char]) -> String {
+    let bytes: Vec<u8> = field
+        .iter()
+        .take_while(|c| **c != 0)
+        .map(|c| c.cast_unsigned())
+        .collect();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Host name and domain name.
+pub(crate) fn names() -> io::Result<(String, String)> {
+    let mut buffer = MaybeUninit::<libc::utsname>::zeroed();
+    // SAFETY: the buffer is a whole utsname.
+    check(unsafe { libc::uname(buffer.as_mut_ptr()) })?;
+    // SAFETY: zeroed bytes are a valid utsname, and the kernel has filled it.
+    let uts = unsafe { buffer.assume_init() };
+    Ok((text(&uts.nodename), text(&uts.domainname)))
+}
+
+/// Soft and hard value of one resource limit; `u64::MAX` is unlimited.
+pub(crate) fn rlimit(resource: u32) -> io::Result<[u64; 2]> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointer is valid for writes.
+    check(unsafe { libc::getrlimit(resource as _, &mut limit) })?;
+    Ok([limit.rlim_cur, limit.rlim_max])
+}
+
+/// Whether a descriptor is a terminal.
+pub(crate) fn isatty(fd: i32) -> bool {
+    // SAFETY: isatty takes any number.
+    unsafe { libc::isatty(fd) == 1 }
+}
+
+/// Rows and columns of a terminal.
+pub(crate) fn window(fd: i32) -> io::Result<[u16; 2]> {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: TIOCGWINSZ writes one winsize.
+    check(unsafe { libc::ioctl(fd, libc::TIOCGWINSZ, &mut size) })?;
+    Ok([size.ws_row, size.ws_col])
+}
+
+/// Output flags of a terminal (`c_oflag`).
+pub(crate) fn output_flags(fd: i32) -> io::Result<u32> {
+    let mut buffer = MaybeUninit::<libc::termios>::zeroed();
+    // SAFETY: the buffer is a whole termios.
+    check(unsafe { libc::tcgetattr(fd, buffer.as_mut_ptr()) })?;
+    // SAFETY: zeroed bytes are a valid termios, and the kernel has filled it.
+    Ok(unsafe { buffer.assume_init() }.c_oflag)
+}
+
+/// The session id.
+pub(crate) fn session() -> i32 {
+    // SAFETY: zero asks for the caller.
+    unsafe { libc::getsid(0) }
+}
+
+/// The parent's pid.
+pub(crate) fn parent() -> i32 {
+    // SAFETY: getppid has no arguments.
+    unsafe { libc::getppid() }
+}
+
+/// Serial number of the session keyring.
+pub(crate) fn keyring() -> io::Result<i64> {
+    const KEYCTL_GET_KEYRING_ID: libc::c_long = 0;
+    const SESSION_KEYRING: libc::c_long = -3;
+    // SAFETY: the call takes numbers only.
+    let id = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_GET_KEYRING_ID, SESSION_KEYRING, 0) };
+    if id < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(id)
+    }
+}
+
+/// The execution domain.
+pub(crate) fn personality() -> io::Result<i32> {
+    // SAFETY: this value only asks.
+    check(unsafe { libc::personality(0xffff_ffff) })
+}
+
+/// The processors on which the process may run.
+pub(crate) fn affinity() -> io::Result<Vec<usize>> {
+    let mut set = MaybeUninit::<libc::cpu_set_t>::zeroed();
+    // SAFETY: the size given is the size of the buffer.
+    check(unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), set.as_mut_ptr()) })?;
+    // SAFETY: zeroed bytes are a valid set, and the kernel has filled it.
+    let set = unsafe { set.assume_init() };
+    let count = 8 * size_of::<libc::cpu_set_t>();
+    // SAFETY: the index is below the number of bits.
+    Ok((0..count)
+        .filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) })
+        .collect())
+}
+
+/// The `no_new_privs` attribute.
+pub(crate) fn no_new_privs() -> bool {
+    // SAFETY: the call takes numbers only.
+    unsafe { libc::prctl(libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 }
+}
+
+/// Whether the filesystem below `path` (symlinks followed) is mounted read-only.
+pub(crate) fn read_only(path: &Path) -> io::Result<bool> {
+    let path = c_path(path)?;
+    let mut buffer = MaybeUninit::<libc::statvfs>::zeroed();
+    // SAFETY: the path ends in NUL and the buffer is a whole statvfs.
+    check(unsafe { libc::statvfs(path.as_ptr(), buffer.as_mut_ptr()) })?;
+    // SAFETY: zeroed bytes are a valid statvfs, and the kernel has filled it.
+    Ok(unsafe { buffer.assume_init() }.f_flag & libc::ST_RDONLY != 0)
+}
+
+/// Opens and closes a path.
+pub(crate) fn try_open(path: &Path, flags: i32) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: the path ends in NUL.
+    let fd = check(unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC, 0o600) })?;
+    // SAFETY: the descriptor was opened above and nobody else knows it.
+    unsafe { libc::close(fd) };
+    Ok(())
+}
+
+/// Whether a descriptor is open.
+pub(crate) fn is_open(fd: i32) -> bool {
+    // SAFETY: F_GETFD takes any number.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+/// Closes descriptor 2 and the like: used to write to a numbered descriptor.
+pub(crate) fn write_fd(fd: i32, bytes: &[u8]) -> io::Result<()> {
+    // SAFETY: pointer and length belong to one slice.
+    let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+    if written < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Makes one system call by name, with harmless arguments.
+pub(crate) fn call(name: &str) -> io::Result<()> {
+    let mut buffer = [0u8; 4096];
+    // SAFETY: each call gets valid pointers or none at all.
+    let result = unsafe {
+        match name {
+            "getcwd" => libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()),
+            "getpid" => libc::syscall(libc::SYS_getpid),
+            "sethostname" => libc::syscall(libc::SYS_sethostname, c"probe".as_ptr(), 5),
+            "unshare" => libc::syscall(libc::SYS_unshare, libc::CLONE_NEWUTS),
+            "chroot" => libc::syscall(libc::SYS_chroot, c"/".as_ptr()),
+            "sync" => libc::syscall(libc::SYS_sync),
+            "umask" => libc::syscall(libc::SYS_umask, 0o22),
+            "mount" => libc::syscall(
+                libc::SYS_mount,
+                c"none".as_ptr(),
+                c"/tmp".as_ptr(),
+                c"tmpfs".as_ptr(),
+                0,
+                std::ptr::null::<libc::c_char>(),
+            ),
+            _ => return Err(io::ErrorKind::Unsupported.into()),
+        }
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Blocks SIGTERM, so that it stays pending until [`wait_for_term`], even for the first process
+/// of a pid namespace.
+pub(crate) fn block_term() {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: the set is initialised by sigemptyset before use.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), libc::SIGTERM);
+        libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// Waits for SIGTERM.
+pub(crate) fn wait_for_term() {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    let mut signal = 0;
+    // SAFETY: the set is initialised by sigemptyset before use.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), libc::SIGTERM);
+        while libc::sigwait(set.as_ptr(), &mut signal) != 0 {}
+    }
+}
+
+/// Sends a signal to the caller itself.
+pub(crate) fn signal_self(signal: i32) -> io::Result<()> {
+    // SAFETY: getpid and kill take numbers only.
+    check(unsafe { libc::kill(libc::getpid(), signal) }).map(drop)
+}
+
+/// Enters new namespaces.
+pub(crate) fn unshare(flags: i32) -> io::Result<()> {
+    // SAFETY: the call takes a number only.
+    check(unsafe { libc::unshare(flags) }).map(drop)
+}

@@ -1,0 +1,327 @@
+//! The Docker scenarios of a container's life: how it begins, fails, is stopped and goes, and what
+//! else can be run in it. `{new}` names the runtime and the container.
+
+use super::scenario::{Scenario, Step, cli, dialogue, host, tty, until};
+
+/// Removes whatever a scenario may have left, also after a failure in its middle.
+pub(super) const TEARDOWN: &[&str] = &["rm --force --volumes {c} {c}-2"];
+
+/// A scenario of the tables.
+pub(super) const fn named(name: &'static str, steps: &'static [Step]) -> Scenario {
+    Scenario { name, steps }
+}
+
+/// In the order in which they are played: simplest first.
+pub(super) const SCENARIOS: &[Scenario] = &[
+    named("echo", &[cli(0, "hello", "run --rm {new} bb echo hello")]),
+    named(
+        "exit-code",
+        &[cli(
+            42,
+            "oops",
+            "run --rm {new} bb sh -c 'echo out; echo oops >&2; exit 42'",
+        )],
+    ),
+    named(
+        "stop",
+        &[
+            cli(
+                0,
+                "",
+                "run --detach {new} bb sh -c 'trap \"echo bye; exit 7\" TERM; echo up; sleep 1000 & wait'",
+            ),
+            until("up", "logs {c}"),
+            cli(0, "stop", "stop {c}"),
+            cli(0, "7", "wait {c}"),
+            until("bye", "logs {c}"),
+            cli(
+                0,
+                "exited 7 false",
+                "inspect --format '{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}' {c}",
+            ),
+        ],
+    ),
+    named(
+        "stop-deaf",
+        &[
+            cli(0, "", "run --detach {new} bb sleep 1000"),
+            cli(0, "stop-deaf", "stop --time 1 {c}"),
+            cli(0, "137", "wait {c}"),
+        ],
+    ),
+    named(
+        "kill",
+        &[
+            cli(0, "", "run --detach {new} bb sleep 1000"),
+            cli(0, "kill", "kill {c}"),
+            cli(0, "137", "wait {c}"),
+            cli(1, "is not running", "kill {c}"),
+        ],
+    ),
+    named(
+        "kill-signal",
+        &[
+            cli(
+                0,
+                "",
+                "run --detach {new} bb sh -c 'trap \"echo got; exit 5\" USR1; echo up; sleep 1000 & wait'",
+            ),
+            until("up", "logs {c}"),
+            cli(0, "", "kill --signal USR1 {c}"),
+            cli(0, "5", "wait {c}"),
+            until("got", "logs {c}"),
+        ],
+    ),
+    named(
+        "rm-force",
+        &[
+            cli(0, "", "run --detach {new} bb sleep 1000"),
+            cli(0, "rm-force", "rm --force {c}"),
+            cli(1, "No such container", "rm {c}"),
+        ],
+    ),
+    named(
+        "rm",
+        &[
+            cli(0, "", "run --rm {new} bb true"),
+            cli(0, "", "ps --all --quiet"),
+            cli(1, "No such object", "inspect {c}"),
+        ],
+    ),
+    named(
+        "logs",
+        &[
+            cli(
+                0,
+                "",
+                "run --detach {new} bb sh -c 'echo one; echo two >&2; echo three'",
+            ),
+            cli(0, "0", "wait {c}"),
+            until("three", "logs {c}"),
+        ],
+    ),
+    named(
+        "create-start",
+        &[
+            cli(0, "", "create {new} bb sh -c 'echo started; exit 3'"),
+            cli(0, "created", "inspect --format {{.State.Status}} {c}"),
+            cli(3, "started", "start --attach {c}"),
+            cli(3, "started", "start --attach {c}"),
+        ],
+    ),
+    named(
+        "restart",
+        &[
+            cli(
+                0,
+                "",
+                "run --detach {new} --volume {data}:/data bb sh -c 'echo start >>/data/starts; sleep 1000'",
+            ),
+            cli(0, "restart", "restart --time 0 {c}"),
+            cli(
+                0,
+                "true 0",
+                "inspect --format '{{.State.Running}} {{.RestartCount}}' {c}",
+            ),
+            host(
+                "2",
+                "for i in $(seq 100); do [ $(wc -l <{data}/starts) = 2 ] && break; sleep 0.1; done; wc -l <{data}/starts",
+            ),
+        ],
+    ),
+    named(
+        "inspect",
+        &[
+            cli(9, "", "run {new} bb sh -c 'exit 9'"),
+            cli(
+                0,
+                "exited 9 0",
+                "inspect --format '{{.State.Status}} {{.State.ExitCode}} {{.State.Pid}} {{.State.Error}}' {c}",
+            ),
+        ],
+    ),
+    named(
+        "missing-command",
+        &[
+            cli(127, "executable file not found", "run {new} bb nosuch"),
+            cli(
+                0,
+                "created 127",
+                "inspect --format '{{.State.Status}} {{.State.ExitCode}}' {c}",
+            ),
+        ],
+    ),
+    named(
+        "missing-path",
+        &[cli(
+            127,
+            "no such file or directory",
+            "run --rm {new} bb /no/such/cmd",
+        )],
+    ),
+    named(
+        "not-executable",
+        &[cli(
+            126,
+            "permission denied",
+            "run --rm {new} bb /bin/notexec",
+        )],
+    ),
+    named("directory", &[cli(126, "", "run --rm {new} bb /etc")]),
+    named(
+        "init",
+        &[cli(
+            6,
+            "tini",
+            "run --rm {new} --init bb sh -c 'cat /proc/1/comm; cat /proc/1/cmdline | tr \"\\0\" \" \"; echo tini; exit 6'",
+        )],
+    ),
+    named(
+        "pid-host",
+        &[cli(
+            0,
+            "outside",
+            "run --rm {new} --pid host bb sh -c '[ $$ != 1 ] && grep -q engines /proc/1/cmdline && echo outside'",
+        )],
+    ),
+    named(
+        "pid-shared",
+        &[
+            cli(0, "", "run --detach {new} bb sleep 1000"),
+            cli(
+                0,
+                "sleep",
+                "run --rm --network none --runtime {side} --name {c}-2 --pid container:{c} bb cat /proc/1/comm",
+            ),
+            cli(
+                0,
+                "",
+                "run --detach --network none --runtime {side} --name {c}-2 --pid container:{c} bb sh -c 'sleep 1000 & exec sleep 1000'",
+            ),
+            cli(0, "", "rm --force {c}-2"),
+            cli(0, "true", "inspect --format {{.State.Running}} {c}"),
+        ],
+    ),
+    named(
+        "terminal",
+        &[tty(
+            4,
+            "/dev/pts/0",
+            "run --rm --tty {new} bb sh -c 'tty; test -t 0 && test -t 1 && test -t 2 && stat -c \"%a %t\" /dev/console; exit 4'",
+        )],
+    ),
+    named(
+        "terminal-stdin",
+        &[dialogue(
+            0,
+            "ready /dev/pts/0",
+            "run --rm --interactive --tty {new} --user app bb sh -c 'echo $TERM; echo to >/dev/tty; stat -c %u $(tty); echo ready $(tty); read x'",
+        )],
+    ),
+    named(
+        "terminal-missing",
+        &[tty(
+            127,
+            "executable file not found",
+            "run --rm --tty {new} bb nosuch",
+        )],
+    ),
+    named(
+        "top",
+        &[
+            cli(
+                0,
+                "",
+                "run --detach {new} bb sh -c 'sleep 1000 & exec sleep 2000'",
+            ),
+            until("N sleep N\nN sleep N", "top {c} -o pid,args").any_number(),
+            cli(0, "sleep", "top {c} -o pid,comm").any_number(),
+        ],
+    ),
+    named(
+        "pause",
+        &[
+            cli(0, "", "run --detach {new} bb sleep 1000"),
+            cli(0, "pause", "pause {c}"),
+            cli(
+                0,
+                "paused true",
+                "inspect --format '{{.State.Status}} {{.State.Paused}}' {c}",
+            ),
+            cli(0, "pause", "unpause {c}"),
+            cli(
+                0,
+                "running false",
+                "inspect --format '{{.State.Status}} {{.State.Paused}}' {c}",
+            ),
+            cli(0, "", "pause {c}"),
+            cli(0, "", "rm --force {c}"),
+        ],
+    ),
+    named(
+        "update",
+        &[
+            cli(0, "", "run --detach {new} --memory 64m bb sleep 1000"),
+            cli(0, "update", "update --memory 96m --memory-swap 192m {c}"),
+            cli(
+                0,
+                "100663296",
+                "exec {c} sh -c 'cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max'",
+            ),
+        ],
+    ),
+    named(
+        "exec",
+        &[
+            cli(0, "", "run --detach {new} bb sleep 1000"),
+            cli(0, "hello", "exec {c} echo hello"),
+            cli(43, "err", "exec {c} sh -c 'echo err >&2; exit 43'"),
+            cli(
+                0,
+                "A=b",
+                "exec --env A=b --workdir /tmp {c} sh -c 'pwd; env | sort'",
+            ),
+            cli(
+                0,
+                "Seccomp:\t2",
+                "exec {c} grep -E 'Cap|Seccomp:|NoNewPrivs' /proc/self/status",
+            ),
+            cli(0, "", "exec --detach {c} sh -c 'echo x >/tmp/made'"),
+        ],
+    ),
+    named(
+        "exec-user",
+        &[
+            cli(0, "", "run --detach {new} bb sleep 1000"),
+            cli(
+                0,
+                "uid=1000(app)",
+                "exec --user app {c} sh -c 'id; echo $HOME; grep Cap /proc/self/status'",
+            ),
+        ],
+    ),
+    named(
+        "exec-terminal",
+        &[
+            cli(0, "", "run --detach {new} bb sleep 1000"),
+            dialogue(
+                5,
+                "ready /dev/pts/",
+                "exec --interactive --tty {c} sh -c 'echo ready $(tty); read x; exit 5'",
+            ),
+        ],
+    ),
+    named(
+        "exec-missing",
+        &[
+            cli(0, "", "run --detach {new} bb sleep 1000"),
+            cli(126, "executable file not found", "exec {c} nosuch"),
+            cli(126, "permission denied", "exec {c} /bin/notexec"),
+            cli(
+                126,
+                "no such file or directory",
+                "exec --workdir /nope {c} true",
+            ),
+        ],
+    ),
+];

@@ -1,0 +1,385 @@
+//! Every scenario is played twice by a real engine, once over the reference runtime and once over
+//! the runtime under test. Exit code, output and the engine's message must be the same, and the
+//! runtime under test must have been called: a wrapper between engine and runtime counts.
+//!
+//! The engines run isolated (`isolate`), over an image made on the spot (`image`) and without
+//! network. `docker`, `docker_view` and `containerd` hold the scenarios, `scenario` says what one consists of.
+
+mod calls;
+mod cgroups;
+mod containerd;
+mod daemon;
+mod docker;
+mod docker_view;
+mod image;
+mod isolate;
+mod play;
+mod scenario;
+mod sys;
+mod text;
+
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use scenario::{Report, Verdict};
+
+const USAGE: &str = "usage: oxrun-conformance engines [--runtime PATH] [--reference PATH] [--keep] [--only NAME]... ENGINE...
+       oxrun-conformance engines --packages
+ENGINE is containerd or docker. --only picks scenarios. --keep keeps the scratch directory.";
+
+/// The Debian packages with one file of each that the suite needs.
+const PACKAGES: &[(&str, &str)] = &[
+    ("containerd", "/usr/bin/containerd"),
+    ("docker.io", "/usr/bin/docker"),
+    ("busybox-static", "/bin/busybox"),
+];
+
+/// The package of the default reference.
+const REFERENCE: (&str, &str) = ("runc", "/usr/sbin/runc");
+
+/// Longest time that one engine may take in all, so that a hanging run ends.
+const LIMIT: Duration = Duration::from_secs(420);
+
+/// Longest time that tearing down may take after that.
+const TEARDOWN: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Engine {
+    Containerd,
+    Docker,
+}
+
+impl Engine {
+    fn name(self) -> &'static str {
+        match self {
+            Engine::Containerd => "containerd",
+            Engine::Docker => "docker",
+        }
+    }
+}
+
+/// What one engine's run needs to know; handed from process to process as JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Job {
+    engine: Engine,
+    runtime: PathBuf,
+    reference: PathBuf,
+    scratch: PathBuf,
+    hierarchies: Vec<cgroups::Hierarchy>,
+    keep: bool,
+    only: Vec<String>,
+}
+
+impl Job {
+    /// This program again, for another part of the same job.
+    fn command(&self, part: &str) -> Result<Command, String> {
+        let me = std::env::current_exe().map_err(|e| format!("own path: {e}"))?;
+        let job = serde_json::to_string(self).map_err(|e| e.to_string())?;
+        let mut command = Command::new(me);
+        command.args(["engines", part, &job]);
+        Ok(command)
+    }
+}
+
+/// Runs `oxrun-conformance engines` with the arguments that follow the word `engines`.
+pub fn run(args: &[String]) -> ExitCode {
+    match parse(args) {
+        Ok(Task::Suite(options)) => suite(&options),
+        Ok(Task::Supervise(job)) => isolate::supervise(&job),
+        Ok(Task::Inside(job)) => play::inside(&job),
+        Ok(Task::Packages) => {
+            for (package, _) in PACKAGES.iter().chain([&REFERENCE]) {
+                println!("{package}");
+            }
+            eprintln!(
+                "apt-get install --no-install-recommends; a /usr/sbin/policy-rc.d that exits \
+                 with 101 keeps the packages from starting their daemons"
+            );
+            ExitCode::SUCCESS
+        }
+        Ok(Task::Help) => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        Err(e) => {
+            eprintln!("oxrun-conformance engines: {e}\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+struct Options {
+    engines: Vec<Engine>,
+    runtime: PathBuf,
+    reference: PathBuf,
+    keep: bool,
+    only: Vec<String>,
+}
+
+enum Task {
+    Suite(Options),
+    Supervise(Job),
+    Inside(Job),
+    Packages,
+    Help,
+}
+
+fn parse(args: &[String]) -> Result<Task, String> {
+    use lexopt::prelude::{Long, Short, Value};
+    let (mut engines, mut runtime, mut reference) = (Vec::new(), None, None);
+    let (mut keep, mut only) = (false, Vec::new());
+    let mut parser = lexopt::Parser::from_args(args.iter().cloned());
+    let bad = |e: lexopt::Error| e.to_string();
+    while let Some(arg) = parser.next().map_err(bad)? {
+        match arg {
+            Long("runtime") => runtime = Some(PathBuf::from(parser.value().map_err(bad)?)),
+            Long("reference") => reference = Some(PathBuf::from(parser.value().map_err(bad)?)),
+            Long("only") => only.push(parser.value().map_err(bad)?.to_string_lossy().into()),
+            Long("keep") => keep = true,
+            Long("packages") => return Ok(Task::Packages),
+            Long("help") | Short('h') => return Ok(Task::Help),
+            Long(part @ ("supervise" | "inside")) => {
+                let part = part.to_owned();
+                let text = parser.value().map_err(bad)?;
+                let job = serde_json::from_str(&text.to_string_lossy())
+                    .map_err(|e| format!("--{part}: {e}"))?;
+                return Ok(match part.as_str() {
+                    "supervise" => Task::Supervise(job),
+                    _ => Task::Inside(job),
+                });
+            }
+            Value(name) => engines.push(match name.to_str() {
+                Some("containerd") => Engine::Containerd,
+                Some("docker") => Engine::Docker,
+                _ => return Err(format!("unknown engine {name:?}")),
+            }),
+            other => return Err(other.unexpected().to_string()),
+        }
+    }
+    if engines.is_empty() {
+        return Err("no engine is named".into());
+    }
+    for name in &only {
+        if !engines
+            .iter()
+            .any(|e| scenario::all(*e).any(|s| s.name == name))
+        {
+            return Err(format!("no scenario is called {name}"));
+        }
+    }
+    Ok(Task::Suite(Options {
+        engines,
+        runtime: program(runtime.unwrap_or_else(beside))?,
+        reference: program(reference.unwrap_or_else(|| "runc".into()))?,
+        keep,
+        only,
+    }))
+}
+
+/// The runtime that was built together with this program.
+fn beside() -> PathBuf {
+    let me = std::env::current_exe().unwrap_or_default();
+    me.with_file_name("oxrun")
+}
+
+/// An absolute path; a bare name is looked up in PATH.
+fn program(name: PathBuf) -> Result<PathBuf, String> {
+    let found = if name.components().count() > 1 || name.exists() {
+        Some(name.clone())
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path)
+            .map(|d| d.join(&name))
+            .find(|p| p.is_file())
+    };
+    let found = found.ok_or_else(|| format!("{} is not in PATH", name.display()))?;
+    found
+        .canonicalize()
+        .map_err(|e| format!("{}: {e}", found.display()))
+}
+
+#[derive(Default)]
+struct Count {
+    passed: usize,
+    failed: usize,
+    interrupted: bool,
+}
+
+fn suite(options: &Options) -> ExitCode {
+    let mut count = Count::default();
+    for &engine in &options.engines {
+        if count.interrupted {
+            break;
+        }
+        if let Err(e) = missing_packages().and_then(|()| one_engine(engine, options, &mut count)) {
+            println!("FAILED   {}: {e}", engine.name());
+            count.failed += 1;
+        }
+    }
+    println!("{} passed, {} failed", count.passed, count.failed);
+    if count.failed == 0 && count.passed > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn missing_packages() -> Result<(), String> {
+    let missing: Vec<&str> = PACKAGES
+        .iter()
+        .filter(|(_, file)| !Path::new(file).exists())
+        .map(|(package, _)| *package)
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("please install {}", missing.join(" ")))
+    }
+}
+
+fn one_engine(engine: Engine, options: &Options, count: &mut Count) -> Result<(), String> {
+    let name = format!("oxrun-engines-{}-{}", std::process::id(), engine.name());
+    let temp = std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from);
+    let job = Job {
+        engine,
+        runtime: options.runtime.clone(),
+        reference: options.reference.clone(),
+        scratch: temp.join(&name),
+        hierarchies: cgroups::discover(&name)?,
+        keep: options.keep,
+        only: options.only.clone(),
+    };
+    let signals = sys::block_signals().map_err(|e| format!("signalfd: {e}"))?;
+    let mut supervisor = isolate::supervisor(&job)?
+        .spawn()
+        .map_err(|e| format!("starting the supervisor: {e}"))?;
+    let followed = follow(engine, &mut supervisor, signals.as_fd(), count);
+    if followed.is_err() {
+        supervisor.kill().map_err(|e| format!("kill: {e}"))?;
+    }
+    let status = supervisor.wait().map_err(|e| format!("wait: {e}"))?;
+    // Nothing is left to do unless somebody has killed the supervisor.
+    isolate::clean(&job)?;
+    if job.keep {
+        println!("kept     {}", job.scratch.display());
+    }
+    followed?;
+    if status.success() || count.failed > 0 {
+        Ok(())
+    } else {
+        Err(format!("the run ended early ({status})"))
+    }
+}
+
+/// Prints what is reported until the supervisor has ended. A signal, or the end of the time, closes
+/// the supervisor's pipe, which makes it tear everything down.
+fn follow(
+    engine: Engine,
+    supervisor: &mut Child,
+    signals: BorrowedFd<'_>,
+    count: &mut Count,
+) -> Result<(), String> {
+    let mut pipe = supervisor.stdin.take();
+    let mut events = supervisor.stdout.take().ok_or("no stdout")?;
+    let (mut pending, mut buffer) = (Vec::new(), [0; 4096]);
+    let mut deadline = Instant::now() + LIMIT;
+    loop {
+        // After the first signal only the end is awaited.
+        let mut fds = vec![events.as_fd()];
+        fds.extend(pipe.is_some().then_some(signals));
+        let left = deadline.saturating_duration_since(Instant::now());
+        let ready = sys::poll(&fds, left).map_err(|e| format!("poll: {e}"))?;
+        if ready[0] {
+            let n = events
+                .read(&mut buffer)
+                .map_err(|e| format!("reading events: {e}"))?;
+            if n == 0 {
+                return Ok(());
+            }
+            pending.extend_from_slice(&buffer[..n]);
+            report_lines(engine, &mut pending, count);
+        } else if pipe.take().is_some() {
+            let signal = ready.contains(&true);
+            count.interrupted |= signal;
+            count.failed += 1;
+            let why = if signal {
+                "interrupted"
+            } else {
+                "time is over"
+            };
+            println!("FAILED   {}: {why}", engine.name());
+            deadline = Instant::now() + TEARDOWN;
+        } else {
+            return Err("the supervisor does not end".into());
+        }
+    }
+}
+
+/// Prints the complete lines and leaves the rest.
+fn report_lines(engine: Engine, pending: &mut Vec<u8>, count: &mut Count) {
+    while let Some(end) = pending.iter().position(|b| *b == b'\n') {
+        let line: Vec<u8> = pending.drain(..=end).collect();
+        let report: Report = match serde_json::from_slice(&line) {
+            Ok(report) => report,
+            Err(_) => Report::failed("output", String::from_utf8_lossy(&line).into_owned()),
+        };
+        let calls = format!("{} {} ({} calls)", engine.name(), report.name, report.calls);
+        match &report.verdict {
+            Verdict::Passed => {
+                count.passed += 1;
+                println!("ok       {calls}");
+            }
+            Verdict::NotYet(reason) => println!("not yet  {calls}: {reason}"),
+            Verdict::Failed => {
+                count.failed += 1;
+                println!("FAILED   {calls}");
+            }
+        }
+        for note in &report.notes {
+            println!("         {}", note.replace('\n', "\n           "));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(report: &Report) -> Vec<u8> {
+        let mut line = serde_json::to_vec(report).unwrap_or_default();
+        line.push(b'\n');
+        line
+    }
+
+    #[test]
+    fn not_yet_counts_neither_way_and_garbage_counts_as_failed() {
+        let mut count = Count::default();
+        let mut pending = line(&Report::failed("a", "why".into()));
+        let not_yet = Report {
+            verdict: Verdict::NotYet("soon".into()),
+            ..Report::failed("b", String::new())
+        };
+        pending.extend(line(&not_yet));
+        pending.extend(b"panic\nhalf a line");
+        report_lines(Engine::Docker, &mut pending, &mut count);
+        assert_eq!((count.passed, count.failed), (0, 2));
+        assert_eq!(pending, b"half a line");
+    }
+
+    #[test]
+    fn unknown_engines_and_scenarios_are_refused() {
+        let parse = |args: &[&str]| {
+            let args: Vec<String> = args.iter().map(|a| (*a).into()).collect();
+            parse(&args).err().unwrap_or_default()
+        };
+        assert!(parse(&["lxc"]).contains("unknown engine"));
+        assert!(parse(&[]).contains("no engine"));
+        assert!(parse(&["docker", "--only", "nonsense"]).contains("no scenario"));
+    }
+}

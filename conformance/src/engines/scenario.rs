@@ -1,0 +1,326 @@
+//! A scenario is a list of commands with what must come out of each, whatever the runtime, so that
+//! two runtimes which fail alike do not pass. On top of that both sides' results are compared.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Engine, containerd, docker, docker_view};
+
+/// One thing that a user does with the engine.
+#[derive(Debug)]
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    pub(super) steps: &'static [Step],
+}
+
+/// How a step is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The engine's command line, no terminal.
+    Engine,
+    /// The engine's command line on a pseudo terminal.
+    Terminal,
+    /// The same, and when the text appears a line is typed, so that the container's end comes after
+    /// its output: ctr can lose the last output of a terminal whose container has ended.
+    Dialogue,
+    /// The engine's command line, again until the text appears.
+    Until,
+    /// A shell command beside the engine.
+    Host,
+}
+
+/// One command.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step {
+    pub(super) kind: Kind,
+    /// The expected exit code.
+    pub(super) code: i32,
+    /// Text that stdout or stderr must contain.
+    pub(super) has: &'static str,
+    /// The arguments; see `play::Player::words` for what stands in braces.
+    pub(super) line: &'static str,
+    /// Numbers differ from run to run.
+    pub(super) digits: bool,
+}
+
+impl Step {
+    /// The same step with all numbers left out of the comparison.
+    pub(super) const fn any_number(self) -> Self {
+        Self {
+            digits: true,
+            ..self
+        }
+    }
+}
+
+const fn step(kind: Kind, code: i32, has: &'static str, line: &'static str) -> Step {
+    Step {
+        kind,
+        code,
+        has,
+        line,
+        digits: false,
+    }
+}
+
+/// The engine's command line must exit with `code` and print `has`.
+pub(super) const fn cli(code: i32, has: &'static str, line: &'static str) -> Step {
+    step(Kind::Engine, code, has, line)
+}
+
+/// The same on a pseudo terminal.
+pub(super) const fn tty(code: i32, has: &'static str, line: &'static str) -> Step {
+    step(Kind::Terminal, code, has, line)
+}
+
+/// On a pseudo terminal, with an empty line typed as soon as `has` is printed.
+pub(super) const fn dialogue(code: i32, has: &'static str, line: &'static str) -> Step {
+    step(Kind::Dialogue, code, has, line)
+}
+
+/// The command is repeated until it prints `has`.
+pub(super) const fn until(has: &'static str, line: &'static str) -> Step {
+    step(Kind::Until, 0, has, line)
+}
+
+/// A shell command must succeed and print `has`.
+pub(super) const fn host(has: &'static str, line: &'static str) -> Step {
+    step(Kind::Host, 0, has, line)
+}
+
+/// A difference that is known and right, or a scenario that cannot be asked for yet.
+#[derive(Debug)]
+pub(super) struct Exception {
+    pub(super) engine: Engine,
+    pub(super) scenario: &'static str,
+    /// Why, as it is printed.
+    pub(super) reason: &'static str,
+}
+
+/// Scenarios whose results may differ. What the steps themselves demand still holds.
+pub(super) const ACCEPTED: &[Exception] = &[
+    because(
+        Engine::Docker,
+        "bind-dir-on-file",
+        "the reference's message names its own descriptors and flags",
+    ),
+    because(
+        Engine::Containerd,
+        "bind-missing",
+        "the reference's message names its own descriptors and flags",
+    ),
+];
+
+const fn because(engine: Engine, scenario: &'static str, reason: &'static str) -> Exception {
+    Exception {
+        engine,
+        scenario,
+        reason,
+    }
+}
+
+/// Scenarios that are played and shown, but do not count.
+pub(super) const NOT_YET: &[Exception] = &[
+    because(Engine::Docker, "pause", "the command pause is not written"),
+    because(Engine::Docker, "top", "the command ps is not written"),
+    because(Engine::Docker, "exec", "the command exec is not written"),
+    because(
+        Engine::Docker,
+        "exec-user",
+        "the command exec is not written",
+    ),
+    because(
+        Engine::Docker,
+        "exec-terminal",
+        "the command exec is not written",
+    ),
+    because(
+        Engine::Docker,
+        "exec-missing",
+        "the command exec is not written",
+    ),
+    because(
+        Engine::Docker,
+        "update",
+        "the command update is not written",
+    ),
+    because(
+        Engine::Containerd,
+        "pause",
+        "the command pause is not written",
+    ),
+    because(Engine::Containerd, "ps", "the command ps is not written"),
+    because(
+        Engine::Containerd,
+        "exec",
+        "the command exec is not written",
+    ),
+];
+
+/// The reason of the entry for a scenario, if there is one.
+pub(super) fn exception(
+    table: &'static [Exception],
+    engine: Engine,
+    scenario: &str,
+) -> Option<&'static str> {
+    table
+        .iter()
+        .find(|e| e.engine == engine && e.scenario == scenario)
+        .map(|e| e.reason)
+}
+
+/// All scenarios of an engine.
+pub(super) fn all(engine: Engine) -> impl Iterator<Item = &'static Scenario> {
+    let tables: &[&'static [Scenario]] = match engine {
+        Engine::Containerd => &[containerd::SCENARIOS],
+        Engine::Docker => &[docker::SCENARIOS, docker_view::SCENARIOS],
+    };
+    tables.iter().flat_map(|t| t.iter())
+}
+
+/// How a scenario ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Verdict {
+    Passed,
+    Failed,
+    /// With the reason of the table.
+    NotYet(String),
+}
+
+/// What is printed of a scenario.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Report {
+    pub(super) name: String,
+    pub(super) verdict: Verdict,
+    /// Calls of the runtime under test.
+    pub(super) calls: usize,
+    /// Lines below the scenario's own.
+    pub(super) notes: Vec<String>,
+}
+
+impl Report {
+    /// A failure outside the comparison.
+    pub(super) fn failed(name: &str, note: String) -> Self {
+        Self {
+            name: name.into(),
+            verdict: Verdict::Failed,
+            calls: 0,
+            notes: vec![note],
+        }
+    }
+}
+
+/// What both sides came to; decides the verdict.
+pub(super) struct Outcome {
+    /// What went wrong with the reference: then nothing can be said of the other.
+    pub(super) reference: Vec<String>,
+    /// What went wrong with the runtime under test.
+    pub(super) tested: Vec<String>,
+    /// Where the two differ.
+    pub(super) differences: Vec<String>,
+    /// Calls of the runtime under test.
+    pub(super) calls: usize,
+}
+
+impl Outcome {
+    /// The verdict, given the table entries for the scenario.
+    pub(super) fn judge(self, name: &str, accepted: Option<&str>, not_yet: Option<&str>) -> Report {
+        let mut notes: Vec<String> = self
+            .reference
+            .into_iter()
+            .map(|n| format!("with the reference: {n}"))
+            .collect();
+        notes.extend(self.tested);
+        if self.calls == 0 {
+            notes.push("the runtime under test was not called".into());
+        }
+        let mut good = notes.is_empty();
+        match accepted {
+            Some(reason) if !self.differences.is_empty() => {
+                notes.push(format!("differs, which is accepted: {reason}"));
+            }
+            _ => {
+                good &= self.differences.is_empty();
+                notes.extend(self.differences);
+            }
+        }
+        let verdict = match not_yet {
+            Some(reason) => Verdict::NotYet(reason.into()),
+            None if good => Verdict::Passed,
+            None => Verdict::Failed,
+        };
+        if not_yet.is_some() {
+            let text = notes.first().map_or("passes", |n| n.as_str()).to_owned();
+            notes = vec![format!("with this runtime: {text}")];
+        }
+        Report {
+            name: name.into(),
+            verdict,
+            calls: self.calls,
+            notes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome() -> Outcome {
+        Outcome {
+            reference: vec![],
+            tested: vec![],
+            differences: vec![],
+            calls: 2,
+        }
+    }
+
+    #[test]
+    fn a_runtime_that_was_not_called_fails() {
+        let never = Outcome {
+            calls: 0,
+            ..outcome()
+        };
+        assert_eq!(never.judge("x", None, None).verdict, Verdict::Failed);
+        assert_eq!(outcome().judge("x", None, None).verdict, Verdict::Passed);
+    }
+
+    #[test]
+    fn an_accepted_difference_does_not_excuse_a_broken_expectation() {
+        let differs = || Outcome {
+            differences: vec!["d".into()],
+            ..outcome()
+        };
+        assert_eq!(differs().judge("x", None, None).verdict, Verdict::Failed);
+        let verdict = differs().judge("x", Some("why"), None).verdict;
+        assert_eq!(verdict, Verdict::Passed);
+        let broken = Outcome {
+            tested: vec!["exit code 1".into()],
+            ..differs()
+        };
+        let verdict = broken.judge("x", Some("why"), None).verdict;
+        assert_eq!(verdict, Verdict::Failed);
+    }
+
+    #[test]
+    fn a_failing_reference_fails_the_scenario() {
+        let broken = Outcome {
+            reference: vec!["r".into()],
+            ..outcome()
+        };
+        assert_eq!(broken.judge("x", None, None).verdict, Verdict::Failed);
+    }
+
+    #[test]
+    fn every_exception_names_a_scenario_and_names_are_unique() {
+        for e in ACCEPTED.iter().chain(NOT_YET) {
+            assert!(all(e.engine).any(|s| s.name == e.scenario), "{e:?}");
+        }
+        for engine in [Engine::Containerd, Engine::Docker] {
+            let mut names: Vec<&str> = all(engine).map(|s| s.name).collect();
+            let count = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), count);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Attacks through `/dev` of the image. T1: `/dev` is a symlink to the host; device nodes and links
+//! must not be made there. T6: `/dev` is the image's own directory and its `null` is not the null
+//! device; a mask made from it would show what the attacker chose, or nothing would be masked.
+
+use super::canary::Canary;
+use super::{Attack, Control, Outcome, Refusal};
+use crate::Check;
+use crate::harness::{Config, Sandbox};
+use crate::sys;
+use serde_json::{Value, json};
+use std::fs;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+const MASKED_FILE: &str = "/etc/masked";
+const MASKED_DIRECTORY: &str = "/etc/masked.d";
+const HOSTNAME: &str = "/proc/sys/kernel/hostname";
+
+pub(super) fn attacks() -> Vec<Attack> {
+    let control = Control::Runc115;
+    let t1 = |variant, run| Attack {
+        name: "T1",
+        variant,
+        run,
+        judge: untouched,
+        control,
+    };
+    let t6 = |variant, run| Attack {
+        name: "T6",
+        variant,
+        run,
+        judge: masked,
+        control,
+    };
+    vec![
+        t1("/dev is an absolute symlink to the host", |s, c| {
+            symlinked_dev(s, c.path(), c.path())
+        }),
+        t1("/dev is a relative symlink to the host", |s, c| {
+            symlinked_dev(s, c.path(), Path::new("../../canary"))
+        }),
+        t6("null is a symlink", |s, c| {
+            own_dev(s, c, &|dev| Ok(symlink("/tmp/attacker", dev.join("null"))?))
+        }),
+        // runc 1.1.5 refuses this one.
+        Attack {
+            control: Control::Bad("unmask"),
+            ..t6("null is deleted", |s, c| own_dev(s, c, &|_| Ok(())))
+        },
+        t6("null is the zero device", |s, c| {
+            own_dev(s, c, &|dev| node(dev, &["c", "1", "5"]))
+        }),
+        t6("null is a FIFO", |s, c| {
+            own_dev(s, c, &|dev| node(dev, &["p"]))
+        }),
+        t6("console is a symlink into /proc/sys", |s, c| {
+            hostile_console(s, c)
+        }),
+    ]
+}
+
+/// T1: the host's tree is as it was; the container runs, or the runtime says why not.
+fn untouched(outcome: &Outcome) -> Result<(), String> {
+    if !outcome.canary.is_empty() {
+        return Err(format!(
+            "the host was changed: {}",
+            outcome.canary.join(", ")
+        ));
+    }
+    if outcome.refused_cleanly()? {
+        return Ok(());
+    }
+    outcome.seen().map(drop)
+}
+
+/// T6: refused, or every masked path is the null device or an empty read-only directory, and
+/// nothing was mounted where the console symlink leads.
+fn masked(outcome: &Outcome) -> Result<(), String> {
+    if !outcome.canary.is_empty() {
+        return Err(format!(
+            "the host was changed: {}",
+            outcome.canary.join(", ")
+        ));
+    }
+    if outcome.refused_cleanly()? {
+        return Ok(());
+    }
+    let report = outcome.seen()?;
+    for path in [MASKED_FILE, MASKED_DIRECTORY] {
+        let stat = &report["stat"][path];
+        let null = stat["type"] == "char" && stat["rdev"] == "1:3";
+        let empty = stat["type"] == "dir" && stat["entries"] == 0 && stat["readonly"] == true;
+        if !null && !empty {
+            return Err(format!("{path} is not masked: {stat}"));
+        }
+    }
+    let mounts = report["mounts"]
+        .as_array()
+        .ok_or("no mounts in the report")?;
+    if let Some(mount) = mounts.iter().find(|mount| mount["target"] == HOSTNAME) {
+        return Err(format!("the console was mounted on {HOSTNAME}: {mount}"));
+    }
+    Ok(())
+}
+
+fn symlinked_dev(sandbox: &Sandbox, _canary: &Path, target: &Path) -> Check<Outcome> {
+    let mut config = Config::new(&["/bin/probe", "report", "--stat", "/dev"]);
+    for mount in ["/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"] {
+        config = config.without_mount(mount);
+    }
+    let config = config.set("/root/readonly", false);
+    let bundle = sandbox.bundle(&config)?;
+    let dev = bundle.rootfs().join("dev");
+    fs::remove_dir(&dev)?;
+    symlink(target, &dev)?;
+    let output = sandbox.runtime().run(bundle.path(), "victim")?;
+    if output.code != 0 {
+        return Ok(refused(output.code, output.stderr));
+    }
+    Ok(Outcome {
+        report: Some(output.json()?),
+        ..Outcome::default()
+    })
+}
+
+fn refused(code: i32, stderr: String) -> Outcome {
+    Outcome {
+        refusal: Some(Refusal { code, stderr }),
+        ..Outcome::default()
+    }
+}
+
+fn node(dev: &Path, kind: &[&str]) -> Check {
+    let status = Command::new("mknod")
+        .arg(dev.join("null"))
+        .args(kind)
+        .status()?;
+    crate::check!(status.success(), "mknod failed");
+    Ok(())
+}
+
+/// The configuration of T6: `/dev` is a bind of `dev`, `/tmp` takes the report.
+fn config(sandbox: &Sandbox, dev: &Path) -> Check<Config> {
+    let out = sandbox.make_dir("out")?;
+    fs::write(out.join("attacker"), "chosen by the attacker\n")?;
+    let mut config = Config::new(&[
+        "/bin/probe",
+        "report",
+        "--out",
+        "/tmp/report.json",
+        "--stat",
+        MASKED_FILE,
+        "--stat",
+        MASKED_DIRECTORY,
+        "--stat",
+        HOSTNAME,
+    ]);
+    for mount in ["/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"] {
+        config = config.without_mount(mount);
+    }
+    Ok(config
+        .mount("bind", dev, "/dev", &["rbind", "rw"])
+        .mount("bind", &out, "/tmp", &["rbind", "rw"])
+        .set("/linux/maskedPaths", json!([MASKED_FILE, MASKED_DIRECTORY])))
+}
+
+fn own_dev(sandbox: &Sandbox, _canary: &Canary, plant: &dyn Fn(&Path) -> Check) -> Check<Outcome> {
+    let dev = sandbox.make_dir("dev")?;
+    plant(&dev)?;
+    let config = config(sandbox, &dev)?;
+    create_and_start(sandbox, &config, None)
+}
+
+fn hostile_console(sandbox: &Sandbox, _canary: &Canary) -> Check<Outcome> {
+    let dev = sandbox.make_dir("dev")?;
+    sandbox.make_dir("dev/pts")?;
+    let status = Command::new("mknod")
+        .arg(dev.join("null"))
+        .args(["c", "1", "3"])
+        .status()?;
+    crate::check!(status.success(), "mknod failed");
+    // The image brings what a runtime would make in a /dev of its own.
+    symlink("pts/ptmx", dev.join("ptmx"))?;
+    symlink(HOSTNAME, dev.join("console"))?;
+    let options = &[
+        "nosuid",
+        "noexec",
+        "newinstance",
+        "ptmxmode=0666",
+        "mode=0620",
+        "gid=5",
+    ];
+    let config = config(sandbox, &dev)?
+        .mount("devpts", Path::new("devpts"), "/dev/pts", options)
+        .set("/process/terminal", true);
+    let socket = sandbox.dir().join("console.sock");
+    let listener = UnixListener::bind(&socket)?;
+    create_and_start(sandbox, &config, Some((&listener, &socket)))
+}
+
+/// Creates, starts and waits; the report is read from the file that the payload wrote.
+fn create_and_start(
+    sandbox: &Sandbox,
+    config: &Config,
+    console: Option<(&UnixListener, &Path)>,
+) -> Check<Outcome> {
+    let bundle = sandbox.bundle(config)?;
+    fs::write(bundle.rootfs().join("etc/masked"), "secret\n")?;
+    fs::create_dir(bundle.rootfs().join("etc/masked.d"))?;
+    fs::write(bundle.rootfs().join("etc/masked.d/file"), "secret\n")?;
+    let runtime = sandbox.runtime();
+    let mut words = vec![
+        "create".into(),
+        "--bundle".into(),
+        bundle.path().to_string_lossy(),
+    ];
+    if let Some((_, socket)) = console {
+        words.extend(["--console-socket".into(), socket.to_string_lossy()]);
+    }
+    words.push("victim".into());
+    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+    let output = runtime.call(&words)?;
+    if output.code != 0 {
+        return Ok(refused(output.code, output.stderr));
+    }
+    // Kept open until the payload has ended: a hangup would end it.
+    let _master: Option<OwnedFd> = match console {
+        Some((listener, _)) => Some(master(listener)?),
+        None => None,
+    };
+    let pid = runtime.pid("victim")?;
+    let output = runtime.start("victim")?;
+    if output.code != 0 {
+        return Ok(refused(output.code, output.stderr));
+    }
+    runtime.wait_for(pid)?;
+    let text = fs::read_to_string(sandbox.dir().join("out/report.json")).ok();
+    let report: Option<Value> = text.as_deref().map(serde_json::from_str).transpose()?;
+    Ok(Outcome {
+        report,
+        ..Outcome::default()
+    })
+}
+
+fn master(listener: &UnixListener) -> Check<OwnedFd> {
+    crate::check!(
+        sys::readable(listener.as_fd(), Duration::from_secs(5))?,
+        "no console came"
+    );
+    let (stream, _) = listener.accept()?;
+    let (_, fds) = sys::receive(stream.as_fd())?;
+    fds.into_iter()
+        .next()
+        .ok_or_else(|| "the console message has no descriptor".into())
+}

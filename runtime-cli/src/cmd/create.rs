@@ -1,0 +1,150 @@
+//! `create` and `run`.
+
+use super::{Ctx, Failure};
+use crate::args;
+use crate::{console, foreground};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use oxrun_core::{Bundle, Container, CreateOptions, Error, Plan, Runtime, Stdio};
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+/// `create ID`.
+pub(crate) fn create(ctx: &Ctx<'_>, a: &args::Create) -> Result<u8, Failure> {
+    let runtime = ctx.runtime()?;
+    let plan = plan(ctx, &runtime, a, "create")?;
+    check_console(ctx, &plan, a, true)?;
+    let mut container = make(ctx, &runtime, &plan, "create")?;
+    let handed = hand_over(&mut container, a).and_then(|()| write_pid_file(&container, a));
+    undo_unless(container, handed)?;
+    Ok(0)
+}
+
+/// `run ID`.
+pub(crate) fn run(ctx: &Ctx<'_>, a: &args::Run) -> Result<u8, Failure> {
+    let runtime = ctx.runtime()?;
+    let plan = plan(ctx, &runtime, &a.create, "run")?;
+    check_console(ctx, &plan, &a.create, a.detach)?;
+    if !a.detach {
+        let session = foreground::Session::begin(!a.no_subreaper)?;
+        let container = make(ctx, &runtime, &plan, "run")?;
+        return session.run(ctx, container, &a.create, a.keep);
+    }
+    let mut container = make(ctx, &runtime, &plan, "run")?;
+    let done = hand_over(&mut container, &a.create)
+        .and_then(|()| container.start().map_err(|e| started(ctx, &e)))
+        .and_then(|()| write_pid_file(&container, &a.create));
+    undo_unless(container, done)?;
+    Ok(0)
+}
+
+/// A container that cannot be handed to the caller is no container.
+fn undo_unless(container: Container, done: Result<(), Failure>) -> Result<(), Failure> {
+    if done.is_err() {
+        // The failure that is being reported is the one that matters.
+        let _ = container.delete(true);
+    }
+    done
+}
+
+/// The failure of a program that could not be executed: runc's init exits with 255.
+pub(crate) fn started(ctx: &Ctx<'_>, e: &Error) -> Failure {
+    let prefix = match e.kind() {
+        oxrun_core::ErrorKind::Exec => String::new(),
+        _ => format!("{} run failed: ", ctx.program),
+    };
+    let code = if e.kind() == oxrun_core::ErrorKind::Exec { 255 } else { 1 };
+    Failure { code, ..Failure::of(&prefix, e) }
+}
+
+fn failed(ctx: &Ctx<'_>, command: &str, e: &Error) -> Failure {
+    // A failure in a step happened while the process was being set up; others before anything was done.
+    let setup = if e.step().is_some() || e.kind() == oxrun_core::ErrorKind::Killed {
+        "unable to start container process: "
+    } else {
+        ""
+    };
+    Failure::of(&format!("{} {command} failed: {setup}", ctx.program), e)
+}
+
+fn plan(ctx: &Ctx<'_>, runtime: &Runtime, a: &args::Create, command: &str) -> Result<Plan, Failure> {
+    let dir = a.bundle.as_deref().unwrap_or(Path::new("."));
+    let options = CreateOptions {
+        no_pivot: a.no_pivot,
+        no_new_keyring: a.no_new_keyring,
+        preserve_fds: a.preserve_fds,
+    };
+    let plan = Bundle::open(dir)
+        .and_then(|bundle| runtime.plan(&a.id, &bundle, &options))
+        .map_err(|e| failed(ctx, command, &e))?;
+    for w in plan.warnings() {
+        ctx.log.warning(&format!("{}: {}", w.field, w.message));
+    }
+    Ok(plan)
+}
+
+fn check_console(ctx: &Ctx<'_>, plan: &Plan, a: &args::Create, detach: bool) -> Result<(), Failure> {
+    let socket = a.console_socket.is_some();
+    match (plan.terminal, detach, socket) {
+        (true, true, false) => Err(Failure::plain(format!(
+            "cannot allocate tty if {} will detach without setting console socket (/process/terminal)", ctx.program,
+        ))),
+        (false, _, true) | (_, false, true) => Err(Failure::plain(format!(
+            "cannot use console socket if {} will not detach or allocate tty", ctx.program,
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn make(ctx: &Ctx<'_>, runtime: &Runtime, plan: &Plan, command: &str) -> Result<Container, Failure> {
+    runtime.create(plan, Stdio::inherit()).map_err(|e| failed(ctx, command, &e))
+}
+
+/// Sends the terminal and the pidfd where they were asked for.
+fn hand_over(container: &mut Container, a: &args::Create) -> Result<(), Failure> {
+    if let (Some(path), Some(master)) = (&a.console_socket, container.take_console()) {
+        console::clear_nonblocking(&master);
+        send_fd(path, master.as_fd(), b"/dev/ptmx")?;
+    }
+    if let (Some(path), Some(pidfd)) = (&a.pidfd_socket, container.pidfd()) {
+        send_fd(path, pidfd, b"pidfd")?;
+    }
+    Ok(())
+}
+
+fn send_fd(path: &Path, fd: BorrowedFd<'_>, name: &[u8]) -> Result<(), Failure> {
+    let text = |e: i32| oxrun_core::errno_text(e);
+    let socket = UnixStream::connect(path).map_err(|e| {
+        Failure::plain(format!("connect({}): {}", path.display(), text(e.raw_os_error().unwrap_or(0))))
+    })?;
+    let fds = [fd.as_raw_fd()];
+    sendmsg::<()>(
+        socket.as_raw_fd(),
+        &[IoSlice::new(name)],
+        &[ControlMessage::ScmRights(&fds)],
+        MsgFlags::MSG_NOSIGNAL,
+        None,
+    )
+    .map(drop)
+    .map_err(|e| Failure::plain(format!("sendmsg({}): {}", path.display(), text(e as i32))))
+}
+
+/// Writes the pid, digits only, at once or not at all; the last thing before success.
+pub(crate) fn write_pid_file(container: &Container, a: &args::Create) -> Result<(), Failure> {
+    let Some(path) = &a.pid_file else { return Ok(()) };
+    let failure = |call: &str, e: &std::io::Error| {
+        let text = oxrun_core::errno_text(e.raw_os_error().unwrap_or(0));
+        Failure::plain(format!("{call}({}): {text}", path.display()))
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temp = path.with_file_name(format!(".{name}"));
+    let mut options = std::fs::OpenOptions::new();
+    let options = options.write(true).create_new(true).mode(0o666);
+    let mut file = options.open(&temp).map_err(|e| failure("open", &e))?;
+    let pid = container.started_pid().to_string();
+    std::io::Write::write_all(&mut file, pid.as_bytes())
+        .and_then(|()| std::fs::rename(&temp, path))
+        .map_err(|e| failure("write", &e))
+}

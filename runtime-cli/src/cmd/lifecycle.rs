@@ -1,0 +1,36 @@
+//! `start`, `kill`, `delete`.
+
+use super::{Ctx, Failure};
+use crate::args;
+use oxrun_core::ErrorKind;
+
+/// `start ID`.
+pub(crate) fn start(ctx: &Ctx<'_>, id: &str) -> Result<u8, Failure> {
+    ctx.runtime()?.open(id)?.start()?;
+    Ok(0)
+}
+
+/// `kill ID SIGNAL`.
+pub(crate) fn kill(ctx: &Ctx<'_>, a: &args::Kill) -> Result<u8, Failure> {
+    ctx.runtime()?.open(&a.id)?.kill(a.signal, a.all)?;
+    Ok(0)
+}
+
+/// `delete ID`. With `--force` an unknown container is gone already, and a half-made one is cleaned up.
+pub(crate) fn delete(ctx: &Ctx<'_>, a: &args::Delete) -> Result<u8, Failure> {
+    let runtime = ctx.runtime()?;
+    let warnings = match runtime.open(&a.id) {
+        Ok(container) => container.delete(a.force)?,
+        Err(e) if a.force && e.kind() == ErrorKind::NotFound => {
+            match runtime.remove_remains(&a.id) {
+                Err(e) if e.kind() != ErrorKind::NotFound => return Err(e.into()),
+                _ => return Ok(0),
+            }
+        }
+        Err(e) => return Err(e.into()),
+    };
+    for warning in warnings {
+        ctx.log.warning(&warning);
+    }
+    Ok(0)
+}

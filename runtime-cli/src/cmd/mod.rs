@@ -1,0 +1,105 @@
+//! The commands: one function each, over one library function.
+
+pub(crate) mod attempt;
+pub(crate) mod bundle;
+pub(crate) mod create;
+pub(crate) mod features;
+pub(crate) mod lifecycle;
+pub(crate) mod query;
+
+use crate::args::Global;
+use crate::args::root::{RootFacts, StateRoot};
+use crate::log::Log;
+use oxrun_core::{Error, Runtime};
+use std::io::Write;
+
+/// What every command needs.
+pub(crate) struct Ctx<'a> {
+    /// The name the program was called by.
+    pub(crate) program: &'a str,
+    /// Options before the command.
+    pub(crate) global: &'a Global,
+    /// The log.
+    pub(crate) log: &'a Log,
+}
+
+/// Why a command fails: one line, and the parts for a person or a machine that wants more.
+pub(crate) struct Failure {
+    pub(crate) message: String,
+    pub(crate) details: Vec<(String, String)>,
+    pub(crate) code: u8,
+}
+
+impl Failure {
+    /// A failure in plain words, exit code 1.
+    pub(crate) fn plain(message: impl Into<String>) -> Failure {
+        Failure { message: message.into(), details: Vec::new(), code: 1 }
+    }
+
+    /// A failure of the library, after `prefix`.
+    pub(crate) fn of(prefix: &str, e: &Error) -> Failure {
+        let field = match e.field() {
+            Some(field) if field.starts_with('/') => format!(" ({field})"),
+            _ => String::new(),
+        };
+        let mut details = Vec::new();
+        let mut put = |name: &str, value: Option<String>| {
+            details.extend(value.map(|v| (name.to_owned(), v)));
+        };
+        put("step", e.step().map(|s| format!("{} of {} ({})", s.number, s.total, s.lane)));
+        put("field", e.field().map(str::to_owned));
+        put("syscall", e.syscall_text().map(str::to_owned));
+        put("errno", e.errno().map(|n| n.to_string()));
+        put("kernel", e.fs_log().map(str::to_owned));
+        put("hint", e.hint_text().map(str::to_owned));
+        Failure { message: format!("{prefix}{e}{field}"), details, code: 1 }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(e: Error) -> Failure {
+        Failure::of("", &e)
+    }
+}
+
+impl Ctx<'_> {
+    /// The state root of this call.
+    pub(crate) fn state_root(&self) -> Result<StateRoot, Failure> {
+        let xdg = std::env::var_os("XDG_RUNTIME_DIR").filter(|v| !v.is_empty());
+        let user = std::env::var_os("USER");
+        let euid = nix::unistd::geteuid().as_raw();
+        // Only where it decides: reading it costs a file.
+        let in_user_namespace = euid == 0 && xdg.is_some() && in_user_namespace();
+        let facts = RootFacts {
+            euid,
+            in_user_namespace,
+            xdg_runtime_dir: xdg.as_deref(),
+            user: user.as_deref(),
+        };
+        let cwd = match &self.global.root {
+            Some(root) if root.is_relative() => std::env::current_dir()
+                .map_err(|e| Failure::plain(format!("getwd: {}", oxrun_core::errno_text(e.raw_os_error().unwrap_or(0)))))?,
+            _ => "/".into(),
+        };
+        self.global.state_root(&facts, &cwd).map_err(Failure::plain)
+    }
+
+    /// The runtime of this call.
+    pub(crate) fn runtime(&self) -> Result<Runtime, Failure> {
+        Ok(Runtime::new(self.state_root()?.path))
+    }
+}
+
+fn in_user_namespace() -> bool {
+    std::fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| map.split_whitespace().ne(["0", "0", "4294967295"]))
+}
+
+/// Prints to stdout, all or an error: a reader that is gone is no panic.
+pub(crate) fn print(text: &str) -> Result<u8, Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(0),
+        Err(e) => Err(Failure::plain(format!("write(stdout): {}", oxrun_core::errno_text(e.raw_os_error().unwrap_or(0))))),
+    }
+}

@@ -1,0 +1,38 @@
+//! Builds init: one call of rustc, no cargo inside cargo, no dependencies, no lock file.
+//!
+//! The result is a static executable without libc, linked by the rust-lld that comes with the compiler
+//! (for every target alike), and embedded by `launch/image.rs` through `OXRUN_INIT`.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+fn main() {
+    if let Err(why) = build() {
+        println!("cargo::error=cannot build init: {why}");
+    }
+}
+
+fn build() -> Result<(), String> {
+    let env = |name: &str| std::env::var(name).map_err(|e| format!("{name}: {e}"));
+    let source = PathBuf::from(env("DEP_OXRUN_INIT_SOURCE")?);
+    let out = PathBuf::from(env("OUT_DIR")?).join("oxrun-init");
+    println!("cargo::rerun-if-changed={}", source.display());
+    let mut rustc = Command::new(env("RUSTC")?);
+    rustc
+        .args(["--edition", "2024", "--crate-name", "oxrun_init", "--crate-type", "bin"])
+        .args(["--target", &env("TARGET")?])
+        .args(["-C", "panic=abort", "-C", "opt-level=s", "-C", "lto=fat", "-C", "codegen-units=1"])
+        .args(["-C", "relocation-model=static", "-C", "strip=symbols"])
+        .args(["-C", "linker=rust-lld", "-C", "linker-flavor=ld.lld"])
+        .args(["-C", "link-arg=-znoexecstack", "-C", "link-arg=--gc-sections"])
+        .args(["-C", "link-arg=-zseparate-code"])
+        .arg("-o")
+        .arg(&out)
+        .arg(source.join("main.rs"));
+    let done = rustc.output().map_err(|e| format!("{rustc:?}: {e}"))?;
+    if !done.status.success() {
+        return Err(String::from_utf8_lossy(&done.stderr).replace('\n', " | "));
+    }
+    println!("cargo::rustc-env=OXRUN_INIT={}", out.display());
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! The first moments: descriptors, the two mappings, signals; and the talk with the host.
+//!
+//! The host hands everything over in one message on descriptor 0: stdout, stderr, the preserved
+//! descriptors, the start fifo, the script, the fault page, stdin. Nothing else was open, so they
+//! arrive as 1, 2, 3 ... in this order, and only stdin has to be moved.
+
+use crate::fault::{Detail, SIZE};
+use crate::kernel::*;
+use crate::sys::{self, Errno, Fd, Stop};
+use core::mem::size_of;
+
+/// What init carries from one step to the next.
+pub struct Ctx {
+    /// The script's bytes, mapped for good.
+    pub script: &'static [u8],
+    /// The control socket; gone after `created`.
+    pub control: i32,
+    /// The start fifo.
+    pub fifo: i32,
+    /// The first descriptor that the program does not inherit.
+    pub first_private: u32,
+    /// Whether this process stays traceable by its user.
+    pub dumpable: bool,
+    /// The container's root.
+    pub root: Option<Fd>,
+    /// The procfs that was mounted on /proc.
+    pub proc: Option<Fd>,
+    /// The devpts that was mounted on /dev/pts.
+    pub devpts: Option<Fd>,
+    /// The empty directory that covers masked directories.
+    pub empty: Option<Fd>,
+    /// What the host sent with its last "go".
+    pub received: Option<Fd>,
+    /// What the next "reached" takes along.
+    pub send: Option<Fd>,
+    /// The working directory could not be entered yet.
+    pub pending_cwd: Option<&'static core::ffi::CStr>,
+    /// The program that was found.
+    pub program: Option<&'static core::ffi::CStr>,
+    /// "HOME=..." with a NUL, if it was looked up.
+    pub home: [u8; 256],
+}
+
+/// The host's first message.
+#[repr(C)]
+struct Hello {
+    script_len: u32,
+    preserve: u32,
+}
+
+/// Takes over what the host hands out. There is no fault page yet: failures here are told by the
+/// exit status alone, and the host says that init never began.
+pub fn boot() -> Ctx {
+    let mut hello = Hello { script_len: 0, preserve: 0 };
+    // Room for the 253 descriptors that one message can carry.
+    let mut control = [0u64; 130];
+    let mut iov = IoVec { base: (&raw mut hello).cast(), len: size_of::<Hello>() };
+    let mut msg = MsgHdr {
+        name: core::ptr::null_mut(),
+        name_len: 0,
+        iov: &raw mut iov,
+        iov_len: 1,
+        control: control.as_mut_ptr().cast(),
+        control_len: size_of_val(&control),
+        flags: 0,
+    };
+    if sys::recvmsg(0, &mut msg, 0) != Ok(size_of::<Hello>()) {
+        sys::exit(254);
+    }
+    let base = 3 + hello.preserve as i32;
+    let (fifo, script, fault, stdin) = (base, base + 1, base + 2, base + 3);
+    match sys::mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fault) {
+        Ok(at) => sys::set_page(at),
+        Err(_) => sys::exit(253),
+    }
+    let len = hello.script_len as usize;
+    let Ok(at) = sys::mmap(len, PROT_READ, MAP_PRIVATE, script) else {
+        sys::exit(252);
+    };
+    // SAFETY: a private read-only mapping of `len` bytes of a sealed file, never unmapped.
+    let script_bytes = unsafe { core::slice::from_raw_parts(at as *const u8, len) };
+    // The control socket takes the script's place, stdin its own.
+    if sys::dup3(0, script, O_CLOEXEC).is_err() || sys::dup3(stdin, 0, 0).is_err() {
+        sys::exit(251);
+    }
+    drop((Fd::own(stdin as usize), Fd::own(fault as usize)));
+    reset_signals();
+    sys::umask(0);
+    Ctx {
+        script: script_bytes,
+        control: script,
+        fifo,
+        first_private: base as u32,
+        dumpable: false,
+        root: None,
+        proc: None,
+        devpts: None,
+        empty: None,
+        received: None,
+        send: None,
+        pending_cwd: None,
+        program: None,
+        home: [0; 256],
+    }
+}
+
+/// Unblocks all signals and gives each ignored one its default disposition: both survive exec.
+fn reset_signals() {
+    sys::unblock_signals();
+    let ignored = ignored_signals().unwrap_or(u64::MAX);
+    for signal in 1..=64 {
+        if ignored & (1 << (signal - 1)) != 0 {
+            sys::default_signal(signal);
+        }
+    }
+}
+
+/// The line `SigIgn` of the host's /proc/self/status. Without a /proc every signal is reset.
+fn ignored_signals() -> Option<u64> {
+    let mut buf = [0u8; 2048];
+    let file = sys::open_host(c"/proc/self/status", O_RDONLY).ok()?;
+    let n = sys::read(file.raw(), &mut buf).ok()?;
+    let text = buf.get(..n)?;
+    let at = text.windows(8).position(|w| w == b"SigIgn:\t")?;
+    let mut mask = 0u64;
+    for &digit in text.get(at + 8..at + 24)? {
+        mask = mask << 4 | u64::from((digit as char).to_digit(16)?);
+    }
+    Some(mask)
+}
+
+impl Ctx {
+    /// The root's descriptor.
+    pub fn root(&self) -> Result<&Fd, Stop> {
+        self.root.as_ref().ok_or_else(|| Stop::detail(Detail::BadScript, b"no root"))
+    }
+
+    /// Makes this process untraceable, unless its caller needs it otherwise. Repeated after each
+    /// change of credentials, which sets the flag anew.
+    pub fn set_dumpable(&self) {
+        if !self.dumpable {
+            let _ = sys::prctl(PR_SET_DUMPABLE, 0, 0);
+        }
+    }
+
+    /// Says "reached" and waits for "go". The end of the stream means that the creator is gone.
+    pub fn barrier(&mut self, step: u32) -> Result<(), Stop> {
+        let fd = self.send.take();
+        self.tell(step, 0, fd.as_ref())?;
+        drop(fd);
+        let mut go = 0u32;
+        let mut one = OneFd { len: 0, level: 0, kind: 0, fd: -1, pad: 0 };
+        let mut iov = IoVec { base: (&raw mut go).cast(), len: 4 };
+        let mut msg = header(&mut iov, Some(&mut one));
+        let n = sys::recvmsg(self.control, &mut msg, MSG_CMSG_CLOEXEC);
+        if n == Ok(0) || n == Err(Errno(ECONNRESET)) {
+            return Err(Stop::detail(Detail::HostGone, b""));
+        }
+        n?;
+        self.received = (msg.control_len >= 20 && one.kind == SCM_RIGHTS && one.fd >= 0)
+            .then(|| Fd::own(one.fd as usize));
+        Ok(())
+    }
+
+    /// Sends a message: the step, a pid where there is one, and a descriptor.
+    pub fn tell(&self, step: u32, pid: u32, fd: Option<&Fd>) -> Result<(), Stop> {
+        let mut words = [step, pid];
+        let mut iov = IoVec { base: words.as_mut_ptr().cast(), len: 8 };
+        let mut one = OneFd {
+            len: 20,
+            level: SOL_SOCKET,
+            kind: SCM_RIGHTS,
+            fd: fd.map_or(-1, Fd::raw),
+            pad: 0,
+        };
+        let msg = header(&mut iov, fd.is_some().then_some(&mut one));
+        sys::sendmsg(self.control, &msg)?;
+        Ok(())
+    }
+}
+
+fn header(iov: &mut IoVec, one: Option<&mut OneFd>) -> MsgHdr {
+    let control_len = if one.is_some() { size_of::<OneFd>() } else { 0 };
+    MsgHdr {
+        name: core::ptr::null_mut(),
+        name_len: 0,
+        iov,
+        iov_len: 1,
+        control: one.map_or(core::ptr::null_mut(), |o| (o as *mut OneFd).cast()),
+        control_len,
+        flags: 0,
+    }
+}

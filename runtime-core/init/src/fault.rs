@@ -1,0 +1,166 @@
+//! The fault page: one page of a file, shared between init and the host.
+//!
+//! Init stores the number of the step before it begins it and, in the one function through which
+//! all its system calls go, the call's number and arguments before making it. The stores cost no
+//! system call and survive SIGKILL, so the host can always say how far init came.
+
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicU8, Ordering};
+
+/// Size of the page in bytes.
+pub const SIZE: usize = 4096;
+const TEXT: usize = 3072;
+
+/// What init is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Phase {
+    /// Nothing was stored yet.
+    Unborn = 0,
+    /// Carrying out a step.
+    Running = 1,
+    /// A step failed; the rest of the page says why.
+    Failed = 2,
+    /// Waiting for `start`.
+    Waiting = 3,
+    /// In the last execve.
+    Exec = 4,
+}
+
+/// Why a step failed, where an errno alone would mislead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Detail {
+    /// The errno says it.
+    None = 0,
+    /// The script made no sense.
+    BadScript = 1,
+    /// A directory was to be mounted on a file, or the reverse.
+    TypeMismatch = 2,
+    /// `proc` or `sysfs` on something that is not an ordinary directory.
+    NotOrdinary = 3,
+    /// No candidate for the program exists.
+    NotFound = 4,
+    /// A candidate exists and may not be executed.
+    NotExecutable = 5,
+    /// A file exists where a device should be and is not that device.
+    DeviceMismatch = 6,
+    /// The text is what the filesystem said through its fsopen() fd.
+    FsLog = 7,
+    /// The host went away.
+    HostGone = 8,
+    /// The null device of the host is not the null device.
+    BadNull = 9,
+    /// Text and errno stand for themselves.
+    Text = 10,
+    /// The filter forbids what the last step needs.
+    Filtered = 11,
+}
+
+impl Detail {
+    /// The detail with this number; [`Detail::None`] for an unknown one.
+    #[must_use]
+    pub fn from_u32(n: u32) -> Detail {
+        use Detail::*;
+        [
+            None, BadScript, TypeMismatch, NotOrdinary, NotFound, NotExecutable, DeviceMismatch,
+            FsLog, HostGone, BadNull, Text, Filtered,
+        ]
+        .get(n as usize)
+        .copied()
+        .unwrap_or(None)
+    }
+}
+
+/// The page itself. Every field is an atomic because another process reads it at any time.
+#[repr(C)]
+pub struct Page {
+    /// A [`Phase`].
+    pub phase: AtomicU32,
+    /// The step that is carried out, from 1.
+    pub step: AtomicU32,
+    /// A [`Detail`].
+    pub detail: AtomicU32,
+    /// The errno of the failed call, 0 if none.
+    pub errno: AtomicI32,
+    /// Number of the last system call.
+    pub nr: AtomicU64,
+    /// Its arguments.
+    pub args: [AtomicU64; 6],
+    /// How many bytes of `text` are used.
+    pub len: AtomicU32,
+    /// How many bytes of `text` are the detail; the rest are the call's string arguments,
+    /// NUL-terminated, each after one byte with the argument's index.
+    pub detail_len: AtomicU32,
+    text: [AtomicU8; TEXT],
+}
+
+const _: () = assert!(core::mem::size_of::<Page>() <= SIZE);
+
+impl Page {
+    /// Appends bytes as far as there is room.
+    pub fn push(&self, bytes: &[u8]) {
+        let mut n = self.len.load(Ordering::Relaxed) as usize;
+        for &b in bytes {
+            if let Some(slot) = self.text.get(n) {
+                slot.store(b, Ordering::Relaxed);
+                n += 1;
+            }
+        }
+        self.len.store(n as u32, Ordering::Relaxed);
+    }
+
+    /// Ends the detail: what is pushed from now on are arguments.
+    pub fn end_detail(&self) {
+        self.detail_len
+            .store(self.len.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
+/// A copy of the page, taken by the host from the file's bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record<'a> {
+    /// Raw [`Phase`].
+    pub phase: u32,
+    /// The step, from 1; 0 before the first.
+    pub step: u32,
+    /// Why, beside the errno.
+    pub detail: Detail,
+    /// The errno or 0.
+    pub errno: i32,
+    /// The last system call's number.
+    pub nr: u64,
+    /// The last system call's arguments.
+    pub args: [u64; 6],
+    /// The detail's text.
+    pub text: &'a [u8],
+    /// The string arguments: index byte, bytes, NUL.
+    pub strings: &'a [u8],
+}
+
+/// Reads a page from bytes that may be anything.
+#[must_use]
+pub fn read(bytes: &[u8]) -> Option<Record<'_>> {
+    let u32_at = |at: usize| -> Option<u32> {
+        Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+    };
+    let u64_at = |at: usize| -> Option<u64> {
+        Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+    };
+    let mut args = [0; 6];
+    for (i, a) in args.iter_mut().enumerate() {
+        *a = u64_at(core::mem::offset_of!(Page, args) + 8 * i)?;
+    }
+    let len = (u32_at(core::mem::offset_of!(Page, len))? as usize).min(TEXT);
+    let detail_len = (u32_at(core::mem::offset_of!(Page, detail_len))? as usize).min(len);
+    let start = core::mem::offset_of!(Page, text);
+    Some(Record {
+        phase: u32_at(core::mem::offset_of!(Page, phase))?,
+        step: u32_at(core::mem::offset_of!(Page, step))?,
+        detail: Detail::from_u32(u32_at(core::mem::offset_of!(Page, detail))?),
+        errno: u32_at(core::mem::offset_of!(Page, errno))? as i32,
+        nr: u64_at(core::mem::offset_of!(Page, nr))?,
+        args,
+        text: bytes.get(start..start + detail_len)?,
+        strings: bytes.get(start + detail_len..start + len)?,
+    })
+}

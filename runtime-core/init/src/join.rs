@@ -1,0 +1,111 @@
+//! Entering and making namespaces and cgroups.
+//!
+//! This process was executed outside and owns a few pages. It joins what exists, then clones once:
+//! the clone is born in the new namespaces and in its v2 cgroup, and is the container's process.
+
+use crate::boot::Ctx;
+use crate::fault::Detail;
+use crate::kernel::*;
+use crate::script::Strs;
+use crate::sys::{self, Errno, Fd, Stop};
+use core::ffi::CStr;
+
+/// Moves this process, which has one thread, into v1 cgroups. `tasks` and not `cgroup.procs`:
+/// the latter waits for an RCU grace period in each hierarchy.
+pub fn tasks(files: Strs<'_>) -> Result<(), Stop> {
+    for file in files.iter() {
+        let fd = sys::open_host(file, O_WRONLY)?;
+        sys::write(&fd, b"0").map_err(|e| Stop::explained(e, Detail::Text, file.to_bytes()))?;
+    }
+    Ok(())
+}
+
+/// Sets the OOM score, before this process becomes untraceable and its /proc files root's.
+pub fn oom_score_adj(value: &CStr) -> Result<(), Stop> {
+    let fd = sys::open_host(c"/proc/self/oom_score_adj", O_WRONLY)?;
+    sys::write(&fd, value.to_bytes())?;
+    Ok(())
+}
+
+/// Enters an existing namespace.
+pub fn setns(path: &CStr, kind: u32) -> Result<(), Stop> {
+    let fd = sys::open_host(path, O_RDONLY)?;
+    sys::setns(&fd, kind).map_err(|e| Stop::explained(e, Detail::Text, path.to_bytes()))?;
+    Ok(())
+}
+
+/// Makes a user namespace. This process has all capabilities in it until the next exec.
+pub fn new_user() -> Result<(), Stop> {
+    Ok(sys::unshare(CLONE_NEWUSER)?)
+}
+
+/// Becomes root of the user namespace, once the host has written the maps.
+pub fn become_root(ctx: &Ctx) -> Result<(), Stop> {
+    sys::setgid(0)?;
+    sys::setuid(0)?;
+    ctx.set_dumpable();
+    Ok(())
+}
+
+/// Clones the container's process. `CLONE_PARENT` makes it a child of the host's process, not of
+/// this one, which tells its pid and hands over its pidfd, and is done.
+pub fn clone(ctx: &mut Ctx, flags: u64, cgroup: &CStr, step: u32) -> Result<(), Stop> {
+    let mut pidfd = -1i32;
+    let dir = match cgroup.is_empty() {
+        true => None,
+        false => Some(sys::open_host(cgroup, O_PATH | O_DIRECTORY)?),
+    };
+    let mut args = CloneArgs {
+        flags: flags | CLONE_PARENT | CLONE_PIDFD,
+        pidfd: (&raw mut pidfd) as u64,
+        ..CloneArgs::default()
+    };
+    if let Some(dir) = &dir {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = dir.raw() as u64;
+    }
+    let pid = sys::clone3(&args)?;
+    if pid != 0 {
+        let fd = Fd::own(pidfd as usize);
+        let told = ctx.tell(step, pid as u32, Some(&fd));
+        sys::exit(if told.is_ok() { 0 } else { 250 });
+    }
+    Ok(())
+}
+
+/// Makes namespaces for this process itself.
+pub fn unshare(flags: u32) -> Result<(), Stop> {
+    Ok(sys::unshare(u64::from(flags))?)
+}
+
+/// Leads a session of its own, with a session keyring of its own.
+pub fn session(keyring: &CStr) -> Result<(), Stop> {
+    sys::setsid()?;
+    if !keyring.is_empty() {
+        match sys::join_keyring(keyring) {
+            // A kernel without keyrings has nothing to keep apart.
+            Err(Errno(ENOSYS)) => {}
+            r => r?,
+        }
+    }
+    Ok(())
+}
+
+/// The host name.
+pub fn hostname(name: &CStr) -> Result<(), Stop> {
+    Ok(sys::sethostname(name)?)
+}
+
+/// The NIS domain name.
+pub fn domainname(name: &CStr) -> Result<(), Stop> {
+    Ok(sys::setdomainname(name)?)
+}
+
+/// Sets `lo` up.
+pub fn loopback() -> Result<(), Stop> {
+    let socket = sys::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC)?;
+    let mut req = IfReq { name: [0; 16], flags: IFF_UP, pad: [0; 22] };
+    req.name[..2].copy_from_slice(b"lo");
+    sys::ioctl(&socket, SIOCSIFFLAGS, &mut req)?;
+    Ok(())
+}

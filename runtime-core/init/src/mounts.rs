@@ -1,0 +1,239 @@
+//! Mounts: made detached, given their attributes, then attached by descriptor.
+//!
+//! What must hold: no source comes from inside the container (CVE-2025-31133, CVE-2025-52565), no
+//! clone stays a peer of the host's mount, and a path that cannot be covered is an error unless
+//! it does not exist.
+
+use crate::boot::Ctx;
+use crate::fault::Detail;
+use crate::files::{self, Leaf};
+use crate::kernel::*;
+use crate::script::{Op, Strs, bind as flag, require as need};
+use crate::sys::{self, Errno, Fd, Stop};
+use core::ffi::CStr;
+
+/// Changes the propagation of a host path.
+pub fn propagation(path: &CStr, flags: u64) -> Result<(), Stop> {
+    let attr = MountAttr { propagation: flags & !MS_REC, ..MountAttr::default() };
+    Ok(sys::mount_setattr(AT_FDCWD, path, flags & MS_REC != 0, &attr)?)
+}
+
+/// Clones the root's tree and attaches the clone where it lies, so that hooks which enter this
+/// mount namespace find it there, and nothing is ever attached to the original.
+pub fn root(ctx: &mut Ctx, path: &CStr) -> Result<(), Stop> {
+    let tree = sys::open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | AT_RECURSIVE)?;
+    sys::attach_host(&tree, path)?;
+    ctx.root = Some(tree);
+    Ok(())
+}
+
+/// A new filesystem.
+pub fn mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
+    let Op::Mount { fstype, source, dest, attr, propagation, require, data } = *op else {
+        return Ok(());
+    };
+    let (target, made) = target(ctx, dest, require)?;
+    let fs = sys::fsopen(fstype)?;
+    configure(&fs, source, data)?;
+    if require & need::MODE_OF_TARGET != 0 && !made {
+        inherit_mode(&fs, &target)?;
+    }
+    sys::fscreate(&fs).map_err(|e| said(&fs, e))?;
+    let mount = sys::fsmount(&fs, attr)?;
+    if propagation != 0 {
+        change(&mount, &MountAttr { propagation: propagation & !MS_REC, ..MountAttr::default() })?;
+    }
+    attach(&mount, &target, dest)?;
+    match (fstype.to_bytes(), dest.to_bytes()) {
+        (b"proc", b"/proc") => ctx.proc = Some(mount),
+        (b"devpts", b"/dev/pts") => ctx.devpts = Some(mount),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The directory a filesystem goes on.
+fn target(ctx: &Ctx, dest: &CStr, require: u32) -> Result<(Fd, bool), Stop> {
+    let root = ctx.root()?;
+    if require & need::ORDINARY != 0 {
+        let resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
+        match sys::openat2(root.raw(), dest, O_PATH | O_DIRECTORY, 0, resolve) {
+            Ok(fd) => return Ok((fd, false)),
+            Err(Errno(ENOENT)) => {}
+            Err(e @ Errno(ELOOP | ENOTDIR)) => {
+                return Err(Stop::explained(e, Detail::NotOrdinary, dest.to_bytes()));
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(files::ensure(root, dest, Leaf::Dir)?)
+}
+
+/// Gives a filesystem its source and its data, one by one, so that the kernel names the wrong one.
+fn configure(fs: &Fd, source: &CStr, data: Strs<'_>) -> Result<(), Stop> {
+    if !source.is_empty() {
+        sys::fsconfig(fs, c"source", Some(source)).map_err(|e| said(fs, e))?;
+    }
+    let mut entries = data.iter();
+    while let Some(entry) = entries.next() {
+        // '=' stands before a key with a value, which is the next entry, '!' before a flag.
+        let Ok(key) = CStr::from_bytes_with_nul(entry.to_bytes_with_nul().get(1..).unwrap_or(b"\0"))
+        else {
+            return Err(Stop::detail(Detail::BadScript, b"data"));
+        };
+        let value = if entry.to_bytes().first() == Some(&b'=') { entries.next() } else { None };
+        sys::fsconfig(fs, key, value).map_err(|e| said(fs, e))?;
+    }
+    Ok(())
+}
+
+/// A tmpfs over a directory of the image looks like that directory.
+fn inherit_mode(fs: &Fd, target: &Fd) -> Result<(), Stop> {
+    let mode = sys::stat(target.raw())?.mode & 0o7777;
+    let mut text = [0u8; 5];
+    for (i, digit) in text.iter_mut().take(4).enumerate() {
+        *digit = b'0' + (mode >> (9 - 3 * i) & 7) as u8;
+    }
+    if let Ok(mode) = CStr::from_bytes_with_nul(&text) {
+        sys::fsconfig(fs, c"mode", Some(mode)).map_err(|e| said(fs, e))?;
+    }
+    Ok(())
+}
+
+/// The kernel's own words on a failed configuration, where it has some.
+fn said(fs: &Fd, e: Errno) -> Stop {
+    let mut buf = [0u8; 512];
+    match sys::fs_log(fs, &mut buf) {
+        0 => e.into(),
+        n => Stop::explained(e, Detail::FsLog, buf.get(..n).unwrap_or(b"")),
+    }
+}
+
+/// Attaches, and says it in plain words where a file would cover a directory or the reverse: the
+/// kernel answers EINVAL to that.
+fn attach(mount: &Fd, target: &Fd, dest: &CStr) -> Result<(), Stop> {
+    sys::attach(mount, target).map_err(|e| {
+        let is_dir = |fd: &Fd| sys::stat_quietly(fd.raw()).map(|s| s.mode & S_IFMT == S_IFDIR);
+        match (e, is_dir(mount), is_dir(target)) {
+            (Errno(EINVAL | ENOTDIR), Some(a), Some(b)) if a != b => {
+                Stop::explained(Errno(ENOTDIR), Detail::TypeMismatch, dest.to_bytes())
+            }
+            _ => e.into(),
+        }
+    })
+}
+
+fn change(mount: &Fd, attr: &MountAttr) -> Result<(), Errno> {
+    sys::mount_setattr(mount.raw(), c"", false, attr)
+}
+
+/// A tree of the host. Its clone is in this mount namespace, whose mounts all are slaves: it
+/// sends nothing back. A source to be shared with the host was cloned by the host and was received
+/// with the last "go".
+pub fn bind(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
+    let Op::Bind { source, dest, flags, set, clear, rset, rclear, propagation } = *op else {
+        return Ok(());
+    };
+    let recursive = if flags & flag::RECURSIVE != 0 { AT_RECURSIVE } else { 0 };
+    let tree = match ctx.received.take() {
+        Some(fd) if source.is_empty() => fd,
+        _ => sys::open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | recursive)?,
+    };
+    let is_dir = sys::stat(tree.raw())?.mode & S_IFMT == S_IFDIR;
+    if rset | rclear != 0 {
+        let attr = MountAttr { set: rset, clear: rclear, ..MountAttr::default() };
+        sys::mount_setattr(tree.raw(), c"", true, &attr)?;
+    }
+    if set | clear != 0 {
+        change(&tree, &MountAttr { set, clear, ..MountAttr::default() })?;
+    }
+    if propagation != 0 {
+        let attr = MountAttr { propagation: propagation & !MS_REC, ..MountAttr::default() };
+        sys::mount_setattr(tree.raw(), c"", propagation & MS_REC != 0, &attr)?;
+    }
+    let leaf = if is_dir { Leaf::Dir } else { Leaf::File };
+    let (target, _) = files::ensure(ctx.root()?, dest, leaf)?;
+    attach(&tree, &target, dest)
+}
+
+/// Changes a mount that is there.
+pub fn set_attr(ctx: &Ctx, dest: &CStr, set: u64, clear: u64, recursive: bool, propagation: u64)
+    -> Result<(), Stop> {
+    let target = files::resolve(ctx.root()?, dest)?;
+    let attr = MountAttr { set, clear, propagation: propagation & !MS_REC, userns_fd: 0 };
+    Ok(sys::mount_setattr(target.raw(), c"", recursive, &attr)?)
+}
+
+/// Covers a path so that nothing can be read from it. A file gets a clone of the host's null
+/// device, a directory one of a single empty tree.
+pub fn mask(ctx: &mut Ctx, path: &CStr) -> Result<(), Stop> {
+    let target = match files::resolve(ctx.root()?, path) {
+        Err(Errno(ENOENT | ENOTDIR)) => return Ok(()),
+        r => r?,
+    };
+    if sys::stat(target.raw())?.mode & S_IFMT != S_IFDIR {
+        let null = sys::open_tree(AT_FDCWD, c"/dev/null", OPEN_TREE_CLONE)?;
+        let there = sys::stat(null.raw())?;
+        if there.mode & S_IFMT != S_IFCHR || there.rdev != makedev(1, 3) {
+            return Err(Stop::detail(Detail::BadNull, b"/dev/null"));
+        }
+        return attach(&null, &target, path);
+    }
+    match &ctx.empty {
+        Some(first) => {
+            let clone = sys::open_tree(first.raw(), c"", OPEN_TREE_CLONE | AT_EMPTY_PATH)?;
+            attach(&clone, &target, path)
+        }
+        None => {
+            let fs = sys::fsopen(c"tmpfs")?;
+            for (key, value) in [(c"mode", c"0555"), (c"size", c"0k"), (c"nr_inodes", c"1")] {
+                sys::fsconfig(&fs, key, Some(value)).map_err(|e| said(&fs, e))?;
+            }
+            sys::fscreate(&fs)?;
+            let attr = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+            let empty = sys::fsmount(&fs, attr)?;
+            attach(&empty, &target, path)?;
+            ctx.empty = Some(empty);
+            Ok(())
+        }
+    }
+}
+
+/// Puts a read-only clone of a path over itself.
+pub fn readonly(ctx: &Ctx, path: &CStr) -> Result<(), Stop> {
+    let target = match files::resolve(ctx.root()?, path) {
+        Err(Errno(ENOENT | ENOTDIR)) => return Ok(()),
+        r => r?,
+    };
+    let clone = sys::open_tree(target.raw(), c"", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH)?;
+    change(&clone, &MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() })?;
+    attach(&clone, &target, path)
+}
+
+/// Makes the root mount read-only, when everything that has to be made in it is there.
+pub fn root_readonly(ctx: &Ctx) -> Result<(), Stop> {
+    Ok(change(ctx.root()?, &MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() })?)
+}
+
+/// Makes the container's root the root of this mount namespace and lets go of the old one.
+pub fn pivot(ctx: &mut Ctx, move_root: bool, flags: u64) -> Result<(), Stop> {
+    let root = ctx.root()?;
+    sys::chdir(root)?;
+    if move_root {
+        let slash = sys::open_host(c"/", O_PATH | O_DIRECTORY)?;
+        sys::attach(root, &slash)?;
+        sys::chroot_here()?;
+    } else {
+        sys::pivot_root_here()?;
+        // The old root now lies over the new one. It is a slave: nothing of this reaches the host.
+        sys::unmount_here()?;
+    }
+    sys::chdir_root()?;
+    if flags != 0 {
+        propagation(c"/", flags)?;
+    }
+    ctx.root = None;
+    ctx.devpts = None;
+    ctx.empty = None;
+    Ok(())
+}

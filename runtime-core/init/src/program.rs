@@ -1,0 +1,130 @@
+//! The end: HOME, the program's file, the wait for `start`, the last execve.
+
+use crate::boot::Ctx;
+use crate::fault::{Detail, Phase};
+use crate::kernel::*;
+use crate::script::Strs;
+use crate::sys::{self, Errno, Stop};
+use core::ffi::CStr;
+
+/// Finds the user's home in the container's passwd file; `/` where there is none.
+pub fn home(ctx: &mut Ctx, uid: u32) -> Result<(), Stop> {
+    set_home(&mut ctx.home, b"/");
+    let flags = O_RDONLY | O_NOCTTY | O_NONBLOCK;
+    let Ok(file) = sys::openat2(AT_FDCWD, c"/etc/passwd", flags, 0, RESOLVE_NO_MAGICLINKS) else {
+        return Ok(());
+    };
+    // A FIFO or a device under this name is not a passwd file.
+    if sys::stat(file.raw())?.mode & S_IFMT != S_IFREG {
+        return Ok(());
+    }
+    let mut line = [0u8; 512];
+    let mut used = 0;
+    let mut buf = [0u8; 1024];
+    loop {
+        let n = sys::read(file.raw(), &mut buf).unwrap_or(0);
+        for &byte in buf.get(..n).unwrap_or(b"").iter().chain((n == 0).then_some(&b'\n')) {
+            if byte != b'\n' {
+                if let Some(slot) = line.get_mut(used) {
+                    *slot = byte;
+                }
+                used += 1;
+                continue;
+            }
+            // A line that does not fit is nobody's.
+            let whole = line.get(..used).unwrap_or(b"");
+            if home_of(whole, uid).is_some_and(|dir| set_home(&mut ctx.home, dir)) {
+                return Ok(());
+            }
+            used = 0;
+        }
+        if n == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// The sixth field, if the third is this number.
+fn home_of(line: &[u8], uid: u32) -> Option<&[u8]> {
+    let mut fields = line.split(|&b| b == b':');
+    let id = fields.nth(2)?;
+    let mut n = 0u32;
+    for &d in id {
+        n = n.checked_mul(10)?.checked_add((d as char).to_digit(10)?)?;
+    }
+    (n == uid && !id.is_empty()).then(|| fields.nth(2))?.filter(|dir| !dir.is_empty())
+}
+
+fn set_home(slot: &mut [u8; 256], dir: &[u8]) -> bool {
+    let end = 5 + dir.len();
+    if end >= slot.len() {
+        return false;
+    }
+    slot[..5].copy_from_slice(b"HOME=");
+    slot[5..end].copy_from_slice(dir);
+    slot[end] = 0;
+    true
+}
+
+/// Finds the program among the candidates: an absolute path, or one for each directory of PATH.
+/// Runs as the process's user.
+pub fn lookup(ctx: &mut Ctx, candidates: Strs<'static>) -> Result<(), Stop> {
+    let mut last = Errno(ENOENT);
+    for path in candidates.iter() {
+        let tried = sys::stat_path(path).and_then(|s| match s.mode & S_IFMT {
+            S_IFDIR => Err(Errno(EACCES)),
+            // Root may execute only what has some x bit; the kernel says so.
+            _ => sys::may_execute(path),
+        });
+        match tried {
+            Ok(()) => {
+                ctx.program = Some(path);
+                return Ok(());
+            }
+            Err(e) => last = e,
+        }
+    }
+    let detail = match last {
+        Errno(EACCES) => Detail::NotExecutable,
+        _ => Detail::NotFound,
+    };
+    Err(Stop::explained(last, detail, b""))
+}
+
+/// Everything is set up. The host is told, lets go, and a byte of the fifo starts the program.
+pub fn created(ctx: &mut Ctx, step: u32) -> Result<(), Stop> {
+    ctx.barrier(step)?;
+    ctx.received = None;
+    ctx.proc = None;
+    drop(sys::Fd::own(ctx.control as usize));
+    sys::enter(Phase::Waiting, step);
+    let mut byte = [0u8; 1];
+    sys::read(ctx.fifo, &mut byte)?;
+    sys::enter(Phase::Running, step);
+    // The fifo is closed by the execve: its other end learns from that that the program runs.
+    Ok(sys::close_from(ctx.first_private, CLOSE_RANGE_CLOEXEC)?)
+}
+
+/// Becomes the program.
+pub fn exec(ctx: &mut Ctx, argv: Strs<'_>, envp: Strs<'_>, step: u32) -> Result<(), Stop> {
+    sys::enter(Phase::Exec, step);
+    let Some(program) = ctx.program else {
+        return Err(Stop::detail(Detail::BadScript, b"no program"));
+    };
+    let home = (ctx.home[0] != 0).then(|| ctx.home.as_ptr() as usize);
+    let count = argv.count as usize + envp.count as usize + 3;
+    let at = sys::mmap(count * 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1)?;
+    // SAFETY: a fresh private mapping of `count` words, used by nobody else.
+    let words = unsafe { core::slice::from_raw_parts_mut(at as *mut usize, count) };
+    let all = argv.iter().map(Some).chain([None]).chain(envp.iter().map(Some));
+    let mut used = 0;
+    for (slot, s) in words.iter_mut().zip(all) {
+        *slot = s.map_or(0, |s: &CStr| s.as_ptr() as usize);
+        used += 1;
+    }
+    if let (Some(home), Some(slot)) = (home, words.get_mut(used)) {
+        *slot = home;
+    }
+    let envp_at = at + (argv.count as usize + 1) * 8;
+    Err(sys::execve(program, at, envp_at).into())
+}

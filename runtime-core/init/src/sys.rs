@@ -1,0 +1,540 @@
+//! System calls. All go through [`call`], which writes number and arguments to the fault page
+//! before the call: whatever kills this process, the host knows in which call and step it was.
+
+use crate::fault::{Detail, Page, Phase};
+use crate::kernel::{nr, *};
+use core::ffi::CStr;
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
+
+/// The fault page. Until boot has mapped the shared one it is a private dummy.
+static PAGE: AtomicPtr<Page> = AtomicPtr::new(core::ptr::null_mut());
+
+/// A failed system call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Errno(pub i32);
+
+/// The end of init: an errno whose call stands on the fault page, or a detail with its text.
+pub struct Stop {
+    errno: i32,
+    detail: Detail,
+}
+
+impl From<Errno> for Stop {
+    fn from(e: Errno) -> Self {
+        Stop { errno: e.0, detail: Detail::None }
+    }
+}
+
+impl Stop {
+    /// A failure that the errno alone would not explain.
+    pub fn detail(detail: Detail, text: &[u8]) -> Self {
+        note(text);
+        Stop { errno: 0, detail }
+    }
+
+    /// A failure with an errno and an explanation.
+    pub fn explained(e: Errno, detail: Detail, text: &[u8]) -> Self {
+        note(text);
+        Stop { errno: e.0, detail }
+    }
+}
+
+fn page() -> Option<&'static Page> {
+    // SAFETY: the pointer is null or a mapping of a whole page that is never unmapped; all
+    // fields are atomics, for which any bytes are valid.
+    unsafe { PAGE.load(Relaxed).as_ref() }
+}
+
+/// Makes the mapped page the fault page.
+pub fn set_page(at: usize) {
+    PAGE.store(at as *mut Page, Relaxed);
+}
+
+/// Notes which step begins.
+pub fn enter(phase: Phase, step: u32) {
+    if let Some(p) = page() {
+        p.step.store(step, Relaxed);
+        p.phase.store(phase as u32, Relaxed);
+    }
+}
+
+/// Sets the detail's text.
+pub fn note(text: &[u8]) {
+    if let Some(p) = page() {
+        p.len.store(0, Relaxed);
+        p.push(text);
+    }
+}
+
+/// Ends this process after a failure, leaving everything the host needs on the fault page.
+pub fn die(stop: &Stop) -> ! {
+    if let Some(p) = page() {
+        if stop.detail == Detail::None {
+            p.len.store(0, Relaxed);
+        }
+        p.end_detail();
+        p.detail.store(stop.detail as u32, Relaxed);
+        p.errno.store(stop.errno, Relaxed);
+        if stop.errno != 0 {
+            save_strings(p);
+        }
+        p.phase.store(Phase::Failed as u32, Relaxed);
+    }
+    exit(255)
+}
+
+/// Copies the string arguments of the failed call to the page: the host cannot follow pointers.
+fn save_strings(p: &Page) {
+    let nr = p.nr.load(Relaxed) as usize;
+    let Some((_, mask)) = STRING_ARGS.iter().find(|(n, _)| *n == nr) else {
+        return;
+    };
+    for (i, arg) in p.args.iter().enumerate() {
+        let at = arg.load(Relaxed) as *const core::ffi::c_char;
+        if mask & (1 << i) != 0 && !at.is_null() {
+            // SAFETY: calls listed in STRING_ARGS were made with a pointer taken from a `&CStr`
+            // at these positions, and the string is still alive: nothing is freed in init.
+            let s = unsafe { CStr::from_ptr(at) }.to_bytes();
+            p.push(&[i as u8]);
+            p.push(s.get(..512).unwrap_or(s));
+            p.push(&[0]);
+        }
+    }
+}
+
+/// The bare instruction.
+#[cfg(target_arch = "x86_64")]
+fn raw(nr: usize, a: [usize; 6]) -> isize {
+    let out: isize;
+    // SAFETY: the instruction itself touches only the registers named; what the kernel does with
+    // pointers among the arguments is the caller's promise, made at each wrapper below.
+    unsafe {
+        core::arch::asm!("syscall", inlateout("rax") nr as isize => out, in("rdi") a[0],
+            in("rsi") a[1], in("rdx") a[2], in("r10") a[3], in("r8") a[4], in("r9") a[5],
+            lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    out
+}
+
+/// The bare instruction.
+#[cfg(target_arch = "aarch64")]
+fn raw(nr: usize, a: [usize; 6]) -> isize {
+    let out: isize;
+    // SAFETY: as on x86_64.
+    unsafe {
+        core::arch::asm!("svc 0", in("x8") nr, inlateout("x0") a[0] as isize => out,
+            in("x1") a[1], in("x2") a[2], in("x3") a[3], in("x4") a[4], in("x5") a[5],
+            options(nostack));
+    }
+    out
+}
+
+/// A system call, noted on the fault page first.
+///
+/// # Safety
+/// Pointers among the arguments must be what the kernel expects of this call.
+unsafe fn call(nr: usize, a: [usize; 6]) -> Result<usize, Errno> {
+    if let Some(p) = page() {
+        p.nr.store(nr as u64, Relaxed);
+        for (slot, v) in p.args.iter().zip(a) {
+            slot.store(v as u64, Relaxed);
+        }
+    }
+    unnoted(nr, a)
+}
+
+/// A system call that leaves the note of the one before: closing, and looking for the reason of a
+/// failure.
+fn unnoted(nr: usize, a: [usize; 6]) -> Result<usize, Errno> {
+    match raw(nr, a) {
+        e @ -4095..=-1 => Err(Errno(-e as i32)),
+        v => Ok(v as usize),
+    }
+}
+
+macro_rules! sc {
+    ($nr:expr $(, $a:expr)*) => {{
+        let mut args = [0usize; 6];
+        let given = [$($a as usize),*];
+        args[..given.len()].copy_from_slice(&given);
+        // SAFETY: every use below passes pointers made from live references or `&CStr`, with the
+        // sizes that the call's man page asks for.
+        unsafe { call($nr, args) }
+    }};
+}
+
+/// Ends all threads. A filter may deny even that: then an illegal instruction does it.
+pub fn exit(code: i32) -> ! {
+    loop {
+        raw(nr::EXIT_GROUP, [code as usize, 0, 0, 0, 0, 0]);
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: raises SIGILL.
+        unsafe {
+            core::arch::asm!("ud2")
+        };
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: raises SIGTRAP.
+        unsafe {
+            core::arch::asm!("brk #1")
+        };
+    }
+}
+
+/// An open descriptor, closed when dropped. Closing is not noted on the fault page.
+pub struct Fd(i32);
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        let _ = unnoted(nr::CLOSE, [self.0 as usize, 0, 0, 0, 0, 0]);
+    }
+}
+
+impl Fd {
+    /// Takes a number whose owner the caller is.
+    pub fn own(n: usize) -> Fd {
+        Fd(n as i32)
+    }
+    /// The number.
+    pub fn raw(&self) -> i32 {
+        self.0
+    }
+}
+
+/// `openat2(2)`; EAGAIN (a concurrent rename or mount) and EINTR are tried again, bounded.
+pub fn openat2(dir: i32, path: &CStr, flags: u64, mode: u64, resolve: u64) -> Result<Fd, Errno> {
+    let how = OpenHow { flags: flags | O_CLOEXEC, mode, resolve };
+    let mut left = 128;
+    loop {
+        let r = sc!(nr::OPENAT2, dir, path.as_ptr(), &raw const how, size_of::<OpenHow>());
+        match r {
+            Err(Errno(EAGAIN | EINTR)) if left > 0 => left -= 1,
+            r => return r.map(Fd::own),
+        }
+    }
+}
+
+/// `openat(2)` of a host path, before the root is changed.
+pub fn open_host(path: &CStr, flags: u64) -> Result<Fd, Errno> {
+    sc!(nr::OPENAT, AT_FDCWD, path.as_ptr(), flags | O_CLOEXEC, 0).map(Fd::own)
+}
+
+/// `openat(2)` of one name in a directory of ours, never following a link.
+pub fn open_name(dir: &Fd, name: &CStr, flags: u64) -> Result<Fd, Errno> {
+    sc!(nr::OPENAT, dir.0, name.as_ptr(), flags | O_CLOEXEC | O_NOFOLLOW, 0).map(Fd::own)
+}
+
+/// `read(2)`, EINTR tried again.
+pub fn read(fd: i32, buf: &mut [u8]) -> Result<usize, Errno> {
+    loop {
+        match sc!(nr::READ, fd, buf.as_mut_ptr(), buf.len()) {
+            Err(Errno(EINTR)) => {}
+            r => return r.map(|n| n.min(buf.len())),
+        }
+    }
+}
+
+/// `write(2)`.
+pub fn write(fd: &Fd, bytes: &[u8]) -> Result<usize, Errno> {
+    sc!(nr::WRITE, fd.0, bytes.as_ptr(), bytes.len())
+}
+
+/// What init wants to know of a file.
+pub struct Stat {
+    pub mode: u32,
+    pub uid: u32,
+    pub rdev: u64,
+}
+
+/// `statx(2)` of an open file.
+pub fn stat(fd: i32) -> Result<Stat, Errno> {
+    let mut buf = MaybeUninit::<Statx>::zeroed();
+    sc!(nr::STATX, fd, c"".as_ptr(), AT_EMPTY_PATH, STATX_BASIC, buf.as_mut_ptr())?;
+    // SAFETY: zeroed memory is a valid Statx, and the kernel filled it.
+    Ok(stat_of(unsafe { buf.assume_init_ref() }))
+}
+
+/// The same without a note: for looking why a call failed.
+pub fn stat_quietly(fd: i32) -> Option<Stat> {
+    let mut buf = MaybeUninit::<Statx>::zeroed();
+    let args = [fd as usize, c"".as_ptr() as usize, AT_EMPTY_PATH as usize, STATX_BASIC as usize,
+        buf.as_mut_ptr() as usize, 0];
+    unnoted(nr::STATX, args).ok()?;
+    // SAFETY: as above.
+    Some(stat_of(unsafe { buf.assume_init_ref() }))
+}
+
+/// `statx(2)` of a path, following links.
+pub fn stat_path(path: &CStr) -> Result<Stat, Errno> {
+    let mut buf = MaybeUninit::<Statx>::zeroed();
+    sc!(nr::STATX, AT_FDCWD, path.as_ptr(), 0, STATX_BASIC, buf.as_mut_ptr())?;
+    // SAFETY: as above.
+    Ok(stat_of(unsafe { buf.assume_init_ref() }))
+}
+
+fn stat_of(s: &Statx) -> Stat {
+    Stat {
+        mode: u32::from(s.mode),
+        uid: s.uid,
+        rdev: makedev(s.rdev_major, s.rdev_minor),
+    }
+}
+
+/// `faccessat2(2)` with the effective ids: may this process execute it?
+pub fn may_execute(path: &CStr) -> Result<(), Errno> {
+    sc!(nr::FACCESSAT2, AT_FDCWD, path.as_ptr(), 1, AT_EACCESS).map(drop)
+}
+
+/// `mkdirat(2)` of one name.
+pub fn mkdir(dir: &Fd, name: &CStr, mode: u32) -> Result<(), Errno> {
+    sc!(nr::MKDIRAT, dir.0, name.as_ptr(), mode).map(drop)
+}
+
+/// `mknodat(2)` of one name.
+pub fn mknod(dir: &Fd, name: &CStr, mode: u32, dev: u64) -> Result<(), Errno> {
+    sc!(nr::MKNODAT, dir.0, name.as_ptr(), mode, dev).map(drop)
+}
+
+/// `symlinkat(2)` of one name.
+pub fn symlink(target: &CStr, dir: &Fd, name: &CStr) -> Result<(), Errno> {
+    sc!(nr::SYMLINKAT, target.as_ptr(), dir.0, name.as_ptr()).map(drop)
+}
+
+/// `readlinkat(2)` of one name.
+pub fn readlink(dir: &Fd, name: &CStr, buf: &mut [u8]) -> Result<usize, Errno> {
+    sc!(nr::READLINKAT, dir.0, name.as_ptr(), buf.as_mut_ptr(), buf.len())
+        .map(|n| n.min(buf.len()))
+}
+
+/// `fchownat(2)` of one name, not following a link.
+pub fn chown_name(dir: &Fd, name: &CStr, uid: u32, gid: u32) -> Result<(), Errno> {
+    sc!(nr::FCHOWNAT, dir.0, name.as_ptr(), uid, gid, AT_SYMLINK_NOFOLLOW).map(drop)
+}
+
+/// `fchown(2)`.
+pub fn chown(fd: i32, uid: u32, gid: u32) -> Result<(), Errno> {
+    sc!(nr::FCHOWN, fd, uid, gid).map(drop)
+}
+
+/// `fchdir(2)`.
+pub fn chdir(fd: &Fd) -> Result<(), Errno> {
+    sc!(nr::FCHDIR, fd.0).map(drop)
+}
+
+/// `chdir("/")`.
+pub fn chdir_root() -> Result<(), Errno> {
+    sc!(nr::CHDIR, c"/".as_ptr()).map(drop)
+}
+
+/// `chroot(".")`.
+pub fn chroot_here() -> Result<(), Errno> {
+    sc!(nr::CHROOT, c".".as_ptr()).map(drop)
+}
+
+/// `dup3(2)`; `flags` 0 or O_CLOEXEC.
+pub fn dup3(from: i32, to: i32, flags: u64) -> Result<(), Errno> {
+    sc!(nr::DUP3, from, to, flags).map(drop)
+}
+
+/// `close_range(2)` to the end.
+pub fn close_from(first: u32, flags: u32) -> Result<(), Errno> {
+    sc!(nr::CLOSE_RANGE, first, u32::MAX, flags).map(drop)
+}
+
+/// `open_tree(2)`.
+pub fn open_tree(dir: i32, path: &CStr, flags: u32) -> Result<Fd, Errno> {
+    sc!(nr::OPEN_TREE, dir, path.as_ptr(), flags | OPEN_TREE_CLOEXEC).map(Fd::own)
+}
+
+/// `move_mount(2)` of a detached mount onto an open file.
+pub fn attach(mount: &Fd, target: &Fd) -> Result<(), Errno> {
+    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+    sc!(nr::MOVE_MOUNT, mount.0, c"".as_ptr(), target.0, c"".as_ptr(), flags).map(drop)
+}
+
+/// `move_mount(2)` onto a host path.
+pub fn attach_host(mount: &Fd, path: &CStr) -> Result<(), Errno> {
+    let flags = MOVE_MOUNT_F_EMPTY_PATH;
+    sc!(nr::MOVE_MOUNT, mount.0, c"".as_ptr(), AT_FDCWD, path.as_ptr(), flags).map(drop)
+}
+
+/// `mount_setattr(2)`. An empty path means the mount of the descriptor itself.
+pub fn mount_setattr(dir: i32, path: &CStr, recursive: bool, attr: &MountAttr) -> Result<(), Errno> {
+    let flags = if path.is_empty() { AT_EMPTY_PATH } else { 0 }
+        | if recursive { AT_RECURSIVE } else { 0 };
+    sc!(nr::MOUNT_SETATTR, dir, path.as_ptr(), flags, attr as *const MountAttr, size_of::<MountAttr>())
+        .map(drop)
+}
+
+/// `fsopen(2)`.
+pub fn fsopen(fstype: &CStr) -> Result<Fd, Errno> {
+    sc!(nr::FSOPEN, fstype.as_ptr(), FSOPEN_CLOEXEC).map(Fd::own)
+}
+
+/// `fsconfig(2)`: a key with a value, or a flag.
+pub fn fsconfig(fs: &Fd, key: &CStr, value: Option<&CStr>) -> Result<(), Errno> {
+    match value {
+        Some(v) => sc!(nr::FSCONFIG, fs.0, FSCONFIG_SET_STRING, key.as_ptr(), v.as_ptr(), 0),
+        None => sc!(nr::FSCONFIG, fs.0, FSCONFIG_SET_FLAG, key.as_ptr(), 0, 0),
+    }
+    .map(drop)
+}
+
+/// `fsconfig(2)`: make the superblock.
+pub fn fscreate(fs: &Fd) -> Result<(), Errno> {
+    sc!(nr::FSCONFIG, fs.0, FSCONFIG_CMD_CREATE, 0, 0, 0).map(drop)
+}
+
+/// `fsmount(2)`.
+pub fn fsmount(fs: &Fd, attr: u64) -> Result<Fd, Errno> {
+    sc!(nr::FSMOUNT, fs.0, FSMOUNT_CLOEXEC, attr).map(Fd::own)
+}
+
+/// What the kernel has to say of a failed `fsconfig`. Leaves the note of that call.
+pub fn fs_log(fs: &Fd, buf: &mut [u8]) -> usize {
+    let args = [fs.0 as usize, buf.as_mut_ptr() as usize, buf.len(), 0, 0, 0];
+    unnoted(nr::READ, args).unwrap_or(0).min(buf.len())
+}
+
+/// `pivot_root(".", ".")`.
+pub fn pivot_root_here() -> Result<(), Errno> {
+    sc!(nr::PIVOT_ROOT, c".".as_ptr(), c".".as_ptr()).map(drop)
+}
+
+/// `umount2(".", MNT_DETACH)`.
+pub fn unmount_here() -> Result<(), Errno> {
+    sc!(nr::UMOUNT2, c".".as_ptr(), MNT_DETACH).map(drop)
+}
+
+/// `unshare(2)`.
+pub fn unshare(flags: u64) -> Result<(), Errno> {
+    sc!(nr::UNSHARE, flags).map(drop)
+}
+
+/// `setns(2)`.
+pub fn setns(fd: &Fd, kind: u32) -> Result<(), Errno> {
+    sc!(nr::SETNS, fd.0, kind).map(drop)
+}
+
+/// `clone3(2)` without a new stack: the memory is copied. 0 in the child.
+pub fn clone3(args: &CloneArgs) -> Result<usize, Errno> {
+    sc!(nr::CLONE3, args as *const CloneArgs, size_of::<CloneArgs>())
+}
+
+/// `setsid(2)`.
+pub fn setsid() -> Result<(), Errno> {
+    sc!(nr::SETSID).map(drop)
+}
+
+/// `keyctl(KEYCTL_JOIN_SESSION_KEYRING)`.
+pub fn join_keyring(name: &CStr) -> Result<(), Errno> {
+    sc!(nr::KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()).map(drop)
+}
+
+/// `sethostname(2)`.
+pub fn sethostname(name: &CStr) -> Result<(), Errno> {
+    sc!(nr::SETHOSTNAME, name.as_ptr(), name.to_bytes().len()).map(drop)
+}
+
+/// `setdomainname(2)`.
+pub fn setdomainname(name: &CStr) -> Result<(), Errno> {
+    sc!(nr::SETDOMAINNAME, name.as_ptr(), name.to_bytes().len()).map(drop)
+}
+
+/// `socket(2)`.
+pub fn socket(family: i32, kind: i32) -> Result<Fd, Errno> {
+    sc!(nr::SOCKET, family, kind, 0).map(Fd::own)
+}
+
+/// `ioctl(2)` with a structure.
+pub fn ioctl<T>(fd: &Fd, request: u32, arg: &mut T) -> Result<usize, Errno> {
+    sc!(nr::IOCTL, fd.0, request, arg as *mut T)
+}
+
+/// `ioctl(2)` with a number.
+pub fn ioctl_int(fd: &Fd, request: u32, arg: usize) -> Result<usize, Errno> {
+    sc!(nr::IOCTL, fd.0, request, arg)
+}
+
+/// `sendmsg(2)`; the caller builds the header from live buffers.
+pub fn sendmsg(fd: i32, msg: &MsgHdr) -> Result<usize, Errno> {
+    sc!(nr::SENDMSG, fd, msg as *const MsgHdr, MSG_NOSIGNAL)
+}
+
+/// `recvmsg(2)`, EINTR tried again; the caller builds the header from live buffers.
+pub fn recvmsg(fd: i32, msg: &mut MsgHdr, flags: u32) -> Result<usize, Errno> {
+    loop {
+        match sc!(nr::RECVMSG, fd, msg as *mut MsgHdr, flags) {
+            Err(Errno(EINTR)) => {}
+            r => return r,
+        }
+    }
+}
+
+/// `mmap(2)` of a file, or of nothing with `fd` -1.
+pub fn mmap(len: usize, prot: u32, flags: u32, fd: i32) -> Result<usize, Errno> {
+    sc!(nr::MMAP, 0, len, prot, flags, fd, 0)
+}
+
+/// `prctl(2)`.
+pub fn prctl(op: u32, a: usize, b: usize) -> Result<usize, Errno> {
+    sc!(nr::PRCTL, op, a, b, 0, 0)
+}
+
+/// `capset(2)` of this thread.
+pub fn capset(data: &[CapData; 2]) -> Result<(), Errno> {
+    let header = CapHeader { version: CAP_VERSION_3, pid: 0 };
+    sc!(nr::CAPSET, &raw const header, data.as_ptr()).map(drop)
+}
+
+/// `setgroups(2)`; `groups` holds little-endian u32 aligned to 4.
+pub fn setgroups(groups: &[u8]) -> Result<(), Errno> {
+    sc!(nr::SETGROUPS, groups.len() / 4, groups.as_ptr()).map(drop)
+}
+
+/// `setresgid(2)` with one id.
+pub fn setgid(gid: u32) -> Result<(), Errno> {
+    sc!(nr::SETRESGID, gid, gid, gid).map(drop)
+}
+
+/// `setresuid(2)` with one id.
+pub fn setuid(uid: u32) -> Result<(), Errno> {
+    sc!(nr::SETRESUID, uid, uid, uid).map(drop)
+}
+
+/// `umask(2)`.
+pub fn umask(mask: u32) {
+    let _ = sc!(nr::UMASK, mask);
+}
+
+/// `prlimit64(2)` of this process.
+pub fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
+    let limit = [soft, hard];
+    sc!(nr::PRLIMIT64, 0, resource, limit.as_ptr(), 0).map(drop)
+}
+
+/// `seccomp(SECCOMP_SET_MODE_FILTER)`; `filter` holds `struct sock_filter`, aligned to 8.
+pub fn seccomp(flags: u32, filter: &[u8]) -> Result<usize, Errno> {
+    let program = SockFprog { len: (filter.len() / 8) as u16, filter: filter.as_ptr() };
+    sc!(nr::SECCOMP, 1, flags, &raw const program)
+}
+
+/// `rt_sigprocmask(2)`: unblock everything.
+pub fn unblock_signals() {
+    let none = 0u64;
+    let _ = sc!(nr::RT_SIGPROCMASK, 2, &raw const none, 0, 8);
+}
+
+/// `rt_sigaction(2)`: the default disposition.
+pub fn default_signal(signal: u32) {
+    let action = [0u64; 4];
+    let _ = sc!(nr::RT_SIGACTION, signal, action.as_ptr(), 0, 8);
+}
+
+/// `execve(2)`. Comes back only with a failure.
+pub fn execve(path: &CStr, argv: usize, envp: usize) -> Errno {
+    match sc!(nr::EXECVE, path.as_ptr(), argv, envp) {
+        Err(e) => e,
+        Ok(_) => Errno(0),
+    }
+}

@@ -1,0 +1,332 @@
+//! Reading a bundle: config.json as bytes, as document, as [`Spec`].
+//!
+//! `oci_spec` is the one model. In front of it the document is mended where the crate refuses or
+//! misreads what the specification allows, unknown keys become warnings, and what fails is named by its
+//! pointer. The bytes are kept: later edits of the file have no effect on the container.
+
+use crate::error::{Error, ErrorKind, Result};
+use oci_spec::runtime::Spec;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Largest config.json, in bytes.
+pub const MAX_CONFIG: usize = 16 << 20;
+/// Deepest nesting of a config.json.
+pub const MAX_DEPTH: usize = 64;
+
+/// Something that does not stop the container, told to whoever asks.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Warning {
+    /// The JSON pointer of the field.
+    pub field: String,
+    /// One sentence.
+    pub message: String,
+}
+
+/// An opened bundle: the config and the directory it belongs to.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    pub(crate) dir: PathBuf,
+    pub(crate) bytes: Arc<[u8]>,
+    pub(crate) spec: Spec,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+impl Bundle {
+    /// Opens the bundle in `dir` and reads its config.json.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] with the pointer of the field; [`ErrorKind::Syscall`] if the file
+    /// cannot be read.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Bundle> {
+        let dir = dir.as_ref();
+        let dir = dir
+            .canonicalize()
+            .map_err(|e| Error::io(format!("bundle {}", dir.display()), &e))?;
+        let path = dir.join("config.json");
+        let bytes = read_limited(&path, MAX_CONFIG)?;
+        let mut bundle = Bundle::from_json(&bytes)?;
+        bundle.dir = dir;
+        Ok(bundle)
+    }
+
+    /// A bundle without a directory: relative paths in the config are then relative to `/`.
+    ///
+    /// # Errors
+    /// As [`Bundle::open`].
+    pub fn from_json(bytes: &[u8]) -> Result<Bundle> {
+        let mut document = parse(bytes)?;
+        let mut warnings = mend(&mut document);
+        let spec = typed(document, &mut warnings)?;
+        check_version(spec.version())?;
+        Ok(Bundle { dir: PathBuf::from("/"), bytes: bytes.into(), spec, warnings })
+    }
+
+    /// The directory, absolute and without links.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The config as the specification's model.
+    #[must_use]
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// The config's bytes as they were read.
+    #[must_use]
+    pub fn raw(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Reads a file that must not be larger than `max` bytes.
+pub(crate) fn read_limited(path: &Path, max: usize) -> Result<Vec<u8>> {
+    let io = |e: &std::io::Error| Error::io(format!("open {}", path.display()), e);
+    let file = std::fs::File::open(path).map_err(|e| io(&e))?;
+    let mut bytes = Vec::with_capacity(32 << 10);
+    file.take(max as u64 + 1).read_to_end(&mut bytes).map_err(|e| io(&e))?;
+    if bytes.len() > max {
+        return Err(Error::new(
+            ErrorKind::InvalidConfig,
+            format!("{} is larger than {} MiB", path.display(), max >> 20),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// Bytes to document.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Value> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(Error::new(ErrorKind::InvalidConfig, "config.json is empty"));
+    }
+    if let Some(line) = too_deep(bytes) {
+        return Err(Error::new(
+            ErrorKind::InvalidConfig,
+            format!("config.json is nested deeper than {MAX_DEPTH} levels (line {line})"),
+        ));
+    }
+    serde_json::from_slice(bytes).map_err(|e| {
+        Error::new(ErrorKind::InvalidConfig, format!("config.json is not valid JSON: {e}"))
+    })
+}
+
+/// The line at which the document is nested too deeply.
+fn too_deep(bytes: &[u8]) -> Option<usize> {
+    let (mut depth, mut line, mut string, mut escape) = (0usize, 1usize, false, false);
+    for &b in bytes {
+        match (string, b) {
+            (_, b'\n') => line += 1,
+            (true, _) if escape => escape = false,
+            (true, b'\\') => escape = true,
+            (_, b'"') => string = !string,
+            (false, b'[' | b'{') => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Some(line);
+                }
+            }
+            (false, b']' | b'}') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Mends what `oci_spec` would refuse although the specification allows it.
+fn mend(document: &mut Value) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    if let Some(process) = document.get_mut("process").and_then(Value::as_object_mut) {
+        // The crate requires `user`; the schema does not, and Go's zero value is 0:0.
+        if process.get("user").is_none_or(Value::is_null) {
+            process.insert("user".into(), serde_json::json!({"uid": 0, "gid": 0}));
+        }
+        if let Some(user) = process.get_mut("user").and_then(Value::as_object_mut) {
+            for id in ["uid", "gid"] {
+                user.entry(id).or_insert(0.into());
+            }
+        }
+        unknown_capabilities(process.get_mut("capabilities"), &mut warnings);
+        affinity(process.get_mut("execCPUAffinity"));
+    }
+    let resources = document.pointer_mut("/linux/resources");
+    if let Some(devices) = resources.and_then(|r| r.get_mut("devices")).and_then(Value::as_array_mut) {
+        for device in devices.iter_mut().filter_map(Value::as_object_mut) {
+            // An empty type means all, as no type does.
+            if device.get("type").and_then(Value::as_str) == Some("") {
+                device.remove("type");
+            }
+        }
+    }
+    // `pids: {}` would become a limit of 0.
+    if let Some(resources) = document.pointer_mut("/linux/resources").and_then(Value::as_object_mut)
+        && resources.get("pids").is_some_and(|p| p.get("limit").is_none_or(Value::is_null))
+    {
+        resources.remove("pids");
+    }
+    warnings
+}
+
+/// A capability that is not known is a warning, not an error (runtime-spec, config.md).
+fn unknown_capabilities(sets: Option<&mut Value>, warnings: &mut Vec<Warning>) {
+    let Some(sets) = sets.and_then(Value::as_object_mut) else {
+        return;
+    };
+    for (set, names) in sets.iter_mut() {
+        let Some(names) = names.as_array_mut() else { continue };
+        let mut index = 0;
+        names.retain(|name| {
+            let known = name.as_str().is_none_or(|n| crate::plan::caps::number(n).is_some());
+            if !known {
+                warnings.push(Warning {
+                    field: format!("/process/capabilities/{set}/{index}"),
+                    message: format!("unknown capability {name} is ignored"),
+                });
+            }
+            index += 1;
+            known
+        });
+    }
+}
+
+/// Blanks in a list of processors are allowed; the crate refuses them.
+fn affinity(value: Option<&mut Value>) {
+    if let Some(map) = value.and_then(Value::as_object_mut) {
+        for list in map.values_mut() {
+            if let Some(text) = list.as_str() {
+                *list = text.split_whitespace().collect::<String>().into();
+            }
+        }
+    }
+}
+
+/// Document to model, with the pointer of what does not fit and a warning for each unknown key.
+fn typed(document: Value, warnings: &mut Vec<Warning>) -> Result<Spec> {
+    let mut unknown = Vec::new();
+    let mut note = |path: serde_ignored::Path<'_>| unknown.push(pointer_of_ignored(&path));
+    let mut track = serde_path_to_error::Track::new();
+    let read = {
+        let inner = serde_path_to_error::Deserializer::new(document, &mut track);
+        let outer = serde_ignored::Deserializer::new(inner, &mut note);
+        Spec::deserialize(outer)
+    };
+    let spec = read.map_err(|e| {
+        let field = pointer(&track.path());
+        Error::config(field.clone(), format!("config.json: {field}: {e}"))
+    })?;
+    for field in unknown {
+        let near = crate::plan::nearest(&field);
+        let message = match near {
+            Some(near) => format!("unknown field, did you mean `{near}`?"),
+            None => "unknown field".to_owned(),
+        };
+        warnings.push(Warning { field, message });
+    }
+    Ok(spec)
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let mut out = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => out.push_str(&format!("/{index}")),
+            Segment::Map { key } => out.push_str(&format!("/{}", escape(key))),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    if out.is_empty() { "/".to_owned() } else { out }
+}
+
+fn pointer_of_ignored(path: &serde_ignored::Path<'_>) -> String {
+    use serde_ignored::Path;
+    match path {
+        Path::Root => String::new(),
+        Path::Seq { parent, index } => format!("{}/{index}", pointer_of_ignored(parent)),
+        Path::Map { parent, key } => format!("{}/{}", pointer_of_ignored(parent), escape(key)),
+        Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => pointer_of_ignored(parent),
+    }
+}
+
+/// A key as it stands in a JSON pointer (RFC 6901).
+pub(crate) fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+/// Any 1.x is accepted, nothing else.
+fn check_version(version: &str) -> Result<()> {
+    let numeric = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    let core = version.split(['-', '+']).next().unwrap_or("");
+    let mut parts = core.split('.');
+    let fine = parts.next() == Some("1")
+        && parts.next().is_some_and(numeric)
+        && parts.next().is_some_and(numeric)
+        && parts.next().is_none();
+    if fine {
+        return Ok(());
+    }
+    Err(Error::config(
+        "/ociVersion",
+        format!("unsupported ociVersion {version:?}"),
+    )
+    .hint("this runtime carries out version 1.x of the runtime specification"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(json: &str) -> Result<Bundle> {
+        Bundle::from_json(json.as_bytes())
+    }
+
+    #[test]
+    fn an_unknown_capability_is_a_warning_with_its_pointer() {
+        let b = load(
+            r#"{"ociVersion":"1.0.0","process":{"cwd":"/","capabilities":{"bounding":["CAP_CHOWN","CAP_NOPE"]}}}"#,
+        )
+        .expect("loads");
+        assert_eq!(b.warnings[0].field, "/process/capabilities/bounding/1");
+    }
+
+    #[test]
+    fn a_missing_user_is_root() {
+        let b = load(r#"{"ociVersion":"1.0.0","process":{"cwd":"/"}}"#).expect("loads");
+        let process = b.spec.process().as_ref().expect("process");
+        assert_eq!((process.user().uid(), process.user().gid()), (0, 0));
+    }
+
+    #[test]
+    fn an_unknown_key_is_a_warning_with_a_suggestion() {
+        let b = load(r#"{"ociVersion":"1.0.0","linux":{"namespacez":[]}}"#).expect("loads");
+        assert_eq!(b.warnings[0].field, "/linux/namespacez");
+        assert!(b.warnings[0].message.contains("`namespaces`"));
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_by_its_pointer() {
+        let e = load(r#"{"ociVersion":"1.0.0","process":{"cwd":7}}"#).expect_err("wrong");
+        assert_eq!(e.field(), Some("/process/cwd"));
+    }
+
+    #[test]
+    fn depth_is_limited_but_braces_in_strings_are_not_counted() {
+        let deep = "[".repeat(1000) + &"]".repeat(1000);
+        assert!(load(&deep).is_err_and(|e| e.to_string().contains("64 levels")));
+        let text = format!(r#"{{"ociVersion":"1.0.0","hostname":"{}\"{{"}}"#, "[".repeat(100));
+        assert!(load(&text).is_ok());
+    }
+
+    #[test]
+    fn versions_one_point_anything_are_accepted() {
+        for (v, fine) in [("1.0.2-dev", true), ("1.3.0", true), ("2.0.0", false), ("invalid", false), ("1.0", false)] {
+            assert_eq!(check_version(v).is_ok(), fine, "{v}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Making, emptying and removing cgroups.
+//!
+//! What must hold: only directories that were made here are removed; a process is signalled through a
+//! pidfd that was opened while it was seen in the cgroup; nothing waits but for an event of the kernel.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::action::CgroupDir;
+use crate::sys;
+use std::io::ErrorKind as Io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+/// Makes the directories. Returns those that were not there before, to be removed again.
+pub(crate) fn create(dirs: &[CgroupDir], made: &mut Vec<PathBuf>) -> Result<()> {
+    let pure_v2 = dirs.iter().all(|d| d.controllers.is_none());
+    for dir in dirs {
+        if pure_v2 {
+            enable_controllers(dir)?;
+        }
+        let path = dir.dir();
+        let cpuset = dir.controllers.iter().flatten().any(|c| c == "cpuset");
+        if make(&path, &dir.mount, cpuset)? {
+            made.push(path);
+        } else {
+            refuse_used(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// mkdir -p below the mount; whether the last component is new.
+fn make(path: &Path, mount: &Path, cpuset: bool) -> Result<bool> {
+    match std::fs::create_dir(path) {
+        Ok(()) => {}
+        Err(e) if e.kind() == Io::AlreadyExists => return Ok(false),
+        Err(e) if e.kind() == Io::NotFound && path != mount => {
+            let parent = path.parent().filter(|p| p.starts_with(mount));
+            make(parent.ok_or_else(|| failed("mkdir", path, &e))?, mount, cpuset)?;
+            std::fs::create_dir(path).map_err(|e| failed("mkdir", path, &e))?;
+        }
+        Err(e) => return Err(failed("mkdir", path, &e)),
+    }
+    if cpuset {
+        fill_cpuset(path)?;
+    }
+    Ok(true)
+}
+
+fn failed(what: &str, path: &Path, e: &std::io::Error) -> Error {
+    Error::io(format!("{what}({})", path.display()), e)
+}
+
+/// A new v1 cpuset is empty and takes no process before it has processors and memory.
+fn fill_cpuset(path: &Path) -> Result<()> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let value = std::fs::read_to_string(parent.join(file)).map_err(|e| failed("read", &parent.join(file), &e))?;
+        write(&path.join(file), value.trim())?;
+    }
+    Ok(())
+}
+
+/// Enables every controller of the root down to the container's cgroup.
+fn enable_controllers(dir: &CgroupDir) -> Result<()> {
+    let list = std::fs::read_to_string(dir.mount.join("cgroup.controllers")).unwrap_or_default();
+    let enable: String = list.split_whitespace().map(|c| format!("+{c} ")).collect();
+    let mut at = dir.mount.clone();
+    for part in dir.path.parent().into_iter().flat_map(Path::components).map(Some).chain([None]) {
+        let file = at.join("cgroup.subtree_control");
+        let there = std::fs::read_to_string(&file).unwrap_or_default();
+        let missing = list.split_whitespace().any(|c| !there.split_whitespace().any(|t| t == c));
+        if missing && !enable.is_empty() && write(&file, &enable).is_err() {
+            // One by one: a single controller that cannot be enabled must not take the others along. A limit
+            // that then has no file says so by itself.
+            for one in enable.split_whitespace() {
+                let _ = write(&file, one);
+            }
+        }
+        if let Some(part) = part {
+            at.push(part);
+            match std::fs::create_dir(&at) {
+                Ok(()) => {}
+                Err(e) if e.kind() == Io::AlreadyExists => {}
+                Err(e) => return Err(failed("mkdir", &at, &e)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A cgroup that was there must be empty and thawed: two containers in one would be killed as one.
+fn refuse_used(path: &Path) -> Result<()> {
+    let processes = processes(path).len();
+    if processes > 0 {
+        return Err(Error::new(
+            ErrorKind::WrongState,
+            format!("container's cgroup is not empty: {processes} process(es) found"),
+        ));
+    }
+    let frozen = |file: &str, value: &str| {
+        std::fs::read_to_string(path.join(file)).is_ok_and(|t| t.trim() == value)
+    };
+    if frozen("cgroup.freeze", "1") || frozen("freezer.state", "FROZEN") {
+        return Err(Error::new(ErrorKind::WrongState, "container's cgroup unexpectedly frozen"));
+    }
+    Ok(())
+}
+
+/// Writes a value to a file of a cgroup in one write.
+pub(crate) fn write(file: &Path, value: &str) -> Result<()> {
+    let call = || format!("write({}, {value:?})", file.display());
+    let mut open = std::fs::OpenOptions::new();
+    let f = open.write(true).open(file).map_err(|e| Error::io(format!("open({})", file.display()), &e))?;
+    std::io::Write::write_all(&mut &f, value.as_bytes()).map_err(|e| Error::io(call(), &e))
+}
+
+/// The pids in a cgroup, as this process sees them.
+pub(crate) fn processes(dir: &Path) -> Vec<u32> {
+    let text = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|l| l.parse().ok()).filter(|p| *p != 0).collect()
+}
+
+/// The cgroup and everything below it, the deepest first.
+fn tree(dir: &Path, out: &mut Vec<PathBuf>) {
+    if let Ok(list) = std::fs::read_dir(dir) {
+        for entry in list.flatten() {
+            if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                tree(&entry.path(), out);
+            }
+        }
+    }
+    out.push(dir.to_owned());
+}
+
+/// Sends a signal to every process of a cgroup and of those below it. The v2 tree kills at once.
+pub(crate) fn signal_all(dirs: &[CgroupDir], signal: i32) -> Result<()> {
+    let v2 = dirs.iter().find(|d| d.controllers.is_none());
+    if let Some(dir) = v2.filter(|_| signal == libc::SIGKILL)
+        && write(&dir.dir().join("cgroup.kill"), "1").is_ok()
+    {
+        return Ok(());
+    }
+    let Some(dir) = v2.or(dirs.first()) else { return Ok(()) };
+    let mut all = Vec::new();
+    tree(&dir.dir(), &mut all);
+    for cgroup in all {
+        for pid in processes(&cgroup) {
+            // Between the list and the open the pid may have gone to somebody else: it must still be in
+            // the cgroup after its pidfd is open.
+            let Ok(pidfd) = sys::pidfd_open(pid) else { continue };
+            if processes(&cgroup).contains(&pid) {
+                match sys::pidfd_signal(&pidfd, signal) {
+                    Err(e) if e.raw_os_error() != Some(libc::ESRCH) => {
+                        return Err(Error::io(format!("pidfd_send_signal({pid}, {signal})"), &e));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes cgroups with everything below them. What still has processes is waited for: an event where the v2
+/// tree has one, on a pure v1 host a bounded loop, which has no other way.
+pub(crate) fn remove(made: &[PathBuf]) -> Result<()> {
+    for dir in made {
+        let mut all = Vec::new();
+        let rmdir = |d: &Path| match std::fs::remove_dir(d) {
+            Err(e) if e.kind() != Io::NotFound => Err(e),
+            _ => Ok(()),
+        };
+        if rmdir(dir).is_ok() {
+            continue;
+        }
+        tree(dir, &mut all);
+        for d in all {
+            let mut left = 100;
+            while let Err(e) = rmdir(&d) {
+                if e.raw_os_error() != Some(libc::EBUSY) || left == 0 {
+                    return Err(still_used(&d, &e));
+                }
+                left -= 1;
+                wait_empty(&d);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits until a cgroup says that it is empty, at most 10 ms.
+fn wait_empty(dir: &Path) {
+    match std::fs::File::open(dir.join("cgroup.events")) {
+        Ok(events) => {
+            let populated = std::io::read_to_string(&events).is_ok_and(|t| t.contains("populated 1"));
+            if populated {
+                let _ = sys::poll(&mut [(events.as_fd(), libc::POLLPRI)], Some(10));
+            }
+        }
+        Err(_) => {
+            let _ = sys::poll(&mut [], Some(10));
+        }
+    }
+}
+
+fn still_used(dir: &Path, e: &std::io::Error) -> Error {
+    let who: Vec<String> = processes(dir)
+        .iter()
+        .map(|pid| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let state = stat.rsplit(") ").next().and_then(|r| r.chars().next()).unwrap_or('?');
+            let wchan = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+            format!("{pid} (state {state}, wchan {wchan})")
+        })
+        .collect();
+    let error = failed("rmdir", dir, e);
+    if who.is_empty() { error } else { error.hint(format!("still in it: {}", who.join(", "))) }
+}

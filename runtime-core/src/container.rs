@@ -1,0 +1,271 @@
+//! A container that exists: its status, and what can be done with it.
+//!
+//! ```text
+//!            start            exits
+//!  created ---------> running -----> stopped --delete--> gone
+//!     |  exits or kill                  ^
+//!     +---------------------------------+
+//! ```
+//!
+//! The status is derived, never stored: no process is stopped; a process that still holds the start fifo is
+//! created; any other is running.
+
+use crate::cgroup::live;
+use crate::error::{Error, ErrorKind, Result};
+use crate::hooks;
+use crate::launch::{self, Launched};
+use crate::state::{State, StateDir};
+use crate::sys::{self, ExitStatus};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+/// How long `delete` waits for a process that was killed, in milliseconds.
+const DEATH: i32 = 10_000;
+
+/// What a container is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Status {
+    /// Set up, waiting for start.
+    Created,
+    /// Its program runs.
+    Running,
+    /// Its process is gone.
+    Stopped,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Stopped => "stopped",
+        })
+    }
+}
+
+/// A container. Dropping the handle does nothing to it.
+#[derive(Debug)]
+pub struct Container {
+    dir: StateDir,
+    state: State,
+    /// The process, if this handle's process made it or it was alive when it was opened.
+    pidfd: Option<OwnedFd>,
+    console: Option<OwnedFd>,
+}
+
+impl Container {
+    pub(crate) fn created(dir: StateDir, l: Launched) -> Container {
+        Container { dir, state: l.state, pidfd: Some(l.pidfd), console: l.console }
+    }
+
+    pub(crate) fn open(dir: StateDir) -> Result<Container> {
+        let state = dir.read()?;
+        let pidfd = state.process();
+        Ok(Container { dir, state, pidfd, console: None })
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.state.id
+    }
+    /// The bundle's directory.
+    #[must_use]
+    pub fn bundle(&self) -> &Path {
+        &self.state.bundle
+    }
+    /// The root filesystem on the host.
+    #[must_use]
+    pub fn rootfs(&self) -> &Path {
+        &self.state.rootfs
+    }
+    /// When it was created, RFC 3339.
+    #[must_use]
+    pub fn created_at(&self) -> &str {
+        &self.state.created
+    }
+    /// The annotations of its config.
+    #[must_use]
+    pub fn annotations(&self) -> &BTreeMap<String, String> {
+        &self.state.annotations
+    }
+    /// The uid that created it.
+    #[must_use]
+    pub fn owner(&self) -> u32 {
+        self.state.owner
+    }
+    /// The pid of its process, as its creator saw it; 0 once it is gone.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        if self.alive() { self.state.pid } else { 0 }
+    }
+    /// The pid that its process has or had.
+    #[must_use]
+    pub fn started_pid(&self) -> u32 {
+        self.state.pid
+    }
+    /// A pidfd of its process, for poll and friends.
+    #[must_use]
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.pidfd.as_ref().map(AsFd::as_fd)
+    }
+    /// Takes the controlling side of its terminal. There is one once, after create.
+    pub fn take_console(&mut self) -> Option<OwnedFd> {
+        self.console.take()
+    }
+
+    fn alive(&self) -> bool {
+        let exited = |fd: &OwnedFd| sys::poll_exit(fd.as_fd(), Some(0)).unwrap_or(true);
+        self.pidfd.as_ref().is_some_and(|fd| !exited(fd))
+    }
+
+    /// What it is doing now.
+    ///
+    /// # Errors
+    /// If the state directory cannot be read.
+    pub fn status(&self) -> Result<Status> {
+        if !self.alive() {
+            return Ok(Status::Stopped);
+        }
+        Ok(if self.dir.fifo()?.is_some() { Status::Created } else { Status::Running })
+    }
+
+    /// Starts the program of a created container. Comes back when it runs.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongState`] if it is not created; [`ErrorKind::Exec`] if the program cannot be executed.
+    pub fn start(&self) -> Result<()> {
+        self.dir.lock()?;
+        let wrong = |text: &str| Err(Error::new(ErrorKind::WrongState, text));
+        let (Some(pidfd), true) = (&self.pidfd, self.alive()) else {
+            return wrong("cannot start a container that has stopped");
+        };
+        let Some(fifo) = self.dir.fifo()? else {
+            return wrong("cannot start an already running container");
+        };
+        std::io::Write::write_all(&mut std::fs::File::from(fifo.try_clone().map_err(|e| Error::io("dup", &e))?), b"s")
+            .map_err(|e| Error::io("write(start)", &e))?;
+        self.executed(&fifo, pidfd)?;
+        self.run_hooks("poststart", "running", self.state.pid)
+    }
+
+    /// Waits for the execve: it closes init's end of the fifo. That is not yet success: a broken ELF or a limit
+    /// kills after the point of no return.
+    fn executed(&self, fifo: &OwnedFd, pidfd: &OwnedFd) -> Result<()> {
+        let gone = i32::from(libc::POLLERR) | i32::from(libc::POLLHUP);
+        loop {
+            let mut fds = [(fifo.as_fd(), 0), (pidfd.as_fd(), libc::POLLIN)];
+            let events = sys::poll(&mut fds, None).map_err(|e| Error::io("poll(start)", &e))?;
+            let closed = events.first().is_some_and(|e| i32::from(*e) & gone != 0);
+            let exited = events.get(1).is_some_and(|e| *e != 0);
+            if exited || closed {
+                break;
+            }
+        }
+        match launch::exec_failure(&self.dir, &self.state) {
+            Some(e) => Err(e),
+            None => Ok(()),
+        }
+    }
+
+    fn run_hooks(&self, name: &str, status: &str, pid: u32) -> Result<()> {
+        for hook in self.state.hooks.iter().filter(|h| h.name == name) {
+            if let Err(e) = hooks::run(hook, &self.state.document(status, pid)) {
+                // A failed poststart ends the container (runtime-spec, runtime.md, lifecycle 9).
+                if let (Some(pidfd), "poststart") = (&self.pidfd, name) {
+                    let _ = sys::pidfd_signal(pidfd, libc::SIGKILL);
+                }
+                return Err(e);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a signal to the process, or with `all` to every process of the container's cgroup.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongState`] if it is stopped and `all` is not given.
+    pub fn kill(&self, signal: i32, all: bool) -> Result<()> {
+        // Without a pid namespace of its own the death of the process takes nobody along.
+        let everybody = all || (signal == libc::SIGKILL && !self.state.own_pids);
+        let alive = self.alive();
+        if !alive && !all {
+            return Err(Error::new(ErrorKind::WrongState, "container not running"));
+        }
+        if everybody && !self.state.cgroups.is_empty() {
+            return live::signal_all(&self.state.cgroups, signal);
+        }
+        let Some(pidfd) = self.pidfd.as_ref().filter(|_| alive) else {
+            return Ok(());
+        };
+        sys::pidfd_signal(pidfd, signal).map_err(|e| match e.raw_os_error() {
+            Some(libc::ESRCH) => Error::new(ErrorKind::WrongState, "container not running"),
+            _ => Error::io(format!("pidfd_send_signal({}, {signal})", self.state.pid), &e),
+        })
+    }
+
+    /// Waits for the process to end. Reaps it if it is a child of the caller.
+    ///
+    /// # Errors
+    /// If waiting fails.
+    pub fn wait(&self) -> Result<ExitStatus> {
+        match &self.pidfd {
+            Some(pidfd) => sys::wait(pidfd).map_err(|e| Error::io("waitid", &e)),
+            None => Ok(ExitStatus::Unknown),
+        }
+    }
+
+    /// Removes the container. A created one is killed; a running one only with `force`. A failing poststop hook
+    /// is a warning: the others run, and the texts are returned.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongState`] if it runs and `force` is not given; what could not be removed.
+    pub fn delete(self, force: bool) -> Result<Vec<String>> {
+        self.dir.lock()?;
+        let status = self.status()?;
+        match status {
+            Status::Running if !force => {
+                return Err(Error::new(
+                    ErrorKind::WrongState,
+                    format!("cannot delete container {} that is not stopped: {status}", self.state.id),
+                ));
+            }
+            Status::Created | Status::Running => self.end()?,
+            Status::Stopped => {}
+        }
+        if !self.state.own_pids || status != Status::Stopped {
+            live::signal_all(&self.state.cgroups, libc::SIGKILL)?;
+        }
+        live::remove(&self.state.made)?;
+        self.dir.remove()?;
+        let mut warnings = Vec::new();
+        for hook in self.state.hooks.iter().filter(|h| h.name == "poststop") {
+            if let Err(e) = hooks::run(hook, &self.state.document("stopped", 0)) {
+                warnings.push(e.to_string());
+            }
+        }
+        Ok(warnings)
+    }
+
+    /// Kills the process and waits until it is gone.
+    fn end(&self) -> Result<()> {
+        let Some(pidfd) = &self.pidfd else { return Ok(()) };
+        match sys::pidfd_signal(pidfd, libc::SIGKILL) {
+            Err(e) if e.raw_os_error() != Some(libc::ESRCH) => {
+                return Err(Error::io(format!("pidfd_send_signal({}, SIGKILL)", self.state.pid), &e));
+            }
+            _ => {}
+        }
+        match sys::poll_exit(pidfd.as_fd(), Some(DEATH)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::new(
+                ErrorKind::Timeout,
+                format!("container init (pid {}) still running after SIGKILL", self.state.pid),
+            )),
+            Err(e) => Err(Error::io("poll(pidfd)", &e)),
+        }
+    }
+}

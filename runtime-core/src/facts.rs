@@ -1,0 +1,201 @@
+//! What the host is: everything beside the config that decides a plan.
+//!
+//! Facts are recorded once, are plain data and can be stored, so that a plan for another machine, for
+//! rootless or for cgroup v2 is computed, compared and tested anywhere. Planning reads nothing else.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// One mounted v1 hierarchy.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct V1Hierarchy {
+    /// Its controllers, or `name=...`.
+    pub controllers: Vec<String>,
+    /// Where it is mounted.
+    pub mount: PathBuf,
+    /// The cgroup of the calling process in it, absolute.
+    pub own: String,
+}
+
+/// The mounted v2 tree.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct V2Tree {
+    /// Where it is mounted.
+    pub mount: PathBuf,
+    /// The cgroup of the calling process in it, absolute.
+    pub own: String,
+}
+
+/// The cgroup hierarchies of the host.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct CgroupFacts {
+    /// The v1 hierarchies in the order of /proc/self/cgroup; none on a pure v2 host.
+    pub v1: Vec<V1Hierarchy>,
+    /// The v2 tree; the only one on a pure v2 host, beside v1 on a hybrid one.
+    pub v2: Option<V2Tree>,
+}
+
+impl CgroupFacts {
+    /// `v1`, `v2`, `hybrid` or `none`.
+    #[must_use]
+    pub fn layout(&self) -> &'static str {
+        match (self.v1.is_empty(), &self.v2) {
+            (true, None) => "none",
+            (true, Some(_)) => "v2",
+            (false, None) => "v1",
+            (false, Some(_)) => "hybrid",
+        }
+    }
+}
+
+/// Everything that planning may know of the host.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// Kernel version, for the reader's sake.
+    pub kernel: String,
+    /// Effective user id of the caller.
+    pub euid: u32,
+    /// Effective group id of the caller.
+    pub egid: u32,
+    /// Whether the caller lives in a user namespace of its own.
+    pub in_user_namespace: bool,
+    /// The caller's bounding set: what a container can be given at most.
+    pub bounding: u64,
+    /// The caller's effective set.
+    pub effective: u64,
+    /// Highest capability that the kernel knows.
+    pub last_cap: u32,
+    /// The cgroup hierarchies.
+    pub cgroup: CgroupFacts,
+    /// Whether /proc/kcore exists.
+    pub kcore: bool,
+    /// Whether memfds must be marked executable (6.3).
+    pub mfd_exec: bool,
+    /// Whether AppArmor is on.
+    pub apparmor: bool,
+    /// Whether SELinux is on.
+    pub selinux: bool,
+}
+
+impl HostFacts {
+    /// Records the facts of this host for the calling process.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] on a kernel below 5.14; [`ErrorKind::Syscall`] if /proc cannot be
+    /// read.
+    pub fn record() -> Result<HostFacts> {
+        let kernel = sys::kernel_release();
+        floor(&kernel)?;
+        let caps = sys::capabilities();
+        let (euid, egid) = sys::effective_ids();
+        Ok(HostFacts {
+            euid,
+            egid,
+            in_user_namespace: in_user_namespace(),
+            bounding: caps.bounding,
+            effective: caps.effective,
+            last_cap: caps.last,
+            cgroup: cgroups()?,
+            kcore: Path::new("/proc/kcore").exists(),
+            mfd_exec: sys::mfd_exec_known(),
+            apparmor: read("/sys/module/apparmor/parameters/enabled").is_some_and(|t| t.starts_with('Y')),
+            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            kernel,
+        })
+    }
+
+    /// Whether the caller is root of the host: real root, not that of a user namespace.
+    #[must_use]
+    pub fn host_root(&self) -> bool {
+        self.euid == 0 && !self.in_user_namespace
+    }
+
+    /// Whether permission errors of cgroups and devices are expected and not failures.
+    #[must_use]
+    pub fn rootless(&self) -> bool {
+        !self.host_root()
+    }
+}
+
+fn read(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}
+
+/// The only place that looks at the version: to say one clear sentence.
+fn floor(release: &str) -> Result<()> {
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|p| p.parse::<u32>().unwrap_or(0));
+    let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    if version < (5, 14) {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("linux {release} is too old: 5.14 or newer is needed"),
+        ));
+    }
+    Ok(())
+}
+
+/// The initial user namespace maps everything to itself.
+fn in_user_namespace() -> bool {
+    match read("/proc/self/uid_map") {
+        Some(map) => map.split_whitespace().ne(["0", "0", "4294967295"]),
+        None => false,
+    }
+}
+
+/// Finds the hierarchies without reading mountinfo, which grows with every container: the standard
+/// places below /sys/fs/cgroup, each verified to be a cgroup filesystem.
+fn cgroups() -> Result<CgroupFacts> {
+    let mut facts = CgroupFacts::default();
+    let Some(text) = read("/proc/self/cgroup") else {
+        return Ok(facts);
+    };
+    let base = Path::new("/sys/fs/cgroup");
+    if sys::is_cgroup2(base) {
+        if let Some(own) = text.lines().find_map(|l| l.strip_prefix("0::")) {
+            facts.v2 = Some(V2Tree { mount: base.into(), own: own.into() });
+        }
+        return Ok(facts);
+    }
+    let names: Vec<String> = match std::fs::read_dir(base) {
+        Ok(dir) => dir.flatten().filter_map(|e| e.file_name().into_string().ok()).collect(),
+        Err(_) => return Ok(facts),
+    };
+    for line in text.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (_, Some(list), Some(own)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
+        if list.is_empty() {
+            let unified = base.join("unified");
+            if sys::is_cgroup2(&unified) {
+                facts.v2 = Some(V2Tree { mount: unified, own: own.into() });
+            }
+            continue;
+        }
+        let controllers: Vec<String> = list.split(',').map(str::to_owned).collect();
+        let wanted: Vec<&str> = controllers.iter().map(|c| c.strip_prefix("name=").unwrap_or(c)).collect();
+        let same = |name: &&String| {
+            let parts: Vec<&str> = name.split(',').collect();
+            parts.len() == wanted.len() && wanted.iter().all(|w| parts.contains(w))
+        };
+        if let Some(name) = names.iter().find(same) {
+            facts.v1.push(V1Hierarchy { controllers, mount: base.join(name), own: own.into() });
+        }
+    }
+    Ok(facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::floor;
+
+    #[test]
+    fn kernels_below_the_floor_get_one_sentence() {
+        assert!(floor("5.10.0-32-amd64").is_err_and(|e| e.to_string().contains("5.14 or newer")));
+        for fine in ["5.14.0", "6.1.0-9-amd64", "6.18.44-fc-v669", "7.0"] {
+            assert!(floor(fine).is_ok(), "{fine}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Hooks that run on the host, in the caller's namespaces.
+//!
+//! What must hold: the state is readable on stdin and a hook that does not read it cannot hurt the caller
+//! (a memfd, no pipe: no SIGPIPE, nothing blocks); what a hook prints becomes part of the error; a hook past
+//! its time is killed through its pidfd.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::action::HookAction;
+use crate::sys;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+/// Most of a hook's output that is kept, in bytes.
+const OUTPUT: u64 = 4096;
+
+/// Runs a hook with a state document on its stdin.
+pub(crate) fn run(hook: &HookAction, state: &str) -> Result<()> {
+    let io = |what: &str, e: &std::io::Error| failed(hook, &Error::io(what, e).to_string());
+    let file = || sys::memfd(c"oxrun-hook", 0).map(File::from);
+    let mut stdin = file().map_err(|e| io("memfd_create", &e))?;
+    stdin
+        .write_all(state.as_bytes())
+        .and_then(|()| stdin.seek(SeekFrom::Start(0)).map(drop))
+        .map_err(|e| io("write", &e))?;
+    let mut output = file().map_err(|e| io("memfd_create", &e))?;
+    let out = || output.try_clone().map(Stdio::from).map_err(|e| io("dup", &e));
+    let mut command = Command::new(&hook.path);
+    command.env_clear().stdin(stdin).stdout(out()?).stderr(out()?);
+    if let Some((first, rest)) = hook.args.split_first() {
+        command.arg0(first).args(rest);
+    }
+    for entry in &hook.env {
+        let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+        command.env(name, value);
+    }
+    let mut child = command.spawn().map_err(|e| {
+        let errno = e.raw_os_error().unwrap_or(0);
+        let text = format!("fork/exec {}: {}", hook.path.display(), crate::error::errno_text(errno));
+        failed(hook, &text).with_call(format!("execve({:?})", hook.path), errno).at(format!("{}/path", field(hook)))
+    })?;
+    if let Some(seconds) = hook.timeout {
+        let pidfd = sys::pidfd_open(child.id()).map_err(|e| io("pidfd_open", &e))?;
+        let millis = i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX);
+        if !sys::poll_exit(pidfd.as_fd(), Some(millis)).map_err(|e| io("poll", &e))? {
+            let _ = sys::pidfd_signal(&pidfd, libc::SIGKILL);
+            let _ = child.wait();
+            return Err(failed(hook, &format!("hook ran past specified timeout of {seconds}.0s"))
+                .of_kind(ErrorKind::Timeout));
+        }
+    }
+    let status = child.wait().map_err(|e| io("wait", &e))?;
+    if status.success() {
+        return Ok(());
+    }
+    let mut text = Vec::new();
+    let _ = output.seek(SeekFrom::Start(0));
+    let _ = output.take(OUTPUT).read_to_end(&mut text);
+    let said = String::from_utf8_lossy(&text);
+    let said = said.trim().replace('\n', "; ");
+    let how = match (status.code(), std::os::unix::process::ExitStatusExt::signal(&status)) {
+        (Some(code), _) => format!("exit status {code}"),
+        (_, Some(signal)) => format!("signal {signal}"),
+        _ => "unknown status".to_owned(),
+    };
+    let colon = if said.is_empty() { "" } else { ": " };
+    Err(failed(hook, &format!("{how}{colon}{said}")))
+}
+
+fn field(hook: &HookAction) -> String {
+    format!("/hooks/{}/{}", hook.name, hook.index)
+}
+
+fn failed(hook: &HookAction, text: &str) -> Error {
+    let message = format!("error running {} hook #{}: {text}", hook.name, hook.index);
+    Error::new(ErrorKind::Hook, message).at(field(hook))
+}

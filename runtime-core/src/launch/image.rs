@@ -1,0 +1,43 @@
+//! Init's executable: embedded, copied once into a sealed memfd, executed from there by every launch.
+//!
+//! What must hold: nobody can change it, not even through /proc/PID/exe of a container's process
+//! (CVE-2019-5736), and nothing of the host's own binary is in reach of a container.
+
+use crate::error::{Error, Result};
+use crate::sys;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+
+static BYTES: &[u8] = include_bytes!(env!("OXRUN_INIT"));
+
+/// Size of the embedded executable in bytes.
+#[must_use]
+pub fn size() -> usize {
+    BYTES.len()
+}
+
+/// The sealed executable.
+pub(super) fn image() -> Result<BorrowedFd<'static>> {
+    static IMAGE: OnceLock<OwnedFd> = OnceLock::new();
+    if let Some(fd) = IMAGE.get() {
+        return Ok(fd.as_fd());
+    }
+    let fd = make().map_err(|e| Error::io("memfd_create(\"oxrun-init\")", &e))?;
+    Ok(IMAGE.get_or_init(|| fd).as_fd())
+}
+
+fn make() -> std::io::Result<OwnedFd> {
+    let mut seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    let exec = sys::mfd_exec_known();
+    let fd = sys::memfd(c"oxrun-init", if exec { libc::MFD_EXEC } else { 0 })?;
+    let mut file = File::from(fd);
+    file.write_all(BYTES)?;
+    sys::fchmod(&file, 0o111)?;
+    if exec {
+        seals |= libc::F_SEAL_EXEC;
+    }
+    sys::seal(&file, seals)?;
+    Ok(file.into())
+}

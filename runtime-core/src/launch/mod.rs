@@ -1,0 +1,389 @@
+//! Launch: walking a plan together with init.
+//!
+//! ```text
+//! host steps -> spawn -> hello (descriptors) -> ... init's steps ...
+//!      Clone:    <- pid, pidfd        the process outside exits, init goes on
+//!      barrier:  <- reached N         host steps, go ->
+//!      Created:  <- reached N         state is written, go ->
+//! ```
+//!
+//! What must hold: both sides walk the same list, so there is no message to misunderstand: what
+//! arrives must be the number of the step that is next. The end of the stream is never success: the fault
+//! page and the exit status say what happened. On failure everything that was made is undone.
+
+mod image;
+mod report;
+
+pub use image::size as init_size;
+
+use crate::cgroup::live;
+use crate::error::{Error, ErrorKind, Lane, Result};
+use crate::hooks;
+use crate::plan::action::{Action, IdMap};
+use crate::plan::{Plan, Step, script};
+use crate::state::{State, StateDir};
+use crate::sys::{self, ExitStatus};
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+/// One of the program's standard streams.
+#[derive(Debug, Default)]
+pub enum Stream {
+    /// The caller's own.
+    #[default]
+    Inherit,
+    /// The null device.
+    Null,
+    /// A descriptor.
+    Fd(OwnedFd),
+}
+
+/// The program's standard streams. A container with a terminal gets the terminal instead.
+#[derive(Debug, Default)]
+pub struct Stdio {
+    /// Descriptor 0.
+    pub stdin: Stream,
+    /// Descriptor 1.
+    pub stdout: Stream,
+    /// Descriptor 2.
+    pub stderr: Stream,
+}
+
+impl Stdio {
+    /// The caller's own streams.
+    #[must_use]
+    pub fn inherit() -> Stdio {
+        Stdio::default()
+    }
+
+    /// The null device for all three.
+    #[must_use]
+    pub fn null() -> Stdio {
+        Stdio { stdin: Stream::Null, stdout: Stream::Null, stderr: Stream::Null }
+    }
+}
+
+/// A process that was set up and waits for start.
+pub(crate) struct Launched {
+    pub(crate) state: State,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) console: Option<OwnedFd>,
+}
+
+/// The host's side of a launch.
+struct Host<'a> {
+    plan: &'a Plan,
+    dir: &'a StateDir,
+    fault: File,
+    control: Option<OwnedFd>,
+    /// The process that was spawned or cloned last, and its pid.
+    process: Option<(u32, OwnedFd)>,
+    console: Option<OwnedFd>,
+    /// A cloned source for the next "go".
+    source: Option<OwnedFd>,
+    made: Vec<PathBuf>,
+    state: Option<State>,
+}
+
+/// Creates the container of a plan in a new state directory, which is locked.
+pub(crate) fn launch(plan: &Plan, dir: &StateDir, stdio: Stdio) -> Result<Launched> {
+    if !plan.rootfs.is_dir() {
+        let e = std::fs::metadata(&plan.rootfs).err().and_then(|e| e.raw_os_error());
+        let errno = e.unwrap_or(libc::ENOTDIR);
+        let path = plan.rootfs.display();
+        return Err(Error::syscall(format!("stat {path}"), errno)
+            .context("invalid rootfs")
+            .of_kind(ErrorKind::InvalidConfig)
+            .at("/root/path"));
+    }
+    let script = script::encode(plan)?;
+    let fault = dir.new_file(c"fault")?;
+    fault
+        .set_len(oxrun_init::fault::SIZE as u64)
+        .map_err(|e| Error::io("ftruncate(fault)", &e))?;
+    let mut host = Host {
+        plan,
+        dir,
+        fault,
+        control: None,
+        process: None,
+        console: None,
+        source: None,
+        made: Vec::new(),
+        state: None,
+    };
+    match host.walk(&script, stdio) {
+        Ok(()) => {}
+        Err(e) => {
+            host.undo();
+            return Err(e);
+        }
+    }
+    let (Some(state), Some((_, pidfd))) = (host.state, host.process) else {
+        return Err(Error::new(ErrorKind::Internal, "the plan has no step `created`"));
+    };
+    Ok(Launched { state, pidfd, console: host.console })
+}
+
+impl Host<'_> {
+    /// Every step in order: the host's own are carried out, the others are waited for where they say
+    /// something.
+    fn walk(&mut self, script: &[u8], stdio: Stdio) -> Result<()> {
+        let mut stdio = Some(stdio);
+        let mut held = false;
+        let mut steps = self.plan.steps.iter().zip(1u32..).peekable();
+        while let Some((step, number)) = steps.next() {
+            let in_step = |e: Error| e.or_at(&step.field).in_step(self.plan.step_ref(number));
+            match (&step.lane, &step.action) {
+                (Lane::Host, Action::Spawn { .. }) => {
+                    let stdio = stdio.take().unwrap_or_default();
+                    self.spawn(script, stdio).map_err(in_step)?;
+                }
+                (Lane::Host, _) => {
+                    if self.control.is_some() && !held {
+                        self.reached(number)?;
+                        held = true;
+                    }
+                    self.host_step(step).map_err(in_step)?;
+                    let more = steps.peek().is_some_and(|(next, _)| next.lane == Lane::Host);
+                    if held && !more {
+                        self.go()?;
+                        held = false;
+                    }
+                }
+                (_, Action::Clone { .. }) => self.cloned(number)?,
+                (_, Action::Created) => {
+                    self.reached(number)?;
+                    self.record().map_err(in_step)?;
+                    self.go()?;
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Executes init outside and hands it its descriptors.
+    fn spawn(&mut self, script: &[u8], stdio: Stdio) -> Result<()> {
+        let memfd = sys::memfd(c"oxrun-script", 0).map_err(|e| Error::io("memfd_create", &e))?;
+        let mut memfd = File::from(memfd);
+        memfd.write_all(script).map_err(|e| Error::io("write(script)", &e))?;
+        sys::seal(&memfd, libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK)
+            .map_err(|e| Error::io("fcntl(F_ADD_SEALS)", &e))?;
+        let fifo = self.dir.new_fifo()?;
+        let (ours, theirs) = sys::socketpair().map_err(|e| Error::io("socketpair", &e))?;
+        let image = image::image()?;
+        let (pid, pidfd) = sys::spawn(image, theirs.as_fd())
+            .map_err(|e| Error::io("execveat(\"oxrun-init\")", &e))?;
+        self.process = Some((pid, pidfd));
+        drop(theirs);
+        let preserve = self.plan.preserve_fds();
+        let mut hello = (script.len() as u32).to_le_bytes().to_vec();
+        hello.extend_from_slice(&preserve.to_le_bytes());
+        let streams = Streams::open(stdio)?;
+        let [stdin, stdout, stderr] = streams.get()?;
+        let mut fds = vec![stdout, stderr];
+        for n in 0..preserve {
+            let fd = 3 + n as i32;
+            fds.push(sys::inherited(fd).ok_or_else(|| {
+                Error::syscall(format!("unable to stat preserved-fd {fd} (of {preserve})"), libc::EBADF)
+            })?);
+        }
+        fds.extend([fifo.as_fd(), memfd.as_fd(), self.fault.as_fd(), stdin]);
+        sys::send(&ours, &hello, &fds).map_err(|e| Error::io("sendmsg(hello)", &e))?;
+        self.control = Some(ours);
+        Ok(())
+    }
+
+    /// One of the host's own steps.
+    fn host_step(&mut self, step: &Step) -> Result<()> {
+        match &step.action {
+            Action::CgroupCreate { dirs } => live::create(dirs, &mut self.made),
+            Action::CgroupWrite { file, value } => live::write(file, value),
+            Action::DevicesV1 { dir, rules } => {
+                for rule in rules {
+                    let file = if rule.allow { "devices.allow" } else { "devices.deny" };
+                    live::write(&dir.join(file), &rule.to_string())?;
+                }
+                Ok(())
+            }
+            Action::DevicesV2 { dir, rules } => attach_devices(dir, rules),
+            Action::MapIds { uids, gids, deny_setgroups } => self.map_ids(uids, gids, *deny_setgroups),
+            Action::CloneSource { source, recursive } => {
+                let clone = sys::clone_tree(source, *recursive)
+                    .map_err(|e| Error::io(format!("open_tree({})", source.display()), &e))?;
+                self.source = Some(clone);
+                Ok(())
+            }
+            Action::Hook(hook) => {
+                let pid = self.process.as_ref().map_or(0, |p| p.0);
+                hooks::run(hook, &self.preliminary()?.document("creating", pid))
+            }
+            Action::ReceiveConsole => match self.console {
+                Some(_) => Ok(()),
+                None => Err(Error::new(ErrorKind::Internal, "init sent no terminal")),
+            },
+            _ => Err(Error::new(ErrorKind::Internal, "a step of init in the host's lane")),
+        }
+    }
+
+    /// Writes the maps of init's user namespace.
+    fn map_ids(&self, uids: &[IdMap], gids: &[IdMap], deny_setgroups: bool) -> Result<()> {
+        let pid = self.process.as_ref().map_or(0, |p| p.0);
+        let proc = PathBuf::from(format!("/proc/{pid}"));
+        let text = |map: &[IdMap]| {
+            map.iter().fold(String::new(), |t, m| format!("{t}{} {} {}\n", m.inside, m.outside, m.size))
+        };
+        if deny_setgroups {
+            live::write(&proc.join("setgroups"), "deny")?;
+        }
+        live::write(&proc.join("uid_map"), &text(uids))?;
+        live::write(&proc.join("gid_map"), &text(gids)).map_err(|e| e.at("/linux/gidMappings"))
+    }
+
+    /// The state as far as it is known before the container is created.
+    fn preliminary(&self) -> Result<State> {
+        let (pid, pidfd) = self.process.as_ref().ok_or_else(|| Error::new(ErrorKind::Internal, "no process"))?;
+        Ok(State::new(self.plan, *pid, pidfd, self.made.clone()))
+    }
+
+    /// Writes the state. From here on the container outlives this process.
+    fn record(&mut self) -> Result<()> {
+        let state = self.preliminary()?;
+        let mut copy = self.dir.new_file(c"config.json")?;
+        copy.write_all(&self.plan.config).map_err(|e| Error::io("write(config.json)", &e))?;
+        self.dir.write(&state)?;
+        self.state = Some(state);
+        Ok(())
+    }
+
+    /// Receives one message of init: step, pid and a descriptor.
+    fn message(&mut self, number: u32) -> Result<(u32, Option<OwnedFd>)> {
+        let mut buf = [0u8; 8];
+        let Some(control) = &self.control else {
+            return Err(Error::new(ErrorKind::Internal, "init was not spawned"));
+        };
+        let received = sys::receive(control, &mut buf).map_err(|e| Error::io("recvmsg", &e));
+        let (n, fd) = match received {
+            Ok((8, fd)) => (8, fd),
+            _ => (0, None),
+        };
+        let word = |at: usize| u32::from_le_bytes([buf[at], buf[at + 1], buf[at + 2], buf[at + 3]]);
+        if n == 0 || word(0) != number {
+            return Err(self.died());
+        }
+        Ok((word(4), fd))
+    }
+
+    /// Waits until init has reached the barrier before step `number`.
+    fn reached(&mut self, number: u32) -> Result<()> {
+        let (_, fd) = self.message(number)?;
+        if fd.is_some() {
+            self.console = fd;
+        }
+        Ok(())
+    }
+
+    /// Waits for the clone; the process that cloned is done.
+    fn cloned(&mut self, number: u32) -> Result<()> {
+        let (pid, fd) = self.message(number)?;
+        let Some(pidfd) = fd else {
+            return Err(Error::new(ErrorKind::Internal, "init sent no pidfd"));
+        };
+        if let Some((_, old)) = self.process.replace((pid, pidfd)) {
+            let _ = sys::wait(&old);
+        }
+        Ok(())
+    }
+
+    /// Lets init go on.
+    fn go(&mut self) -> Result<()> {
+        let source = self.source.take();
+        let fds: Vec<BorrowedFd<'_>> = source.iter().map(AsFd::as_fd).collect();
+        let sent = match &self.control {
+            Some(control) => sys::send(control, &[0; 4], &fds),
+            None => Ok(()),
+        };
+        sent.map_err(|_| self.died())
+    }
+
+    /// Init is gone: says why, and reaps it.
+    fn died(&mut self) -> Error {
+        self.control = None;
+        let status = match self.process.take() {
+            Some((_, pidfd)) => {
+                // It hung up, so it is dying or dead; if it is neither it has no business any more.
+                if !hung_up(&pidfd) {
+                    let _ = sys::pidfd_signal(&pidfd, libc::SIGKILL);
+                }
+                sys::wait(&pidfd).unwrap_or(ExitStatus::Unknown)
+            }
+            None => ExitStatus::Unknown,
+        };
+        report::failure(self.plan, &self.dir.fault(), status)
+    }
+
+    /// Leaves nothing behind.
+    fn undo(&mut self) {
+        self.control = None;
+        if let Some((_, pidfd)) = self.process.take() {
+            let _ = sys::pidfd_signal(&pidfd, libc::SIGKILL);
+            let _ = sys::wait(&pidfd);
+        }
+        // The failure that is being reported is the one that matters.
+        let _ = live::remove(&self.made);
+        let _ = self.dir.remove();
+    }
+}
+
+/// Gives a process that closed its socket the moment it needs to exit by itself.
+fn hung_up(pidfd: &OwnedFd) -> bool {
+    sys::poll_exit(pidfd.as_fd(), Some(1000)).unwrap_or(false)
+}
+
+/// Puts the device program on a v2 cgroup.
+fn attach_devices(dir: &std::path::Path, rules: &[crate::cgroup::devices::DeviceRule]) -> Result<()> {
+    let program = crate::cgroup::device_bpf::program(rules);
+    let loaded = sys::bpf::load(&program).map_err(|e| Error::io("bpf(BPF_PROG_LOAD)", &e))?;
+    let cgroup = File::open(dir).map_err(|e| Error::io(format!("open({})", dir.display()), &e))?;
+    sys::bpf::attach(cgroup.as_fd(), loaded.as_fd(), None)
+        .map_err(|e| Error::io(format!("bpf(BPF_PROG_ATTACH, {})", dir.display()), &e))
+}
+
+/// The three streams, opened.
+struct Streams([Option<OwnedFd>; 3]);
+
+impl Streams {
+    fn open(stdio: Stdio) -> Result<Streams> {
+        let one = |stream: Stream, n: i32| -> Result<Option<OwnedFd>> {
+            match stream {
+                Stream::Fd(fd) => Ok(Some(fd)),
+                Stream::Inherit if sys::inherited(n).is_some() => Ok(None),
+                // A stream that the caller has closed would otherwise become some other file.
+                Stream::Inherit | Stream::Null => {
+                    let mut options = File::options();
+                    let null = options.read(true).write(true).open("/dev/null");
+                    null.map(|f| Some(f.into())).map_err(|e| Error::io("open(/dev/null)", &e))
+                }
+            }
+        };
+        Ok(Streams([one(stdio.stdin, 0)?, one(stdio.stdout, 1)?, one(stdio.stderr, 2)?]))
+    }
+
+    fn get(&self) -> Result<[BorrowedFd<'_>; 3]> {
+        let one = |n: usize| match self.0.get(n).and_then(Option::as_ref) {
+            Some(fd) => Ok(fd.as_fd()),
+            None => sys::inherited(n as i32)
+                .ok_or_else(|| Error::syscall(format!("fcntl({n}, F_GETFD)"), libc::EBADF)),
+        };
+        Ok([one(0)?, one(1)?, one(2)?])
+    }
+}
+
+/// Why the program of a started container could not be executed, if that is what happened.
+pub(crate) fn exec_failure(dir: &StateDir, state: &State) -> Option<Error> {
+    report::exec_failure(&dir.fault(), state)
+}

@@ -1,0 +1,273 @@
+//! From the fault page to an error: which step, which field, which call, and runc's words for it.
+
+use crate::error::{Error, ErrorKind, errno_text};
+use crate::plan::Plan;
+use crate::plan::action::Action;
+use crate::state::State;
+use crate::sys::ExitStatus;
+use oxrun_init::fault::{self, Detail, Phase, Record};
+
+/// The error of an init that ended before the container was created.
+pub(super) fn failure(plan: &Plan, page: &[u8], status: ExitStatus) -> Error {
+    let Some(record) = fault::read(page).filter(|r| r.phase != Phase::Unborn as u32) else {
+        return Error::new(
+            ErrorKind::Killed,
+            format!("container init ended before its first step: {}", how(status)),
+        );
+    };
+    let step = plan.step_ref(record.step);
+    let at = plan.steps.get((record.step as usize).saturating_sub(1));
+    let field = at.map_or("", |s| s.field.as_str());
+    if record.phase != Phase::Failed as u32 {
+        let call = call(&record);
+        return Error::new(
+            ErrorKind::Killed,
+            format!("container init was ended during step {} of {}: {}", step.number, step.total, how(status)),
+        )
+        .at(field)
+        .in_step(step)
+        .with_call(call, 0)
+        .hint("a memory limit below what the set-up needs, or somebody's SIGKILL");
+    }
+    let mut error = match at {
+        Some(s) => explain(&s.action, &record),
+        None => plain("init", &record),
+    };
+    if record.errno != 0 {
+        error = error.with_call(call(&record), record.errno);
+    }
+    error.or_at(field).in_step(step)
+}
+
+fn how(status: ExitStatus) -> String {
+    match status {
+        ExitStatus::Exited(code) => format!("exit status {code}"),
+        ExitStatus::Signaled(signal) => format!("killed by signal {signal}"),
+        ExitStatus::Unknown => "its exit status is lost".to_owned(),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A failure without a special wording.
+fn plain(what: &str, r: &Record<'_>) -> Error {
+    let message = match (r.detail, r.errno) {
+        (Detail::BadScript, _) => format!("{what}: init did not understand its script: {}", text(r.text)),
+        (Detail::HostGone, _) => format!("{what}: the creating process went away"),
+        (Detail::Text | Detail::DeviceMismatch | Detail::BadNull, 0) => format!("{what}: {}", text(r.text)),
+        (_, errno) => format!("{what}: {}: {}", call(r), errno_text(errno)),
+    };
+    let kind = match r.detail {
+        Detail::BadScript => ErrorKind::Internal,
+        Detail::HostGone => ErrorKind::Killed,
+        _ if r.errno == libc::EPERM || r.errno == libc::EACCES => ErrorKind::Permission,
+        _ => ErrorKind::Syscall,
+    };
+    Error::new(kind, message)
+}
+
+/// The wording of each step, with what callers match inside.
+fn explain(action: &Action, r: &Record<'_>) -> Error {
+    let errno = errno_text(r.errno);
+    match action {
+        Action::Mount(m) => mounting(&m.source, &m.destination.display().to_string(), &m.fstype, r),
+        Action::Bind(b) => {
+            mounting(&b.source.display().to_string(), &b.destination.display().to_string(), "bind", r)
+        }
+        Action::Lookup { name, .. } => lookup(name, r),
+        Action::Exec { .. } => executing(r),
+        Action::Cwd { .. } | Action::Identity { .. } if path_of_cwd(action, r).is_some() => {
+            let path = path_of_cwd(action, r).unwrap_or_default();
+            plain("", r).saying(format!("chdir to cwd ({path:?}) set in config.json failed: {errno}"))
+        }
+        Action::SetNs { kind, path } => plain("", r).saying(format!(
+            "unable to join the {} namespace: namespace path: {} {}: {errno}", kind.name(),
+            if call(r).starts_with("setns") { "setns" } else { "lstat" }, path.display(),
+        )),
+        Action::Rlimit { name, resource, .. } => {
+            let e = plain("", r).saying(format!("error setting rlimit type {resource} ({name}): {errno}"));
+            if r.errno == libc::EPERM { e.hint("raising a hard limit needs CAP_SYS_RESOURCE") } else { e }
+        }
+        Action::OomScoreAdj { value } => {
+            let e = plain("", r).saying(format!("failed to set oom_score_adj to {value}: {errno}"));
+            if r.errno == libc::EACCES { e.hint("a value below the caller's needs CAP_SYS_RESOURCE") } else { e }
+        }
+        Action::Sysctl { key, .. } => {
+            let e = plain("", r).saying(format!("error setting sysctl {}: {errno}", key.replace('/', ".")));
+            if r.errno == libc::ENOENT { e.hint("no such sysctl in this kernel or namespace") } else { e }
+        }
+        Action::Device(d) if r.detail == Detail::DeviceMismatch => plain("", r).saying(format!(
+            "error creating device {}: there is something else that is not {} {}:{}",
+            d.path.display(), d.kind, d.major, d.minor,
+        )),
+        Action::Mask { path } => plain(&format!("can't mask path {:?}", path.display().to_string()), r),
+        Action::Readonly { path } => {
+            plain(&format!("can't make {:?} read-only", path.display().to_string()), r)
+        }
+        Action::Root { path } => plain(&format!("error preparing rootfs {}", path.display()), r),
+        Action::Pivot { .. } => plain("error jailing process inside rootfs", r),
+        Action::JoinTasks { .. } => plain("error adding pid to cgroups", r),
+        Action::Hostname { .. } => plain("sethostname", r),
+        Action::Console { .. } => plain("error setting up the terminal", r),
+        Action::Bounding { .. } | Action::Caps { .. } | Action::Ambient { .. } => plain("unable to apply caps", r),
+        Action::Seccomp(_) => plain("unable to init seccomp", r),
+        Action::Clone { .. } => plain("unable to create the container's process", r),
+        _ => plain("error during container init", r),
+    }
+}
+
+fn path_of_cwd(action: &Action, r: &Record<'_>) -> Option<String> {
+    match action {
+        Action::Cwd { path, .. } => Some(path.display().to_string()),
+        // The second try, as the user.
+        Action::Identity { .. } if call(r).starts_with("openat2") => strings(r).into_iter().next().map(|s| s.1),
+        _ => None,
+    }
+}
+
+fn mounting(source: &str, destination: &str, fstype: &str, r: &Record<'_>) -> Error {
+    let head = format!("error mounting {source:?} to rootfs at {destination:?}");
+    let errno = errno_text(r.errno);
+    let call = call(r);
+    let error = |tail: String| plain("", r).saying(format!("{head}: {tail}"));
+    match r.detail {
+        Detail::NotOrdinary => {
+            error(format!("filesystem {fstype:?} must be mounted on ordinary directory"))
+        }
+        Detail::TypeMismatch => error(format!("{call}: not a directory"))
+            .hint("one of source and destination is a file, the other a directory"),
+        Detail::FsLog => {
+            let said = text(r.text);
+            // The kernel prefixes each line with its level.
+            let said = said.lines().next().unwrap_or("").split_once(' ').map_or("", |s| s.1).to_owned();
+            error(format!("{call}: {errno}; {said}")).with_fs_log(said)
+        }
+        _ if call.starts_with("fsopen") && r.errno == libc::ENODEV => {
+            error(format!("{call}: {errno}")).hint(format!("{fstype:?} is unknown to this kernel"))
+        }
+        _ if call.starts_with("open_tree") && fstype == "bind" => {
+            error(format!("stat {source}: {errno}"))
+        }
+        _ => error(format!("{call}: {errno}")),
+    }
+}
+
+fn lookup(name: &str, r: &Record<'_>) -> Error {
+    let e = if !name.contains('/') {
+        Error::new(ErrorKind::Exec, format!("exec: {name:?}: executable file not found in $PATH"))
+    } else if r.detail == Detail::NotExecutable {
+        Error::new(ErrorKind::Exec, format!("exec: {name:?}: permission denied"))
+    } else {
+        Error::new(ErrorKind::Exec, format!("exec: {name:?}: stat {name}: {}", errno_text(r.errno)))
+    };
+    e.at("/process/args/0")
+}
+
+fn executing(r: &Record<'_>) -> Error {
+    let path = strings(r).into_iter().next().map(|s| s.1).unwrap_or_default();
+    let e = Error::new(ErrorKind::Exec, format!("exec {path}: {}", errno_text(r.errno))).at("/process/args/0");
+    match r.errno {
+        libc::ENOENT => e.hint("the file exists: its interpreter (#! or ELF) does not"),
+        libc::ENOEXEC => e.hint("neither an ELF file for this machine nor a script with #!"),
+        libc::EPERM => e.hint("a seccomp rule may deny execve to the program itself"),
+        _ => e,
+    }
+}
+
+/// The error of a program that could not be executed after start: another process than the one that created the
+/// container asks for it.
+pub(super) fn exec_failure(page: &[u8], state: &State) -> Option<Error> {
+    let record = fault::read(page)?;
+    if record.phase != Phase::Failed as u32 {
+        return None;
+    }
+    let e = if call(&record).starts_with("execve") { executing(&record) } else { plain("error during container init", &record) };
+    let step = crate::error::StepRef { number: record.step, total: state.exec_step, lane: crate::error::Lane::Init };
+    Some(e.in_step(step).with_call(call(&record), record.errno))
+}
+
+/// The string arguments with their positions.
+fn strings(r: &Record<'_>) -> Vec<(usize, String)> {
+    let mut out = Vec::new();
+    let mut rest = r.strings;
+    while let Some((&index, tail)) = rest.split_first() {
+        let end = tail.iter().position(|b| *b == 0).unwrap_or(tail.len());
+        out.push((usize::from(index), text(tail.get(..end).unwrap_or(b""))));
+        rest = tail.get(end + 1..).unwrap_or(b"");
+    }
+    out
+}
+
+/// The call as `name(arguments)`: strings in quotes, descriptors and numbers as they are, flags in hex,
+/// pointers to structures left out.
+fn call(r: &Record<'_>) -> String {
+    let Some((name, kinds)) = calls().iter().find(|(nr, _, _)| *nr == r.nr as i64).map(|(_, n, k)| (n, k)) else {
+        return format!("syscall {}", r.nr);
+    };
+    let strings = strings(r);
+    let mut args = Vec::new();
+    for (i, (kind, value)) in kinds.chars().zip(r.args).enumerate() {
+        let string = strings.iter().find(|s| s.0 == i).map(|s| &s.1);
+        args.push(match (kind, string) {
+            ('s', Some(s)) => format!("{s:?}"),
+            ('s', None) | ('p', _) => continue,
+            ('d', _) if value as i32 == libc::AT_FDCWD => "AT_FDCWD".to_owned(),
+            ('x', _) => format!("{value:#x}"),
+            _ => (value as i64).to_string(),
+        });
+    }
+    format!("{name}({})", args.join(", "))
+}
+
+/// The calls of init: s string, d descriptor, n number, x flags, p pointer.
+fn calls() -> &'static [(i64, &'static str, &'static str)] {
+    &[
+        (libc::SYS_read, "read", "dpn"),
+        (libc::SYS_write, "write", "dpn"),
+        (libc::SYS_mmap, "mmap", "pnxxdn"),
+        (libc::SYS_ioctl, "ioctl", "dxp"),
+        (libc::SYS_socket, "socket", "nnn"),
+        (libc::SYS_sendmsg, "sendmsg", "dpx"),
+        (libc::SYS_recvmsg, "recvmsg", "dpx"),
+        (libc::SYS_execve, "execve", "spp"),
+        (libc::SYS_chdir, "chdir", "s"),
+        (libc::SYS_fchdir, "fchdir", "d"),
+        (libc::SYS_fchown, "fchown", "dnn"),
+        (libc::SYS_setsid, "setsid", ""),
+        (libc::SYS_setgroups, "setgroups", "np"),
+        (libc::SYS_setresuid, "setresuid", "nnn"),
+        (libc::SYS_setresgid, "setresgid", "nnn"),
+        (libc::SYS_capset, "capset", "pp"),
+        (libc::SYS_pivot_root, "pivot_root", "ss"),
+        (libc::SYS_prctl, "prctl", "nnn"),
+        (libc::SYS_chroot, "chroot", "s"),
+        (libc::SYS_umount2, "umount2", "sx"),
+        (libc::SYS_sethostname, "sethostname", "sn"),
+        (libc::SYS_setdomainname, "setdomainname", "sn"),
+        (libc::SYS_keyctl, "keyctl", "np"),
+        (libc::SYS_openat, "openat", "dsx"),
+        (libc::SYS_mkdirat, "mkdirat", "dsx"),
+        (libc::SYS_mknodat, "mknodat", "dsxx"),
+        (libc::SYS_fchownat, "fchownat", "dsnn"),
+        (libc::SYS_symlinkat, "symlinkat", "sds"),
+        (libc::SYS_readlinkat, "readlinkat", "ds"),
+        (libc::SYS_unshare, "unshare", "x"),
+        (libc::SYS_dup3, "dup3", "ddx"),
+        (libc::SYS_prlimit64, "prlimit64", "nnp"),
+        (libc::SYS_setns, "setns", "dx"),
+        (libc::SYS_seccomp, "seccomp", "nxp"),
+        (libc::SYS_statx, "statx", "dsxx"),
+        (libc::SYS_open_tree, "open_tree", "dsx"),
+        (libc::SYS_move_mount, "move_mount", "dsdsx"),
+        (libc::SYS_fsopen, "fsopen", "sx"),
+        (libc::SYS_fsconfig, "fsconfig", "dnss"),
+        (libc::SYS_fsmount, "fsmount", "dxx"),
+        (libc::SYS_clone3, "clone3", "p"),
+        (libc::SYS_close_range, "close_range", "nnx"),
+        (libc::SYS_openat2, "openat2", "ds"),
+        (libc::SYS_faccessat2, "faccessat2", "dsx"),
+        (libc::SYS_mount_setattr, "mount_setattr", "dsx"),
+    ]
+}

@@ -1,0 +1,274 @@
+//! What a step does: one sentence of config.json, or of what the specification implies, as data.
+//!
+//! An action knows everything that is needed to carry it out, so that nothing behind planning reads
+//! the config again.
+
+use super::caps::CapSets;
+use super::options::MountOptions;
+use crate::cgroup::devices::DeviceRule;
+use crate::seccomp::Program;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The kinds of namespaces, in the order of the kernel's flags.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Namespace {
+    /// Time.
+    Time,
+    /// Mount.
+    Mount,
+    /// Cgroup.
+    Cgroup,
+    /// Host and domain name.
+    Uts,
+    /// System V IPC and message queues.
+    Ipc,
+    /// User and group ids.
+    User,
+    /// Process ids.
+    Pid,
+    /// Network.
+    Network,
+}
+
+impl Namespace {
+    /// Every kind.
+    pub const ALL: [Namespace; 8] = [
+        Namespace::Pid,
+        Namespace::Ipc,
+        Namespace::Uts,
+        Namespace::Mount,
+        Namespace::Network,
+        Namespace::Cgroup,
+        Namespace::User,
+        Namespace::Time,
+    ];
+
+    /// The flag for clone3(2), unshare(2) and setns(2).
+    #[must_use]
+    pub fn flag(self) -> u64 {
+        match self {
+            Namespace::Time => 0x80,
+            Namespace::Mount => 0x2_0000,
+            Namespace::Cgroup => 0x200_0000,
+            Namespace::Uts => 0x400_0000,
+            Namespace::Ipc => 0x800_0000,
+            Namespace::User => 0x1000_0000,
+            Namespace::Pid => 0x2000_0000,
+            Namespace::Network => 0x4000_0000,
+        }
+    }
+
+    /// The name in config.json.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Namespace::Time => "time",
+            Namespace::Mount => "mount",
+            Namespace::Cgroup => "cgroup",
+            Namespace::Uts => "uts",
+            Namespace::Ipc => "ipc",
+            Namespace::User => "user",
+            Namespace::Pid => "pid",
+            Namespace::Network => "network",
+        }
+    }
+}
+
+/// A cgroup directory to make.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CgroupDir {
+    /// Where the hierarchy is mounted.
+    pub mount: PathBuf,
+    /// The cgroup in it, without leading slash.
+    pub path: PathBuf,
+    /// The controllers of a v1 hierarchy; none for the v2 tree.
+    pub controllers: Option<Vec<String>>,
+}
+
+impl CgroupDir {
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> PathBuf {
+        self.mount.join(&self.path)
+    }
+}
+
+/// One line of a uid_map or gid_map.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct IdMap {
+    /// First id inside.
+    pub inside: u32,
+    /// First id outside.
+    pub outside: u32,
+    /// How many.
+    pub size: u32,
+}
+
+/// A hook to run.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HookAction {
+    /// `prestart`, `createRuntime` ...
+    pub name: String,
+    /// Its place in the list, from 0.
+    pub index: usize,
+    /// The executable.
+    pub path: PathBuf,
+    /// argv with argv[0]; the path alone if the config gives none.
+    pub args: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<String>,
+    /// Seconds after which it is killed.
+    pub timeout: Option<u64>,
+}
+
+/// A device node.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DeviceNode {
+    /// Where.
+    pub path: PathBuf,
+    /// `c`, `b` or `p`.
+    pub kind: char,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// A new filesystem.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FilesystemMount {
+    /// The filesystem's name.
+    pub fstype: String,
+    /// What it shows as its source.
+    pub source: String,
+    /// Where in the container.
+    pub destination: PathBuf,
+    /// Flags and data.
+    pub options: MountOptions,
+    /// The destination must be an ordinary directory.
+    pub ordinary: bool,
+    /// The mode comes from the directory that is covered.
+    pub inherit_mode: bool,
+}
+
+/// A tree of the host.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BindMount {
+    /// Absolute path on the host.
+    pub source: PathBuf,
+    /// The host clones the source in its own mount namespace, to stay its peer.
+    pub staged: bool,
+    /// Where in the container.
+    pub destination: PathBuf,
+    /// With everything mounted below it.
+    pub recursive: bool,
+    /// Flags.
+    pub options: MountOptions,
+}
+
+/// What is done in a step. The variants stand in the order in which a plan uses them.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)] // the fields are named by the variant's sentence
+pub enum Action {
+    /// Make the container's cgroups.
+    CgroupCreate { dirs: Vec<CgroupDir> },
+    /// Write a value to a file of a cgroup.
+    CgroupWrite { file: PathBuf, value: String },
+    /// Set the device rules of a v1 cgroup.
+    DevicesV1 { dir: PathBuf, rules: Vec<DeviceRule> },
+    /// Set the device rules of a v2 cgroup.
+    DevicesV2 { dir: PathBuf, rules: Vec<DeviceRule> },
+    /// Execute init outside, with these descriptors.
+    Spawn { preserve_fds: u32 },
+    /// Set the OOM score.
+    OomScoreAdj { value: i32 },
+    /// Enter v1 cgroups.
+    JoinTasks { files: Vec<PathBuf> },
+    /// Enter a namespace.
+    SetNs { kind: Namespace, path: PathBuf },
+    /// Make a user namespace.
+    NewUser,
+    /// Write the maps of the user namespace.
+    MapIds { uids: Vec<IdMap>, gids: Vec<IdMap>, deny_setgroups: bool },
+    /// Become root of the user namespace.
+    BecomeRoot,
+    /// Clone the container's process into new namespaces and its v2 cgroup.
+    Clone { new: Vec<Namespace>, cgroup: Option<PathBuf> },
+    /// Make namespaces that must come after the clone.
+    Unshare { new: Vec<Namespace> },
+    /// Lead a session, with a keyring of this name.
+    Session { keyring: Option<String> },
+    /// Set the host name.
+    Hostname { name: String },
+    /// Set the domain name.
+    Domainname { name: String },
+    /// Set the loopback interface up.
+    Loopback,
+    /// Keep mounts of the container from the host.
+    Propagation { flags: u64 },
+    /// Clone the root filesystem.
+    Root { path: PathBuf },
+    /// Make and attach a filesystem.
+    Mount(FilesystemMount),
+    /// Clone a source in the host's mount namespace and hand it to init.
+    CloneSource { source: PathBuf, recursive: bool },
+    /// Attach a tree of the host.
+    Bind(BindMount),
+    /// Change a mount of the container.
+    SetAttr { destination: PathBuf, set: u64, clear: u64, propagation: u64 },
+    /// Make a device node.
+    Device(DeviceNode),
+    /// Make a symbolic link.
+    Symlink { target: String, path: PathBuf },
+    /// Run a hook of the host.
+    Hook(HookAction),
+    /// Open the terminal.
+    Console { uid: u32, width: u32, height: u32, on_dev: bool },
+    /// Take the terminal's controlling side from init.
+    ReceiveConsole,
+    /// Cover a path.
+    Mask { path: PathBuf },
+    /// Make a path read-only.
+    Readonly { path: PathBuf },
+    /// Make the root read-only.
+    RootReadonly,
+    /// Change the root.
+    Pivot { move_root: bool, propagation: u64 },
+    /// Write a sysctl.
+    Sysctl { key: String, value: String },
+    /// Set a resource limit.
+    Rlimit { name: String, resource: u32, soft: u64, hard: u64 },
+    /// Forbid new privileges.
+    NoNewPrivs,
+    /// Set the umask.
+    Umask { mask: u32 },
+    /// Go to the working directory.
+    Cwd { path: PathBuf, create: bool, uid: u32, gid: u32 },
+    /// Cut the bounding set.
+    Bounding { keep: u64, last: u32 },
+    /// Become the user.
+    Identity { uid: u32, gid: u32, groups: Vec<u32>, keep_groups: bool },
+    /// Set the capability sets. `waiting` is what is kept only until the filter is loaded.
+    Caps { sets: CapSets, waiting: u64 },
+    /// Raise the ambient set.
+    Ambient { set: u64 },
+    /// Find HOME.
+    Home { uid: u32 },
+    /// Find the program.
+    Lookup { name: String, candidates: Vec<PathBuf> },
+    /// The container is created: wait for start.
+    Created,
+    /// Load the filter.
+    Seccomp(Program),
+    /// Become the program.
+    Exec { args: Vec<String>, env: Vec<String> },
+}

@@ -1,0 +1,358 @@
+//! The plan: every sentence of config.json, in the order in which it will be carried out, as data.
+//!
+//! What must hold: planning reads the spec, the facts and the options, and nothing else: no file, no
+//! clock, no environment. What comes after planning never reads the spec. The script's bytes are a
+//! function of the plan ([`script`]).
+//!
+//! ```text
+//! host   cgroup, limits, devices, spawn
+//! join   cgroups v1, joined namespaces, [user namespace: host writes maps], clone into the new ones
+//! init   session, names, root, mounts, devices
+//! host   prestart, createRuntime
+//! init   terminal, masks, read-only, pivot, sysctl, limits, identity, capabilities, lookup
+//! init   created ... start ... filter, exec
+//! ```
+
+pub mod action;
+pub mod caps;
+mod cgroups;
+mod display;
+mod namespaces;
+pub mod options;
+mod process;
+mod rootfs;
+pub mod script;
+mod sysctl;
+
+use crate::bundle::{Bundle, Warning};
+use crate::error::{Error, ErrorKind, Lane, Result, StepRef};
+use crate::facts::HostFacts;
+use action::{Action, CgroupDir, HookAction};
+use namespaces::Namespaces;
+use oci_spec::runtime::{Linux, Process, Spec};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+/// What the caller of `create` asks for beside the config.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CreateOptions {
+    /// Move the root mount and chroot instead of `pivot_root`.
+    pub no_pivot: bool,
+    /// Stay in the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// How many descriptors from 3 on the program inherits.
+    pub preserve_fds: u32,
+}
+
+/// One step.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Step {
+    /// Who carries it out.
+    pub lane: Lane,
+    /// The JSON pointer of the field it comes from, or words in parentheses.
+    pub field: String,
+    /// What is done.
+    pub action: Action,
+}
+
+/// Everything that will be done to create a container, and in which order.
+///
+/// # Examples
+/// `println!("{plan}")` prints it as `oxrun explain` does.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// The container's id.
+    pub id: String,
+    /// The bundle's directory.
+    pub bundle: PathBuf,
+    /// The root filesystem's directory on the host.
+    pub rootfs: PathBuf,
+    /// The facts it was made for, in a line.
+    pub host: String,
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// What does not stop the container.
+    pub warnings: Vec<Warning>,
+    /// The config's annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Whether the process gets a terminal.
+    pub terminal: bool,
+    /// The cgroups of the container.
+    pub cgroups: Vec<CgroupDir>,
+    /// Hooks that run after create: poststart and poststop.
+    pub later_hooks: Vec<HookAction>,
+    /// Whether init must stay traceable by its user while it sets up.
+    pub dumpable: bool,
+    /// The config's bytes, for the private copy.
+    #[serde(skip)]
+    pub config: Arc<[u8]>,
+}
+
+impl Plan {
+    /// What does not stop the container.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// A reference to step `number`, from 1, for errors.
+    #[must_use]
+    pub(crate) fn step_ref(&self, number: u32) -> StepRef {
+        let step = (number as usize).checked_sub(1).and_then(|i| self.steps.get(i));
+        StepRef {
+            number,
+            total: self.steps.len() as u32,
+            lane: step.map_or(Lane::Init, |s| s.lane),
+        }
+    }
+
+    /// How many descriptors from 3 on the program inherits.
+    #[must_use]
+    pub fn preserve_fds(&self) -> u32 {
+        self.steps
+            .iter()
+            .find_map(|s| match s.action {
+                Action::Spawn { preserve_fds } => Some(preserve_fds),
+                _ => None,
+            })
+            .unwrap_or(0)
+    }
+}
+
+/// What the parts of planning share.
+pub(crate) struct Builder<'a> {
+    spec: &'a Spec,
+    facts: &'a HostFacts,
+    options: &'a CreateOptions,
+    id: &'a str,
+    bundle: &'a Path,
+    steps: Vec<Step>,
+    warnings: Vec<Warning>,
+    namespaces: Namespaces,
+    rootfs: PathBuf,
+    cgroups: Vec<CgroupDir>,
+}
+
+impl Builder<'_> {
+    fn push(&mut self, lane: Lane, field: impl Into<String>, action: Action) {
+        self.steps.push(Step { lane, field: field.into(), action });
+    }
+
+    fn host(&mut self, field: impl Into<String>, action: Action) {
+        self.push(Lane::Host, field, action);
+    }
+
+    fn join(&mut self, field: impl Into<String>, action: Action) {
+        self.push(Lane::Join, field, action);
+    }
+
+    fn init(&mut self, field: impl Into<String>, action: Action) {
+        self.push(Lane::Init, field, action);
+    }
+
+    fn warn(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.warnings.push(Warning { field: field.into(), message: message.into() });
+    }
+
+    fn linux(&self) -> Option<&Linux> {
+        self.spec.linux().as_ref()
+    }
+
+    /// A path of the config, relative ones to the bundle.
+    fn on_host(&self, path: &Path) -> PathBuf {
+        clean(&self.bundle.join(path))
+    }
+}
+
+/// Plans a container.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfig`] with the pointer of the field that cannot be carried out;
+/// [`ErrorKind::Unsupported`] for what this host or runtime lacks.
+pub fn plan(id: &str, bundle: &Bundle, facts: &HostFacts, options: &CreateOptions) -> Result<Plan> {
+    crate::id::check(id)?;
+    let spec = bundle.spec();
+    let root = spec
+        .root()
+        .as_ref()
+        .ok_or_else(|| Error::config("/root", "root must be specified"))?;
+    let process = spec
+        .process()
+        .as_ref()
+        .ok_or_else(|| Error::config("/process", "process property must not be empty"))?;
+    let mut b = Builder {
+        spec,
+        facts,
+        options,
+        id,
+        bundle: bundle.dir(),
+        steps: Vec::with_capacity(80),
+        warnings: bundle.warnings.clone(),
+        namespaces: Namespaces::of(spec, facts)?,
+        rootfs: clean(&bundle.dir().join(root.path())),
+        cgroups: Vec::new(),
+    };
+    check_process(process)?;
+    cgroups::create(&mut b)?;
+    b.host("(lifecycle)", Action::Spawn { preserve_fds: options.preserve_fds });
+    namespaces::join(&mut b)?;
+    namespaces::names(&mut b)?;
+    rootfs::mounts(&mut b)?;
+    host_hooks(&mut b)?;
+    rootfs::finish(&mut b)?;
+    process::process(&mut b, process)?;
+    Ok(finish(b, process, bundle))
+}
+
+fn finish(b: Builder<'_>, process: &Process, bundle: &Bundle) -> Plan {
+    let mut later_hooks = Vec::new();
+    if let Some(hooks) = b.spec.hooks() {
+        for (name, list) in [("poststart", hooks.poststart()), ("poststop", hooks.poststop())] {
+            later_hooks.extend(hook_actions(name, list.as_deref()));
+        }
+    }
+    Plan {
+        id: b.id.to_owned(),
+        bundle: b.bundle.to_owned(),
+        rootfs: b.rootfs,
+        host: format!("linux {}, cgroup {}", b.facts.kernel, b.facts.cgroup.layout()),
+        steps: b.steps,
+        warnings: b.warnings,
+        annotations: b.spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
+        terminal: process.terminal().unwrap_or(false),
+        cgroups: b.cgroups,
+        later_hooks,
+        dumpable: b.facts.euid != 0,
+        config: bundle.bytes.clone(),
+    }
+}
+
+fn check_process(process: &Process) -> Result<()> {
+    let cwd = process.cwd();
+    if cwd.as_os_str().is_empty() {
+        return Err(Error::config("/process/cwd", "Cwd property must not be empty"));
+    }
+    if !cwd.is_absolute() {
+        return Err(Error::config("/process/cwd", "Cwd must be an absolute path"));
+    }
+    if process.args().as_ref().is_none_or(Vec::is_empty) {
+        return Err(Error::config("/process/args", "args must not be empty"));
+    }
+    Ok(())
+}
+
+/// prestart and createRuntime run on the host, after the mounts and before pivot_root.
+fn host_hooks(b: &mut Builder<'_>) -> Result<()> {
+    let Some(hooks) = b.spec.hooks() else {
+        return Ok(());
+    };
+    #[allow(deprecated)] // prestart is deprecated and every docker 20.10 container has one
+    let lists = [("prestart", hooks.prestart()), ("createRuntime", hooks.create_runtime())];
+    for (name, list) in lists {
+        for hook in hook_actions(name, list.as_deref()) {
+            let field = format!("/hooks/{name}/{}", hook.index);
+            check_hook(&field, &hook)?;
+            b.host(field, Action::Hook(hook));
+        }
+    }
+    for (name, list) in [
+        ("createContainer", hooks.create_container()),
+        ("startContainer", hooks.start_container()),
+    ] {
+        if list.as_ref().is_some_and(|l| !l.is_empty()) {
+            return Err(Error::config(
+                format!("/hooks/{name}"),
+                format!("hooks of kind {name} cannot be run yet"),
+            )
+            .of_kind(ErrorKind::Unsupported));
+        }
+    }
+    for (name, list) in [("poststart", hooks.poststart()), ("poststop", hooks.poststop())] {
+        for hook in hook_actions(name, list.as_deref()) {
+            check_hook(&format!("/hooks/{name}/{}", hook.index), &hook)?;
+        }
+    }
+    Ok(())
+}
+
+fn hook_actions(name: &str, list: Option<&[oci_spec::runtime::Hook]>) -> Vec<HookAction> {
+    let one = |(index, h): (usize, &oci_spec::runtime::Hook)| HookAction {
+        name: name.to_owned(),
+        index,
+        path: h.path().clone(),
+        args: h
+            .args()
+            .clone()
+            .filter(|a| !a.is_empty())
+            .unwrap_or_else(|| vec![h.path().display().to_string()]),
+        env: h.env().clone().unwrap_or_default(),
+        timeout: h.timeout().and_then(|t| u64::try_from(t).ok()).filter(|t| *t > 0),
+    };
+    list.unwrap_or(&[]).iter().enumerate().map(one).collect()
+}
+
+fn check_hook(field: &str, hook: &HookAction) -> Result<()> {
+    if !hook.path.is_absolute() {
+        return Err(Error::config(
+            format!("{field}/path"),
+            format!("path of {} hook #{} must be absolute: {:?}", hook.name, hook.index, hook.path),
+        ));
+    }
+    Ok(())
+}
+
+/// Removes `.`, `..` and doubled slashes without looking at the filesystem; `..` ends at the root.
+pub(crate) fn clean(path: &Path) -> PathBuf {
+    let mut out = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => out.push(name),
+            Component::ParentDir => {
+                out.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    out
+}
+
+/// The known key nearest to an unknown one, if it is near enough to be meant.
+pub(crate) fn nearest(pointer: &str) -> Option<&'static str> {
+    const KEYS: &[&str] = &[
+        "ociVersion", "process", "root", "hostname", "domainname", "mounts", "hooks", "annotations", "linux",
+        "terminal", "consoleSize", "cwd", "env", "args", "user", "uid", "gid", "umask", "additionalGids",
+        "rlimits", "capabilities", "noNewPrivileges", "apparmorProfile", "selinuxLabel", "oomScoreAdj",
+        "scheduler", "ioPriority", "execCPUAffinity", "path", "readonly", "destination", "source", "type",
+        "options", "uidMappings", "gidMappings", "namespaces", "timeOffsets", "devices", "netDevices",
+        "sysctl", "resources", "cgroupsPath", "rootfsPropagation", "maskedPaths", "readonlyPaths",
+        "mountLabel", "seccomp", "intelRdt", "memoryPolicy", "personality", "memory", "cpu", "pids",
+        "blockIO", "hugepageLimits", "network", "rdma", "unified", "defaultAction", "architectures",
+        "syscalls", "names", "action", "errnoRet", "bounding", "effective", "permitted", "inheritable",
+        "ambient", "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop",
+        "limit", "swap", "reservation", "shares", "quota", "period", "timeout",
+    ];
+    let key = pointer.rsplit('/').next().unwrap_or(pointer);
+    let best = KEYS.iter().map(|k| (distance(key, k), *k)).min_by_key(|(d, _)| *d)?;
+    (best.0 > 0 && best.0 <= 1 + key.len() / 5).then_some(best.1)
+}
+
+/// Edit distance of two short words, without regard to case.
+pub(crate) fn distance(a: &str, b: &str) -> usize {
+    let (a, b) = (a.to_lowercase(), b.to_lowercase());
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = i;
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+        for (j, cb) in b.iter().enumerate() {
+            let substitute = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}

@@ -1,0 +1,283 @@
+//! Mount options: the complete table of the specification, and what a list of them comes to.
+//!
+//! Per mount are ro nosuid nodev noexec, the atime kinds and nosymfollow; per superblock sync, dirsync,
+//! mand, lazytime; propagation is an operation of its own. What is in no table is data of the filesystem.
+
+use serde::{Deserialize, Serialize};
+
+/// MOUNT_ATTR_* of mount_setattr(2).
+pub mod attr {
+    #![allow(missing_docs)] // the kernel's names
+    pub const RDONLY: u64 = 0x1;
+    pub const NOSUID: u64 = 0x2;
+    pub const NODEV: u64 = 0x4;
+    pub const NOEXEC: u64 = 0x8;
+    pub const ATIME: u64 = 0x70;
+    pub const RELATIME: u64 = 0;
+    pub const NOATIME: u64 = 0x10;
+    pub const STRICTATIME: u64 = 0x20;
+    pub const NODIRATIME: u64 = 0x80;
+    pub const NOSYMFOLLOW: u64 = 0x20_0000;
+}
+
+/// MS_* propagation flags of mount(2).
+pub mod propagation {
+    #![allow(missing_docs)] // the kernel's names
+    pub const REC: u64 = 1 << 14;
+    pub const UNBINDABLE: u64 = 1 << 17;
+    pub const PRIVATE: u64 = 1 << 18;
+    pub const SLAVE: u64 = 1 << 19;
+    pub const SHARED: u64 = 1 << 20;
+}
+
+/// What one option does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Sets bits of the mount, clearing the others of its group first.
+    Set(u64),
+    /// Clears bits of the mount.
+    Clear(u64),
+    /// The same for the whole tree below.
+    SetRecursive(u64),
+    /// The same for the whole tree below.
+    ClearRecursive(u64),
+    /// A flag of the superblock, under the name that fsconfig(2) takes.
+    Superblock(&'static str),
+    /// Propagation.
+    Propagation(u64),
+    /// The mount is a bind of one mount, or of a tree.
+    Bind(bool),
+    /// Copy what the mount covers into it.
+    CopyUp,
+    /// Map ids; recursively or not.
+    IdMap(bool),
+    /// Nothing.
+    Nothing,
+}
+
+use Effect::*;
+use attr::*;
+
+/// Every option with a meaning of its own.
+pub const TABLE: &[(&str, Effect)] = &[
+    ("defaults", Nothing),
+    ("ro", Set(RDONLY)),
+    ("rw", Clear(RDONLY)),
+    ("suid", Clear(NOSUID)),
+    ("nosuid", Set(NOSUID)),
+    ("dev", Clear(NODEV)),
+    ("nodev", Set(NODEV)),
+    ("exec", Clear(NOEXEC)),
+    ("noexec", Set(NOEXEC)),
+    ("atime", Clear(NOATIME)),
+    ("noatime", Set(NOATIME)),
+    ("diratime", Clear(NODIRATIME)),
+    ("nodiratime", Set(NODIRATIME)),
+    ("relatime", Set(RELATIME)),
+    ("norelatime", Clear(RELATIME)),
+    ("strictatime", Set(STRICTATIME)),
+    ("nostrictatime", Clear(STRICTATIME)),
+    ("symfollow", Clear(NOSYMFOLLOW)),
+    ("nosymfollow", Set(NOSYMFOLLOW)),
+    ("sync", Superblock("sync")),
+    ("async", Superblock("async")),
+    ("dirsync", Superblock("dirsync")),
+    ("mand", Superblock("mand")),
+    ("nomand", Superblock("nomand")),
+    ("lazytime", Superblock("lazytime")),
+    ("nolazytime", Superblock("nolazytime")),
+    // The kernel keeps i_version for the filesystems that have it whatever is asked, and the new
+    // mount API has no silent flag: nothing is printed either way.
+    ("iversion", Nothing),
+    ("noiversion", Nothing),
+    ("silent", Nothing),
+    ("loud", Nothing),
+    ("remount", Nothing),
+    ("bind", Bind(false)),
+    ("rbind", Bind(true)),
+    ("private", Propagation(propagation::PRIVATE)),
+    ("rprivate", Propagation(propagation::PRIVATE | propagation::REC)),
+    ("shared", Propagation(propagation::SHARED)),
+    ("rshared", Propagation(propagation::SHARED | propagation::REC)),
+    ("slave", Propagation(propagation::SLAVE)),
+    ("rslave", Propagation(propagation::SLAVE | propagation::REC)),
+    ("unbindable", Propagation(propagation::UNBINDABLE)),
+    ("runbindable", Propagation(propagation::UNBINDABLE | propagation::REC)),
+    ("rro", SetRecursive(RDONLY)),
+    ("rrw", ClearRecursive(RDONLY)),
+    ("rsuid", ClearRecursive(NOSUID)),
+    ("rnosuid", SetRecursive(NOSUID)),
+    ("rdev", ClearRecursive(NODEV)),
+    ("rnodev", SetRecursive(NODEV)),
+    ("rexec", ClearRecursive(NOEXEC)),
+    ("rnoexec", SetRecursive(NOEXEC)),
+    ("ratime", ClearRecursive(NOATIME)),
+    ("rnoatime", SetRecursive(NOATIME)),
+    ("rdiratime", ClearRecursive(NODIRATIME)),
+    ("rnodiratime", SetRecursive(NODIRATIME)),
+    ("rrelatime", SetRecursive(RELATIME)),
+    ("rnorelatime", ClearRecursive(RELATIME)),
+    ("rstrictatime", SetRecursive(STRICTATIME)),
+    ("rnostrictatime", ClearRecursive(STRICTATIME)),
+    ("rsymfollow", ClearRecursive(NOSYMFOLLOW)),
+    ("rnosymfollow", SetRecursive(NOSYMFOLLOW)),
+    ("tmpcopyup", CopyUp),
+    ("idmap", IdMap(false)),
+    ("ridmap", IdMap(true)),
+];
+
+/// What the options of one mount come to.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct MountOptions {
+    /// Bits to set on the mount.
+    pub set: u64,
+    /// Bits to clear on it (of a bind, which otherwise keeps its source's).
+    pub clear: u64,
+    /// Bits to set on the tree.
+    pub set_recursive: u64,
+    /// Bits to clear on the tree.
+    pub clear_recursive: u64,
+    /// MS_* propagation, with MS_REC; 0 for none.
+    pub propagation: u64,
+    /// Flags of the superblock.
+    pub superblock: Vec<String>,
+    /// Data of the filesystem: key and value.
+    pub data: Vec<(String, Option<String>)>,
+    /// `bind` (false) or `rbind` (true).
+    pub bind: Option<bool>,
+    /// `tmpcopyup`.
+    pub copy_up: bool,
+    /// `idmap` (false) or `ridmap` (true).
+    pub idmap: Option<bool>,
+}
+
+/// Puts bits into a pair of masks, the later of two contradicting options winning.
+fn put(set: &mut u64, clear: &mut u64, bits: u64, on: bool) {
+    let atime = bits == RELATIME || bits & ATIME != 0;
+    if on {
+        if atime {
+            *set &= !ATIME;
+            *clear |= ATIME;
+        }
+        *set |= bits;
+        *clear &= !(bits & !ATIME);
+    } else if atime {
+        // Giving up one kind of atime means the kernel's default, relatime.
+        if bits != RELATIME {
+            *set &= !bits;
+            *clear |= ATIME;
+        }
+    } else {
+        *set &= !bits;
+        *clear |= bits;
+    }
+}
+
+impl MountOptions {
+    /// Reads a mount's options.
+    #[must_use]
+    pub fn parse(options: &[String]) -> MountOptions {
+        let mut out = MountOptions::default();
+        for option in options {
+            match TABLE.iter().find(|(name, _)| name == option) {
+                Some((_, effect)) => out.apply(*effect),
+                None => out.data.push(match option.split_once('=') {
+                    Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+                    None => (option.clone(), None),
+                }),
+            }
+        }
+        out
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        match effect {
+            Set(bits) => put(&mut self.set, &mut self.clear, bits, true),
+            Clear(bits) => put(&mut self.set, &mut self.clear, bits, false),
+            SetRecursive(bits) => put(&mut self.set_recursive, &mut self.clear_recursive, bits, true),
+            ClearRecursive(bits) => put(&mut self.set_recursive, &mut self.clear_recursive, bits, false),
+            Superblock(name) => self.superblock.push(name.to_owned()),
+            Propagation(flags) => self.propagation = flags,
+            Bind(recursive) => self.bind = Some(recursive),
+            CopyUp => self.copy_up = true,
+            IdMap(recursive) => self.idmap = Some(recursive),
+            Nothing => {}
+        }
+    }
+
+    /// The options in words, decoded.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        for (bit, name) in [(RDONLY, "ro"), (NOSUID, "nosuid"), (NODEV, "nodev"), (NOEXEC, "noexec"),
+            (NOATIME, "noatime"), (STRICTATIME, "strictatime"), (NODIRATIME, "nodiratime"), (NOSYMFOLLOW, "nosymfollow")] {
+            if self.set & bit != 0 {
+                words.push(name.to_owned());
+            }
+            if self.set_recursive & bit != 0 {
+                words.push(format!("r{name}"));
+            }
+        }
+        words.extend(propagation_word(self.propagation));
+        words.extend(self.superblock.iter().cloned());
+        for (key, value) in &self.data {
+            words.push(match value {
+                Some(value) => format!("{key}={value}"),
+                None => key.clone(),
+            });
+        }
+        words
+    }
+}
+
+/// Propagation in words.
+#[must_use]
+pub fn propagation_word(flags: u64) -> Option<String> {
+    let kind = [
+        (propagation::SHARED, "shared"),
+        (propagation::SLAVE, "slave"),
+        (propagation::PRIVATE, "private"),
+        (propagation::UNBINDABLE, "unbindable"),
+    ]
+    .into_iter()
+    .find(|(bit, _)| flags & bit != 0)?
+    .1;
+    Some(if flags & propagation::REC != 0 { format!("r{kind}") } else { kind.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(options: &[&str]) -> MountOptions {
+        MountOptions::parse(&options.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_last_of_a_pair_wins() {
+        assert_eq!(parse(&["ro", "rw"]).set, 0);
+        assert_eq!(parse(&["ro", "rw"]).clear, RDONLY);
+        let o = parse(&["rw", "ro"]);
+        assert_eq!((o.set, o.clear), (RDONLY, 0));
+    }
+
+    #[test]
+    fn kinds_of_atime_exclude_each_other_and_clear_the_group() {
+        let o = parse(&["noatime", "strictatime"]);
+        assert_eq!((o.set, o.clear), (STRICTATIME, ATIME));
+        let o = parse(&["relatime"]);
+        assert_eq!((o.set, o.clear), (0, ATIME));
+        let o = parse(&["noatime", "nodiratime"]);
+        assert_eq!((o.set, o.clear), (NOATIME | NODIRATIME, ATIME));
+    }
+
+    #[test]
+    fn flags_propagation_and_data_come_in_any_order() {
+        let o = parse(&["mode=755", "rprivate", "nosuid", "rbind", "size=64k", "sync"]);
+        assert_eq!(o.bind, Some(true));
+        assert_eq!(o.propagation, propagation::PRIVATE | propagation::REC);
+        assert_eq!(o.set, NOSUID);
+        assert_eq!(o.data.len(), 2);
+        assert_eq!(o.superblock, ["sync"]);
+    }
+}

@@ -1,0 +1,313 @@
+//! The process: limits, user, capabilities, program, filter.
+//!
+//! The order is the kernel's: limits while we still have the rights; the bounding set before the
+//! user; the user before the capabilities it keeps; the program is looked for as the user. With
+//! noNewPrivileges the filter is the last thing before the program; without, loading it needs
+//! CAP_SYS_ADMIN, which is kept until then and only for that.
+
+use super::Builder;
+use super::action::Action;
+use super::caps::{self, CapSets, SYS_ADMIN};
+use crate::error::{Error, ErrorKind, Result};
+use crate::seccomp;
+use oci_spec::runtime::{Capabilities, PosixRlimitType, Process};
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+/// All steps from the root to the program.
+pub(crate) fn process(b: &mut Builder<'_>, p: &Process) -> Result<()> {
+    unsupported(b, p)?;
+    rlimits(b, p)?;
+    let user = p.user();
+    let create = Action::Cwd { path: p.cwd().clone(), create: true, uid: 0, gid: 0 };
+    b.init("/process/cwd", create);
+    b.init("/process/user/umask", Action::Umask { mask: user.umask().unwrap_or(0o022) & 0o777 });
+    let no_new_privs = p.no_new_privileges() == Some(true);
+    if no_new_privs {
+        b.init("/process/noNewPrivileges", Action::NoNewPrivs);
+    }
+    let program = match b.linux().and_then(|l| l.seccomp().as_ref()) {
+        Some(profile) => Some(seccomp::compile(profile, seccomp::Arch::native()).map_err(|e| {
+            Error::config(e.field(), e.to_string())
+        })?),
+        None => None,
+    };
+    let program = program.filter(|p| !p.insns.is_empty());
+    if program.as_ref().is_some_and(|p| p.notify) {
+        return Err(Error::config("/linux/seccomp", "SCMP_ACT_NOTIFY cannot be carried out yet")
+            .of_kind(ErrorKind::Unsupported));
+    }
+    let sets = capabilities(b, p);
+    b.init(
+        "/process/capabilities/bounding",
+        Action::Bounding { keep: sets.bounding, last: b.facts.last_cap },
+    );
+    identity(b, p)?;
+    let waiting = if program.is_some() && !no_new_privs { SYS_ADMIN & !sets.permitted } else { 0 };
+    let early = program.is_some() && !no_new_privs;
+    b.init("/process/capabilities", Action::Caps {
+        sets: if early { CapSets { effective: SYS_ADMIN, ..sets } } else { sets },
+        waiting,
+    });
+    b.init("/process/capabilities/ambient", Action::Ambient { set: sets.ambient });
+    arguments(b, p, program, early.then_some(sets))
+}
+
+/// Fields that would change what the program may do and are not carried out yet: refused, because
+/// silence would be a lie.
+fn unsupported(b: &Builder<'_>, p: &Process) -> Result<()> {
+    let no = |field: &str, what: &str| {
+        Err(Error::config(field, format!("{what} cannot be set yet")).of_kind(ErrorKind::Unsupported))
+    };
+    if p.apparmor_profile().as_ref().is_some_and(|s| !s.is_empty()) {
+        if !b.facts.apparmor {
+            return Err(Error::config(
+                "/process/apparmorProfile",
+                "apparmor: config provided but apparmor not supported",
+            ));
+        }
+        return no("/process/apparmorProfile", "an AppArmor profile");
+    }
+    if p.selinux_label().as_ref().is_some_and(|s| !s.is_empty()) {
+        if !b.facts.selinux {
+            return Err(Error::config(
+                "/process/selinuxLabel",
+                "selinux label is specified in config, but selinux is disabled or not supported",
+            ));
+        }
+        return no("/process/selinuxLabel", "an SELinux label");
+    }
+    if p.scheduler().is_some() {
+        return no("/process/scheduler", "a scheduler");
+    }
+    if p.io_priority().is_some() {
+        return no("/process/ioPriority", "an I/O priority");
+    }
+    if let Some(l) = b.linux() {
+        if l.personality().is_some() {
+            return no("/linux/personality", "a personality");
+        }
+        if l.memory_policy().is_some() {
+            return no("/linux/memoryPolicy", "a memory policy");
+        }
+        if l.intel_rdt().is_some() {
+            return no("/linux/intelRdt", "resource directory allocation");
+        }
+        if l.net_devices().as_ref().is_some_and(|d| !d.is_empty()) {
+            return no("/linux/netDevices", "a network device");
+        }
+    }
+    Ok(())
+}
+
+fn rlimits(b: &mut Builder<'_>, p: &Process) -> Result<()> {
+    let mut seen = HashSet::new();
+    for (i, limit) in p.rlimits().iter().flatten().enumerate() {
+        let field = format!("/process/rlimits/{i}");
+        let (name, resource) = resource(limit.typ());
+        if !seen.insert(resource) {
+            return Err(Error::config(field, format!("duplicate rlimit {name}")));
+        }
+        if limit.soft() > limit.hard() {
+            return Err(Error::config(
+                field,
+                format!("soft limit {} of {name} is above the hard limit {}", limit.soft(), limit.hard()),
+            ));
+        }
+        b.init(field, Action::Rlimit {
+            name: name.to_owned(),
+            resource,
+            soft: limit.soft(),
+            hard: limit.hard(),
+        });
+    }
+    Ok(())
+}
+
+fn resource(typ: PosixRlimitType) -> (&'static str, u32) {
+    use PosixRlimitType::*;
+    match typ {
+        RlimitCpu => ("RLIMIT_CPU", 0),
+        RlimitFsize => ("RLIMIT_FSIZE", 1),
+        RlimitData => ("RLIMIT_DATA", 2),
+        RlimitStack => ("RLIMIT_STACK", 3),
+        RlimitCore => ("RLIMIT_CORE", 4),
+        RlimitRss => ("RLIMIT_RSS", 5),
+        RlimitNproc => ("RLIMIT_NPROC", 6),
+        RlimitNofile => ("RLIMIT_NOFILE", 7),
+        RlimitMemlock => ("RLIMIT_MEMLOCK", 8),
+        RlimitAs => ("RLIMIT_AS", 9),
+        RlimitLocks => ("RLIMIT_LOCKS", 10),
+        RlimitSigpending => ("RLIMIT_SIGPENDING", 11),
+        RlimitMsgqueue => ("RLIMIT_MSGQUEUE", 12),
+        RlimitNice => ("RLIMIT_NICE", 13),
+        RlimitRtprio => ("RLIMIT_RTPRIO", 14),
+        RlimitRttime => ("RLIMIT_RTTIME", 15),
+    }
+}
+
+fn identity(b: &mut Builder<'_>, p: &Process) -> Result<()> {
+    let user = p.user();
+    let groups = user.additional_gids().clone().unwrap_or_default();
+    // An unprivileged user's map forbids setgroups for good.
+    let unprivileged = b.facts.euid != 0;
+    if unprivileged && !groups.is_empty() {
+        return Err(Error::config(
+            "/process/user/additionalGids",
+            "cannot set any additional groups in a rootless container",
+        ));
+    }
+    let keep = b
+        .spec
+        .annotations()
+        .as_ref()
+        .is_some_and(|a| a.contains_key("run.oci.keep_original_groups"));
+    b.init("/process/user", Action::Identity {
+        uid: user.uid(),
+        gid: user.gid(),
+        groups,
+        keep_groups: unprivileged || keep,
+    });
+    Ok(())
+}
+
+/// The five sets, without what this host cannot give. The inheritable set is the config's and empty
+/// otherwise (CVE-2022-29162 and its kin).
+fn capabilities(b: &mut Builder<'_>, p: &Process) -> CapSets {
+    let Some(c) = p.capabilities() else {
+        return CapSets::default();
+    };
+    let mask = |set: &Option<Capabilities>| -> u64 {
+        set.iter().flatten().filter_map(|c| caps::number(&c.to_string())).fold(0, |m, n| m | 1 << n)
+    };
+    let mut sets = CapSets {
+        bounding: mask(c.bounding()),
+        effective: mask(c.effective()),
+        permitted: mask(c.permitted()),
+        inheritable: mask(c.inheritable()),
+        ambient: mask(c.ambient()),
+    };
+    // Inside a new user namespace everything can be given.
+    let own_user = b.namespaces.has(super::action::Namespace::User);
+    let available = if own_user { (2u64 << b.facts.last_cap) - 1 } else { b.facts.bounding };
+    let mut missing = 0;
+    for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted, &mut sets.inheritable, &mut sets.ambient] {
+        missing |= *set & !available;
+        *set &= available;
+    }
+    for name in caps::names(missing) {
+        b.warn("/process/capabilities", format!("capability {name} cannot be given on this host"));
+    }
+    let raised = sets.ambient & sets.permitted & sets.inheritable;
+    for name in caps::names(sets.ambient & !raised) {
+        b.warn(
+            "/process/capabilities/ambient",
+            format!("can't raise ambient capability {name}: it must be permitted and inheritable too"),
+        );
+    }
+    sets.ambient = raised;
+    // The kernel takes no effective set beyond the permitted one.
+    sets.effective &= sets.permitted;
+    sets
+}
+
+/// Environment, program, wait, filter, exec.
+fn arguments(b: &mut Builder<'_>, p: &Process, filter: Option<seccomp::Program>, last: Option<CapSets>)
+    -> Result<()> {
+    let args = p.args().clone().unwrap_or_default();
+    let name = args.first().cloned().unwrap_or_default();
+    check_strings("/process/args", &args)?;
+    let env = environment(p.env().as_deref().unwrap_or(&[]))?;
+    let home = env.iter().any(|e| e.strip_prefix("HOME=").is_some_and(|v| !v.is_empty()));
+    let env: Vec<String> = env.into_iter().filter(|e| home || e != "HOME=").collect();
+    if !home {
+        b.init("/process/env", Action::Home { uid: p.user().uid() });
+    }
+    let candidates = candidates(&name, &env);
+    b.init("/process/args/0", Action::Lookup { name, candidates });
+    b.init("(lifecycle)", Action::Created);
+    if let Some(program) = filter {
+        b.init("/linux/seccomp", Action::Seccomp(program));
+    }
+    if let Some(sets) = last {
+        b.init("/process/capabilities", Action::Caps { sets, waiting: 0 });
+    }
+    b.init("/process/args", Action::Exec { args, env });
+    Ok(())
+}
+
+fn check_strings(field: &str, list: &[String]) -> Result<()> {
+    match list.iter().position(|s| s.contains('\0')) {
+        Some(i) => Err(Error::config(format!("{field}/{i}"), "a NUL byte cannot be passed to a program")),
+        None => Ok(()),
+    }
+}
+
+/// The environment with one entry for each name: the last one, in its place.
+pub(crate) fn environment(env: &[String]) -> Result<Vec<String>> {
+    check_strings("/process/env", env)?;
+    let mut seen = HashSet::new();
+    let mut out = Vec::with_capacity(env.len());
+    for (i, entry) in env.iter().enumerate().rev() {
+        let field = format!("/process/env/{i}");
+        match entry.split_once('=') {
+            None => {
+                return Err(Error::config(field, format!("invalid environment variable: missing '=': {entry:?}")));
+            }
+            Some(("", _)) => {
+                return Err(Error::config(field, format!("invalid environment variable: name cannot be empty: {entry:?}")));
+            }
+            Some((name, _)) => {
+                if seen.insert(name) {
+                    out.push(entry.clone());
+                }
+            }
+        }
+    }
+    out.reverse();
+    Ok(out)
+}
+
+/// Where the program may lie: as it is with a slash in it, else in each directory of PATH.
+fn candidates(name: &str, env: &[String]) -> Vec<PathBuf> {
+    if name.contains('/') {
+        return vec![PathBuf::from(name)];
+    }
+    let path = env.iter().find_map(|e| e.strip_prefix("PATH=")).unwrap_or("");
+    if name.is_empty() {
+        return Vec::new();
+    }
+    path.split(':')
+        .filter(|dir| dir.starts_with('/'))
+        .map(|dir| PathBuf::from(dir).join(name))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(list: &[&str]) -> Vec<String> {
+        list.iter().map(|s| (*s).to_owned()).collect()
+    }
+
+    #[test]
+    fn of_duplicate_variables_the_last_one_stays_in_its_place() {
+        let env = environment(&strings(&["A=1", "B=2", "A=3"])).expect("fine");
+        assert_eq!(env, ["B=2", "A=3"]);
+    }
+
+    #[test]
+    fn malformed_variables_are_named() {
+        let e = environment(&strings(&["A=1", "B"])).expect_err("wrong");
+        assert_eq!(e.field(), Some("/process/env/1"));
+        assert!(environment(&strings(&["=x"])).is_err());
+    }
+
+    #[test]
+    fn a_name_with_a_slash_is_not_looked_up() {
+        let env = strings(&["PATH=/bin::relative:/usr/bin"]);
+        assert_eq!(candidates("./x", &env), [PathBuf::from("./x")]);
+        assert_eq!(candidates("x", &env), [PathBuf::from("/bin/x"), PathBuf::from("/usr/bin/x")]);
+    }
+}

@@ -1,0 +1,127 @@
+//! The runtime: a state root and the host's facts; makes plans, containers and lists.
+
+use crate::bundle::Bundle;
+use crate::container::Container;
+use crate::error::{Error, Result};
+use crate::facts::HostFacts;
+use crate::launch::{self, Stdio};
+use crate::plan::{self, CreateOptions, Plan};
+use crate::state::StateDir;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Makes containers and finds them again. Cheap: nothing is read before it is needed.
+///
+/// # Examples
+/// ```no_run
+/// # fn main() -> Result<(), oxrun_core::Error> {
+/// use oxrun_core::{Bundle, CreateOptions, Runtime, Stdio};
+/// let runtime = Runtime::new("/run/acme");
+/// let bundle = Bundle::open("/var/lib/acme/web")?;
+/// let plan = runtime.plan("web", &bundle, &CreateOptions::default())?;
+/// println!("{plan}");
+/// let web = runtime.create(&plan, Stdio::null())?;
+/// web.start()?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Runtime {
+    root: PathBuf,
+    facts: OnceLock<HostFacts>,
+}
+
+impl Runtime {
+    /// A runtime whose containers live in the directory `state_root`, which is made when the first container is.
+    #[must_use]
+    pub fn new(state_root: impl Into<PathBuf>) -> Runtime {
+        Runtime { root: state_root.into(), facts: OnceLock::new() }
+    }
+
+    /// The same with facts that were recorded before, here or elsewhere.
+    #[must_use]
+    pub fn with_facts(state_root: impl Into<PathBuf>, facts: HostFacts) -> Runtime {
+        Runtime { root: state_root.into(), facts: OnceLock::from(facts) }
+    }
+
+    /// The directory of the containers' state.
+    #[must_use]
+    pub fn state_root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The host's facts, recorded at the first use.
+    ///
+    /// # Errors
+    /// As [`HostFacts::record`].
+    pub fn facts(&self) -> Result<&HostFacts> {
+        if let Some(facts) = self.facts.get() {
+            return Ok(facts);
+        }
+        let facts = HostFacts::record()?;
+        Ok(self.facts.get_or_init(|| facts))
+    }
+
+    /// Plans a container. Has no effect.
+    ///
+    /// # Errors
+    /// As [`plan::plan`].
+    pub fn plan(&self, id: &str, bundle: &Bundle, options: &CreateOptions) -> Result<Plan> {
+        plan::plan(id, bundle, self.facts()?, options)
+    }
+
+    /// Creates a container: afterwards its process exists, set up, and waits for [`Container::start`].
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::AlreadyExists`] if the id is taken; otherwise why a step failed, in which case everything that
+    /// was made is gone again.
+    pub fn create(&self, plan: &Plan, stdio: Stdio) -> Result<Container> {
+        let dir = StateDir::create(&self.root, &plan.id)?;
+        let launched = dir.lock().and_then(|()| launch::launch(plan, &dir, stdio));
+        match launched {
+            Ok(l) => Ok(Container::created(dir, l)),
+            Err(e) => {
+                // The error that is returned is the one that matters.
+                let _ = dir.remove();
+                Err(e)
+            }
+        }
+    }
+
+    /// Finds an existing container.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::NotFound`] if there is none of this id.
+    pub fn open(&self, id: &str) -> Result<Container> {
+        Container::open(StateDir::open(&self.root, id)?)
+    }
+
+    /// Every container, by id, each with its state or why it cannot be read. No state root, no containers.
+    ///
+    /// # Errors
+    /// If the state root cannot be read.
+    pub fn list(&self) -> Result<Vec<(String, Result<Container>)>> {
+        let entries = match std::fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(Error::io(format!("open({})", self.root.display()), &e)),
+        };
+        let mut ids: Vec<String> = entries
+            .flatten()
+            .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
+            .filter_map(|e| e.file_name().into_string().ok())
+            .filter(|id| crate::id::check(id).is_ok())
+            .collect();
+        ids.sort();
+        Ok(ids.into_iter().map(|id| { let c = self.open(&id); (id, c) }).collect())
+    }
+
+    /// Removes what is left of a container that was never finished: a state directory without a state.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub fn remove_remains(&self, id: &str) -> Result<()> {
+        let dir = StateDir::open(&self.root, id)?;
+        dir.lock()?;
+        dir.remove()
+    }
+}

@@ -1,0 +1,249 @@
+//! The state directory `<root>/<id>/`: what outlives the process that created a container.
+//!
+//! What must hold: it is written before init can outlive its creator; it holds no status, which is
+//! derived; a pid in it is only a hint until the pidfd's identity agrees. The directory is the lock: it is
+//! flocked for create, start and delete.
+//!
+//! Files: `state.json` (this module), `config.json` (the private copy), `start` (the fifo), `fault` (the page
+//! that init leaves).
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::Plan;
+use crate::plan::action::{CgroupDir, HookAction};
+use crate::sys;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{ErrorKind as Io, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The format's version.
+const VERSION: u32 = 1;
+
+/// What is recorded of a container.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) version: u32,
+    pub(crate) id: String,
+    pub(crate) pid: u32,
+    /// The pidfd's inode, where pidfds have one; else 0.
+    pub(crate) pidfd_inode: u64,
+    /// Start time of the process in clock ticks, where pidfds have no inode.
+    pub(crate) start_time: u64,
+    /// Creation time, RFC 3339 in UTC with nanoseconds.
+    pub(crate) created: String,
+    pub(crate) bundle: PathBuf,
+    pub(crate) rootfs: PathBuf,
+    pub(crate) owner: u32,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) cgroups: Vec<CgroupDir>,
+    /// The cgroups that create made and delete removes.
+    pub(crate) made: Vec<PathBuf>,
+    /// Whether the container has a pid namespace of its own: then its init takes all others along.
+    pub(crate) own_pids: bool,
+    pub(crate) hooks: Vec<HookAction>,
+    /// Number of the plan's last step, for messages about it.
+    pub(crate) exec_step: u32,
+    /// The program, for messages.
+    pub(crate) program: String,
+}
+
+/// An open state directory.
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    pub(crate) path: PathBuf,
+    pub(crate) dir: File,
+}
+
+impl StateDir {
+    /// Makes the directory of a new container and locks it.
+    pub(crate) fn create(root: &Path, id: &str) -> Result<StateDir> {
+        make_root(root)?;
+        let path = root.join(id);
+        std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(|e| match e.kind() {
+            Io::AlreadyExists => {
+                Error::new(ErrorKind::AlreadyExists, format!("container with given ID already exists: {id}"))
+            }
+            _ => Error::io(format!("mkdir({})", path.display()), &e),
+        })?;
+        StateDir::open_path(path)
+    }
+
+    /// Opens the directory of an existing container.
+    pub(crate) fn open(root: &Path, id: &str) -> Result<StateDir> {
+        crate::id::check(id)?;
+        StateDir::open_path(root.join(id)).map_err(|e| match e.errno() {
+            Some(libc::ENOENT | libc::ENOTDIR) => {
+                Error::new(ErrorKind::NotFound, format!("container does not exist: {id}"))
+            }
+            _ => e,
+        })
+    }
+
+    fn open_path(path: PathBuf) -> Result<StateDir> {
+        let mut options = std::fs::OpenOptions::new();
+        let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let dir = options
+            .read(true)
+            .custom_flags(flags)
+            .open(&path)
+            .map_err(|e| Error::io(format!("open({})", path.display()), &e))?;
+        Ok(StateDir { path, dir })
+    }
+
+    /// Waits until nobody else changes this container.
+    pub(crate) fn lock(&self) -> Result<()> {
+        sys::lock(&self.dir).map_err(|e| self.failed("flock", "", &e))
+    }
+
+    fn failed(&self, call: &str, name: &str, e: &std::io::Error) -> Error {
+        Error::io(format!("{call}({})", self.path.join(name).display()), e)
+    }
+
+    /// Makes a file of the directory that was not there.
+    pub(crate) fn new_file(&self, name: &std::ffi::CStr) -> Result<File> {
+        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
+        sys::open_at(&self.dir, name, flags, 0o600)
+            .map(File::from)
+            .map_err(|e| self.failed("open", &name.to_string_lossy(), &e))
+    }
+
+    /// Makes the fifo, open for reading and writing.
+    pub(crate) fn new_fifo(&self) -> Result<OwnedFd> {
+        sys::mkfifo(&self.dir, c"start", 0o600).map_err(|e| self.failed("mkfifo", "start", &e))?;
+        sys::open_at(&self.dir, c"start", libc::O_RDWR, 0).map_err(|e| self.failed("open", "start", &e))
+    }
+
+    /// The fifo's writing end: `None` if init does not hold it (any more).
+    pub(crate) fn fifo(&self) -> Result<Option<OwnedFd>> {
+        match sys::open_at(&self.dir, c"start", libc::O_WRONLY | libc::O_NONBLOCK, 0) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENXIO | libc::ENOENT)) => Ok(None),
+            Err(e) => Err(self.failed("open", "start", &e)),
+        }
+    }
+
+    /// The bytes of the fault page.
+    pub(crate) fn fault(&self) -> Vec<u8> {
+        std::fs::read(self.path.join("fault")).unwrap_or_default()
+    }
+
+    /// Writes the state at once or not at all.
+    pub(crate) fn write(&self, state: &State) -> Result<()> {
+        let json = serde_json::to_vec(state)
+            .map_err(|e| Error::new(ErrorKind::Internal, format!("state: {e}")))?;
+        let mut file = self.new_file(c".state.json")?;
+        file.write_all(&json).map_err(|e| self.failed("write", ".state.json", &e))?;
+        std::fs::rename(self.path.join(".state.json"), self.path.join("state.json"))
+            .map_err(|e| self.failed("rename", "state.json", &e))
+    }
+
+    /// Reads the state.
+    pub(crate) fn read(&self) -> Result<State> {
+        let path = self.path.join("state.json");
+        let bytes = std::fs::read(&path).map_err(|e| match e.kind() {
+            Io::NotFound => Error::new(
+                ErrorKind::NotFound,
+                format!("container does not exist: {} has no state yet", self.path.display()),
+            )
+            .hint("it is being created, or its creator was killed: delete --force cleans up"),
+            _ => self.failed("open", "state.json", &e),
+        })?;
+        let state: State = serde_json::from_slice(&bytes)
+            .map_err(|e| Error::new(ErrorKind::Internal, format!("{}: {e}", path.display())))?;
+        if state.version != VERSION {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("{}: version {} of the state is unknown to this runtime", path.display(), state.version),
+            ));
+        }
+        Ok(state)
+    }
+
+    /// Removes the directory with its files.
+    pub(crate) fn remove(&self) -> Result<()> {
+        match std::fs::remove_dir_all(&self.path) {
+            Err(e) if e.kind() != Io::NotFound => Err(self.failed("rmdir", "", &e)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Makes the state root, private to this user.
+fn make_root(root: &Path) -> Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    match builder.recursive(true).mode(0o700).create(root) {
+        Ok(()) => Ok(()),
+        Err(e) => Err(Error::io(format!("mkdir({})", root.display()), &e)),
+    }
+}
+
+impl State {
+    /// The state of a container whose process was just made.
+    pub(crate) fn new(plan: &Plan, pid: u32, pidfd: &OwnedFd, made: Vec<PathBuf>) -> State {
+        use crate::plan::action::{Action, Namespace};
+        let inode = sys::pidfd_inode(pidfd).unwrap_or(0);
+        let own_pids = plan.steps.iter().any(
+            |s| matches!(&s.action, Action::Clone { new, .. } if new.contains(&Namespace::Pid)),
+        );
+        let program = plan.steps.iter().find_map(|s| match &s.action {
+            Action::Lookup { name, .. } => Some(name.clone()),
+            _ => None,
+        });
+        State {
+            version: VERSION,
+            id: plan.id.clone(),
+            pid,
+            pidfd_inode: inode,
+            start_time: if inode == 0 { start_time(pid).unwrap_or(0) } else { 0 },
+            created: crate::time::rfc3339(std::time::SystemTime::now()),
+            bundle: plan.bundle.clone(),
+            rootfs: plan.rootfs.clone(),
+            owner: sys::effective_ids().0,
+            annotations: plan.annotations.clone(),
+            cgroups: plan.cgroups.clone(),
+            made,
+            own_pids,
+            hooks: plan.later_hooks.clone(),
+            exec_step: plan.steps.len() as u32,
+            program: program.unwrap_or_default(),
+        }
+    }
+
+    /// A pidfd of the container's process, if it is alive.
+    pub(crate) fn process(&self) -> Option<OwnedFd> {
+        let pidfd = sys::pidfd_open(self.pid).ok()?;
+        let same = match sys::pidfd_inode(&pidfd) {
+            Some(inode) => inode == self.pidfd_inode,
+            None => start_time(self.pid) == Some(self.start_time),
+        };
+        let exited = sys::poll_exit(pidfd.as_fd(), Some(0)).unwrap_or(true);
+        (same && !exited).then_some(pidfd)
+    }
+
+    /// The state that the specification describes, as hooks and `state` get it.
+    pub(crate) fn document(&self, status: &str, pid: u32) -> String {
+        let text = |s: &str| serde_json::Value::from(s).to_string();
+        let mut out = format!(
+            "{{\"ociVersion\":\"1.3.0\",\"id\":{},\"status\":{},\"pid\":{pid},\"bundle\":{}",
+            text(&self.id), text(status), text(&self.bundle.to_string_lossy()),
+        );
+        if !self.annotations.is_empty()
+            && let Ok(json) = serde_json::to_string(&self.annotations)
+        {
+            out.push_str(",\"annotations\":");
+            out.push_str(&json);
+        }
+        out.push('}');
+        out
+    }
+}
+
+/// Field 22 of /proc/PID/stat: when the process began, in clock ticks since boot.
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may contain blanks and parentheses: the last one ends it.
+    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+}

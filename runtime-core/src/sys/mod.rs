@@ -1,0 +1,335 @@
+//! The only place of this library with `unsafe`: thin wrappers around system calls that the standard
+//! library does not have.
+//!
+//! What must hold: every descriptor that is made is close-on-exec and owned; nothing here changes the calling
+//! process (its cwd, masks, ids, limits, dispositions, descriptors); no pid is signalled or waited for but
+//! through a pidfd.
+#![allow(unsafe_code)]
+
+pub(crate) mod bpf;
+mod spawn;
+
+pub(crate) use spawn::spawn;
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+fn check(r: libc::c_long) -> io::Result<libc::c_long> {
+    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(r) }
+}
+
+fn owned(r: libc::c_long) -> io::Result<OwnedFd> {
+    let fd = check(r)? as RawFd;
+    // SAFETY: the kernel just made this descriptor and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// uname(2): the kernel's release.
+pub(crate) fn kernel_release() -> String {
+    // SAFETY: utsname is plain bytes; zeroes are valid.
+    let mut name: libc::utsname = unsafe { std::mem::zeroed() };
+    // SAFETY: a valid pointer to a utsname.
+    if unsafe { libc::uname(&raw mut name) } != 0 {
+        return String::new();
+    }
+    // SAFETY: the kernel ends each field with NUL.
+    unsafe { CStr::from_ptr(name.release.as_ptr()) }.to_string_lossy().into_owned()
+}
+
+/// geteuid(2) and getegid(2).
+pub(crate) fn effective_ids() -> (u32, u32) {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { (libc::geteuid(), libc::getegid()) }
+}
+
+/// What /proc says of the caller's capabilities.
+pub(crate) struct Caps {
+    pub(crate) bounding: u64,
+    pub(crate) effective: u64,
+    pub(crate) last: u32,
+}
+
+/// The caller's bounding and effective sets and the kernel's highest capability.
+pub(crate) fn capabilities() -> Caps {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let set = |name: &str| {
+        let line = status.lines().find_map(|l| l.strip_prefix(name));
+        line.and_then(|v| u64::from_str_radix(v.trim(), 16).ok())
+    };
+    let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")
+        .ok()
+        .and_then(|t| t.trim().parse().ok());
+    Caps {
+        bounding: set("CapBnd:").unwrap_or(0),
+        effective: set("CapEff:").unwrap_or(0),
+        last: last.unwrap_or(40).min(63),
+    }
+}
+
+/// Whether the kernel knows MFD_EXEC (6.3).
+pub(crate) fn mfd_exec_known() -> bool {
+    memfd(c"oxrun", libc::MFD_EXEC).is_ok()
+}
+
+/// memfd_create(2), close-on-exec, sealable.
+pub(crate) fn memfd(name: &CStr, flags: u32) -> io::Result<OwnedFd> {
+    let flags = flags | libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: a NUL-terminated name.
+    owned(unsafe { libc::memfd_create(name.as_ptr(), flags) }.into())
+}
+
+/// fcntl(F_ADD_SEALS).
+pub(crate) fn seal(fd: impl AsFd, seals: i32) -> io::Result<()> {
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: no pointers.
+    check(unsafe { libc::fcntl(fd, libc::F_ADD_SEALS, seals) }.into()).map(drop)
+}
+
+/// fchmod(2).
+pub(crate) fn fchmod(fd: impl AsFd, mode: u32) -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::fchmod(fd.as_fd().as_raw_fd(), mode) }.into()).map(drop)
+}
+
+/// statfs(2): is this a cgroup2 filesystem?
+pub(crate) fn is_cgroup2(path: &Path) -> bool {
+    let Ok(path) = c_path(path) else { return false };
+    // SAFETY: plain numbers; zeroes are valid.
+    let mut buf: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: a NUL-terminated path and a valid buffer.
+    let r = unsafe { libc::statfs(path.as_ptr(), &raw mut buf) };
+    r == 0 && buf.f_type == 0x6367_7270
+}
+
+/// fstatfs(2) and fstat(2): the identity of the process behind a pidfd, where pidfds have one (6.9).
+pub(crate) fn pidfd_inode(pidfd: impl AsFd) -> Option<u64> {
+    let fd = pidfd.as_fd().as_raw_fd();
+    // SAFETY: plain numbers; zeroes are valid.
+    let mut fs: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: an open descriptor and a valid buffer.
+    if unsafe { libc::fstatfs(fd, &raw mut fs) } != 0 || fs.f_type != 0x5049_4446 {
+        return None;
+    }
+    // SAFETY: plain numbers; zeroes are valid.
+    let mut st: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: an open descriptor and a valid buffer.
+    (unsafe { libc::fstat(fd, &raw mut st) } == 0).then_some(st.st_ino)
+}
+
+/// pidfd_open(2).
+pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    owned(unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) })
+}
+
+/// pidfd_send_signal(2).
+pub(crate) fn pidfd_signal(pidfd: impl AsFd, signal: i32) -> io::Result<()> {
+    let fd = pidfd.as_fd().as_raw_fd();
+    // SAFETY: a null siginfo is allowed.
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<u8>(), 0) })
+        .map(drop)
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Exited(i32),
+    /// A signal killed it.
+    Signaled(i32),
+    /// Somebody else reaped it and the kernel does not remember (before 6.15).
+    Unknown,
+}
+
+/// waitid(P_PIDFD): waits for a child and reaps it. `Unknown` if it is not ours to wait for.
+pub(crate) fn wait(pidfd: impl AsFd) -> io::Result<ExitStatus> {
+    let fd = pidfd.as_fd().as_raw_fd();
+    loop {
+        // SAFETY: plain numbers; zeroes are valid.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        let flags = libc::WEXITED | libc::__WALL;
+        // SAFETY: a valid buffer.
+        let r = unsafe { libc::waitid(libc::P_PIDFD, fd as libc::id_t, &raw mut info, flags) };
+        if r == 0 {
+            // SAFETY: waitid filled the child's part.
+            let status = unsafe { info.si_status() };
+            return Ok(match info.si_code {
+                libc::CLD_EXITED => ExitStatus::Exited(status),
+                _ => ExitStatus::Signaled(status),
+            });
+        }
+        let e = io::Error::last_os_error();
+        match e.raw_os_error() {
+            Some(libc::EINTR) => {}
+            Some(libc::ECHILD) => {
+                poll_exit(fd_of(fd), None)?;
+                return Ok(ExitStatus::Unknown);
+            }
+            _ => return Err(e),
+        }
+    }
+}
+
+fn fd_of<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    // SAFETY: callers pass the number of a descriptor that they keep open.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// A descriptor that the caller's caller handed to the process, by its number.
+pub(crate) fn inherited(fd: RawFd) -> Option<BorrowedFd<'static>> {
+    // SAFETY: no pointers.
+    let open = unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0;
+    open.then(|| fd_of(fd))
+}
+
+/// Waits for a process's exit, at most `millis`. Whether it has exited.
+pub(crate) fn poll_exit(pidfd: BorrowedFd<'_>, millis: Option<i32>) -> io::Result<bool> {
+    Ok(poll(&mut [(pidfd, libc::POLLIN)], millis)?.first().is_some_and(|r| *r != 0))
+}
+
+/// poll(2), EINTR tried again with the whole time.
+pub(crate) fn poll(fds: &mut [(BorrowedFd<'_>, i16)], millis: Option<i32>) -> io::Result<Vec<i16>> {
+    let mut list: Vec<libc::pollfd> = fds
+        .iter()
+        .map(|(fd, events)| libc::pollfd { fd: fd.as_raw_fd(), events: *events, revents: 0 })
+        .collect();
+    loop {
+        let n = list.len() as libc::nfds_t;
+        // SAFETY: the pointer and the length of a live vector.
+        let r = unsafe { libc::poll(list.as_mut_ptr(), n, millis.unwrap_or(-1)) };
+        match check(r.into()) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+            Ok(_) => return Ok(list.iter().map(|p| p.revents).collect()),
+        }
+    }
+}
+
+/// socketpair(2) of sequenced packets.
+pub(crate) fn socketpair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [-1; 2];
+    let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+    // SAFETY: room for two descriptors.
+    check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) }.into())?;
+    Ok((owned(fds[0].into())?, owned(fds[1].into())?))
+}
+
+/// Sends bytes and descriptors as one message.
+pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let payload = size_of_val(raw.as_slice());
+    // SAFETY: arithmetic only.
+    let space = unsafe { libc::CMSG_SPACE(payload as u32) } as usize;
+    let mut control = vec![0u64; space.div_ceil(8)];
+    let mut iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: null pointers and zeroes are a valid empty header.
+    let mut msg: libc::msghdr = unsafe { std::mem::zeroed() };
+    msg.msg_iov = &raw mut iov;
+    msg.msg_iovlen = 1;
+    if !raw.is_empty() {
+        msg.msg_control = control.as_mut_ptr().cast();
+        msg.msg_controllen = space as _;
+        // SAFETY: the control buffer is aligned and large enough for one header with the payload.
+        unsafe {
+            let header = libc::CMSG_FIRSTHDR(&raw const msg);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(payload as u32) as _;
+            std::ptr::copy_nonoverlapping(raw.as_ptr().cast::<u8>(), libc::CMSG_DATA(header), payload);
+        }
+    }
+    let fd = socket.as_fd().as_raw_fd();
+    loop {
+        // SAFETY: all buffers live until the call returns.
+        let r = unsafe { libc::sendmsg(fd, &raw const msg, libc::MSG_NOSIGNAL) };
+        match check(r as libc::c_long) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            r => return r.map(drop),
+        }
+    }
+}
+
+/// Receives one message: its bytes and at most one descriptor. No bytes at the end of the stream.
+pub(crate) fn receive(socket: impl AsFd, buf: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut control = [0u64; 4];
+    let mut iov = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
+    // SAFETY: null pointers and zeroes are a valid empty header.
+    let mut msg: libc::msghdr = unsafe { std::mem::zeroed() };
+    msg.msg_iov = &raw mut iov;
+    msg.msg_iovlen = 1;
+    msg.msg_control = control.as_mut_ptr().cast();
+    msg.msg_controllen = size_of_val(&control) as _;
+    let fd = socket.as_fd().as_raw_fd();
+    let n = loop {
+        // SAFETY: all buffers live until the call returns.
+        let r = unsafe { libc::recvmsg(fd, &raw mut msg, libc::MSG_CMSG_CLOEXEC) };
+        match check(r as libc::c_long) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.raw_os_error() == Some(libc::ECONNRESET) => break 0,
+            r => break r? as usize,
+        }
+    };
+    // SAFETY: the header and control buffer were filled by the kernel.
+    let header = unsafe { libc::CMSG_FIRSTHDR(&raw const msg) };
+    if header.is_null() {
+        return Ok((n, None));
+    }
+    // SAFETY: a non-null header inside the control buffer; a SCM_RIGHTS message holds descriptors.
+    let received = unsafe {
+        ((*header).cmsg_type == libc::SCM_RIGHTS)
+            .then(|| libc::CMSG_DATA(header).cast::<RawFd>().read_unaligned())
+    };
+    Ok((n, received.map(|fd| owned(fd.into())).transpose()?))
+}
+
+/// flock(2), waiting.
+pub(crate) fn lock(fd: impl AsFd) -> io::Result<()> {
+    loop {
+        // SAFETY: no pointers.
+        match check(unsafe { libc::flock(fd.as_fd().as_raw_fd(), libc::LOCK_EX) }.into()) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            r => return r.map(drop),
+        }
+    }
+}
+
+/// mkfifoat(2) of one name.
+pub(crate) fn mkfifo(dir: impl AsFd, name: &CStr, mode: u32) -> io::Result<()> {
+    // SAFETY: a NUL-terminated name.
+    check(unsafe { libc::mkfifoat(dir.as_fd().as_raw_fd(), name.as_ptr(), mode) }.into()).map(drop)
+}
+
+/// openat(2) of one name, close-on-exec, not following a link.
+pub(crate) fn open_at(dir: impl AsFd, name: &CStr, flags: i32, mode: u32) -> io::Result<OwnedFd> {
+    let flags = flags | libc::O_CLOEXEC | libc::O_NOFOLLOW;
+    // SAFETY: a NUL-terminated name.
+    owned(unsafe { libc::openat(dir.as_fd().as_raw_fd(), name.as_ptr(), flags, mode) }.into())
+}
+
+/// open_tree(2): clones a mount, or the tree below it, detached.
+pub(crate) fn clone_tree(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
+    let path = c_path(path)?;
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC
+        | if recursive { libc::AT_RECURSIVE as u32 } else { 0 };
+    // SAFETY: a NUL-terminated path.
+    owned(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
+}
+
+/// Copies the window size of one terminal to another; nothing happens if the first is none.
+pub fn copy_window_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
+    // SAFETY: plain numbers; zeroes are valid.
+    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
+    // SAFETY: valid buffers of the right type.
+    unsafe {
+        if libc::ioctl(from.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) == 0 {
+            libc::ioctl(to.as_raw_fd(), libc::TIOCSWINSZ, &raw const size);
+        }
+    }
+}
