@@ -165,10 +165,36 @@ impl Container {
                 break;
             }
         }
-        match launch::exec_failure(&self.dir, &self.state) {
-            Some(e) => Err(e),
-            None => Ok(()),
+        if let Some(e) = launch::exec_failure(&self.dir, &self.state) {
+            return Err(e);
         }
+        self.loaded(pidfd)
+    }
+
+    /// The kernel closes descriptors before it has loaded the program. One that it cannot load it then kills:
+    /// a broken ELF, a stack or address space limit. There is no event for the end of loading, so what the
+    /// kernel notes at its very end is looked for, in a loop bounded by time.
+    fn loaded(&self, pidfd: &OwnedFd) -> Result<()> {
+        for _ in 0..1000 {
+            match sys::loading(self.state.pid) {
+                sys::Loading::Done => return Ok(()),
+                sys::Loading::Killed(signal) => {
+                    return Err(Error::new(
+                        ErrorKind::Exec,
+                        format!("exec {}: killed by signal {signal} while the kernel loaded it", self.state.program),
+                    )
+                    .at("/process/args/0")
+                    .hint("a damaged ELF file, or RLIMIT_AS or RLIMIT_STACK too small for it"));
+                }
+                sys::Loading::Underway => {
+                    let exited = sys::poll_exit(pidfd.as_fd(), Some(1)).unwrap_or(true);
+                    if exited && sys::loading(self.state.pid) == sys::Loading::Underway {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn run_hooks(&self, name: &str, status: &str, pid: u32) -> Result<()> {

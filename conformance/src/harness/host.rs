@@ -137,12 +137,20 @@ impl Host {
         stat_fields(pid)?.first()?.chars().next()
     }
 
-    /// State and command line of a process, for messages.
+    /// State, name, parent and command line of a process, for messages.
     #[must_use]
     pub fn describe(pid: i32) -> String {
-        let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let state = Self::process_state(pid).unwrap_or('?');
-        format!("({state}) {}", command.replace('\0', " ").trim_end())
+        let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}"));
+        let name = read("comm").unwrap_or_default();
+        let words = read("cmdline").unwrap_or_default().replace('\0', " ");
+        let fields = stat_fields(pid).unwrap_or_default();
+        let field = |index: usize| fields.get(index).map_or("?", String::as_str);
+        let (state, parent) = (field(0), field(1));
+        format!(
+            "{:?} ({state}, child of {parent}) {}",
+            name.trim_end(),
+            words.trim_end()
+        )
     }
 
     fn processes() -> io::Result<Vec<i32>> {

@@ -5,7 +5,6 @@ use super::host::Host;
 use crate::{Check, Failed};
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -49,6 +48,8 @@ impl Leaks {
             states.extend(
                 entries
                     .flatten()
+                    // A hidden directory belongs to the runtime as a whole, not to a container.
+                    .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
                     .map(|entry| entry.path())
                     .filter(|path| path.is_dir()),
             );

@@ -186,7 +186,7 @@ pub fn mask(ctx: &mut Ctx, path: &CStr) -> Result<(), Stop> {
         }
         None => {
             let fs = sys::fsopen(c"tmpfs")?;
-            for (key, value) in [(c"mode", c"0555"), (c"size", c"0k"), (c"nr_inodes", c"1")] {
+            for (key, value) in [(c"source", c"tmpfs"), (c"mode", c"0555"), (c"size", c"0k"), (c"nr_inodes", c"1")] {
                 sys::fsconfig(&fs, key, Some(value)).map_err(|e| said(&fs, e))?;
             }
             sys::fscreate(&fs)?;

@@ -34,7 +34,9 @@ fn make() -> std::io::Result<OwnedFd> {
     let fd = sys::memfd(c"oxrun-init", if exec { libc::MFD_EXEC } else { 0 })?;
     let mut file = File::from(fd);
     file.write_all(BYTES)?;
-    sys::fchmod(&file, 0o111)?;
+    // A file that its user may not read makes the process undumpable and its /proc files root's: for root
+    // that is wanted, another user could not write the maps of its own namespaces.
+    sys::fchmod(&file, if sys::effective_ids().0 == 0 { 0o111 } else { 0o555 })?;
     if exec {
         seals |= libc::F_SEAL_EXEC;
     }

@@ -346,7 +346,8 @@ fn hung_up(pidfd: &OwnedFd) -> bool {
 
 /// Puts the device program on a v2 cgroup.
 fn attach_devices(dir: &std::path::Path, rules: &[crate::cgroup::devices::DeviceRule]) -> Result<()> {
-    let program = crate::cgroup::device_bpf::program(rules);
+    let program = crate::cgroup::device_bpf::compile(rules)
+        .map_err(|e| Error::new(ErrorKind::InvalidConfig, e.to_string()))?;
     let loaded = sys::bpf::load(&program).map_err(|e| Error::io("bpf(BPF_PROG_LOAD)", &e))?;
     let cgroup = File::open(dir).map_err(|e| Error::io(format!("open({})", dir.display()), &e))?;
     sys::bpf::attach(cgroup.as_fd(), loaded.as_fd(), None)

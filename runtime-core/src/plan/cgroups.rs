@@ -9,6 +9,17 @@ use crate::error::{Error, ErrorKind, Result};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, LinuxResources};
 use std::path::{Path, PathBuf};
 
+/// The state before the first rule.
+const DENY_ALL: DeviceRule = DeviceRule {
+    allow: false,
+    kind: DeviceKind::All,
+    major: None,
+    minor: None,
+    read: true,
+    write: true,
+    mknod: true,
+};
+
 const FIELD: &str = "/linux/cgroupsPath";
 
 /// Makes the cgroups and sets their limits, before anything is in them: our own memory can then not
@@ -34,9 +45,7 @@ pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
     }
     let dirs = b.cgroups.clone();
     b.host(FIELD, Action::CgroupCreate { dirs });
-    let Some(resources) = resources else {
-        return Ok(());
-    };
+    let resources = resources.unwrap_or_default();
     let pure_v2 = b.facts.cgroup.v1.is_empty();
     let writes = if pure_v2 { v2::writes(&resources)? } else { v1_writes(&resources)? };
     for write in writes {
@@ -109,12 +118,13 @@ fn push_write(b: &mut Builder<'_>, write: &Write, pure_v2: bool) -> Result<()> {
 }
 
 fn push_devices(b: &mut Builder<'_>, resources: &LinuxResources, pure_v2: bool) -> Result<()> {
-    let Some(list) = resources.devices() else {
-        return Ok(());
-    };
     let mut rules = Vec::new();
-    for (i, device) in list.iter().enumerate() {
+    for (i, device) in resources.devices().iter().flatten().enumerate() {
         rules.push(rule(i, device)?);
+    }
+    // What nobody allows is denied, whether the config begins by saying so or not, as in runc.
+    if rules.first().is_none_or(|r| *r != DENY_ALL) {
+        rules.insert(0, DENY_ALL);
     }
     rules.extend(devices::defaults());
     let field = "/linux/resources/devices";

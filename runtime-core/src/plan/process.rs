@@ -10,7 +10,7 @@ use super::action::Action;
 use super::caps::{self, CapSets, SYS_ADMIN};
 use crate::error::{Error, ErrorKind, Result};
 use crate::seccomp;
-use oci_spec::runtime::{Capabilities, PosixRlimitType, Process};
+use oci_spec::runtime::{Capabilities, Capability, PosixRlimitType, Process};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
@@ -171,15 +171,18 @@ fn identity(b: &mut Builder<'_>, p: &Process) -> Result<()> {
     Ok(())
 }
 
+/// The bit of a capability. The model's names lack the prefix.
+fn bit(capability: Capability) -> u64 {
+    caps::number(&format!("CAP_{capability}")).map_or(0, |n| 1 << n)
+}
+
 /// The five sets, without what this host cannot give. The inheritable set is the config's and empty
 /// otherwise (CVE-2022-29162 and its kin).
 fn capabilities(b: &mut Builder<'_>, p: &Process) -> CapSets {
     let Some(c) = p.capabilities() else {
         return CapSets::default();
     };
-    let mask = |set: &Option<Capabilities>| -> u64 {
-        set.iter().flatten().filter_map(|c| caps::number(&c.to_string())).fold(0, |m, n| m | 1 << n)
-    };
+    let mask = |set: &Option<Capabilities>| -> u64 { set.iter().flatten().fold(0, |m, c| m | bit(*c)) };
     let mut sets = CapSets {
         bounding: mask(c.bounding()),
         effective: mask(c.effective()),
@@ -289,6 +292,15 @@ mod tests {
 
     fn strings(list: &[&str]) -> Vec<String> {
         list.iter().map(|s| (*s).to_owned()).collect()
+    }
+
+    #[test]
+    fn every_capability_of_the_model_has_its_bit() {
+        for (n, name) in caps::NAMES.iter().enumerate() {
+            let capability: Capability =
+                serde_json::from_value(serde_json::json!(name)).expect("a capability");
+            assert_eq!(bit(capability), 1 << n, "{name}");
+        }
     }
 
     #[test]

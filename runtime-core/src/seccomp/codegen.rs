@@ -105,7 +105,7 @@ impl Generator {
 
     /// Compares one argument with the value of each rule.
     fn values(&mut self, group: &[Rule], wide: bool, otherwise: Target) -> Target {
-        let Some((test, action)) = group.first().and_then(only_test) else {
+        let Some((test, _)) = group.first().and_then(only_test) else {
             return otherwise;
         };
         let mut next = otherwise;
@@ -114,7 +114,6 @@ impl Generator {
                 .asm
                 .branch(Jump::Eq, low(test.value), Target::Return(action), next);
         }
-        let _ = action;
         let found = self.asm.load_masked(low_offset(test), low(test.mask), next);
         if !wide || high(test.mask) == 0 {
             return found;

@@ -18,7 +18,8 @@
 //! - When the default action fails the call, a call newer than the newest one that the profile
 //!   names for this architecture returns ENOSYS: programs then use the older call instead.
 //! - On i386 the calls for sockets and System V IPC also exist behind `socketcall` and `ipc`;
-//!   [`rules`] tells how their rules apply there.
+//!   a rule without arguments applies there too. A rule with arguments, which cannot be checked
+//!   there, applies whatever they are if it is stricter than the default action, else not at all.
 
 mod arch;
 mod assembler;

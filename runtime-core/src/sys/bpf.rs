@@ -62,8 +62,8 @@ struct Attach {
     replace_bpf_fd: RawFd,
 }
 
-/// Attributes of `BPF_PROG_QUERY`. Newer kernels write the revision whatever size they are told;
-/// the reserve is for what may follow it.
+/// Attributes of `BPF_PROG_QUERY`, up to the newest field. The kernel writes results into them, and
+/// the reserve keeps any that is added later inside this object.
 #[repr(C)]
 struct Query {
     target_fd: RawFd,
@@ -121,7 +121,7 @@ unsafe fn own(fd: c_long) -> io::Result<OwnedFd> {
 ///
 /// The error of bpf(2). For EINVAL and EACCES, with which the verifier refuses a program, it has
 /// the same kind and the end of the verifier's log in its text, but no errno any more.
-pub fn load(program: &[u64]) -> io::Result<OwnedFd> {
+pub(crate) fn load(program: &[u64]) -> io::Result<OwnedFd> {
     let error = match load_once(program, &mut []) {
         Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::EACCES)) => e,
         done => return done,
@@ -191,7 +191,7 @@ fn log_end(log: &[u8]) -> String {
 ///
 /// The error of bpf(2): ENOENT if the program to replace is not attached to this cgroup, EPERM if
 /// the cgroup or a parent has a program that was attached without `BPF_F_ALLOW_MULTI`.
-pub fn attach(
+pub(crate) fn attach(
     cgroup: BorrowedFd<'_>,
     prog: BorrowedFd<'_>,
     replace: Option<BorrowedFd<'_>>,
@@ -212,7 +212,7 @@ pub fn attach(
 /// # Errors
 ///
 /// The error of bpf(2). A program that goes away meanwhile is left out.
-pub fn attached(cgroup: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
+pub(crate) fn attached(cgroup: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
     let mut ids = [0_u32; MAX_ATTACHED];
     let mut attr = Query {
         target_fd: cgroup.as_raw_fd(),

@@ -322,6 +322,37 @@ pub(crate) fn clone_tree(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
     owned(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
 }
 
+/// How far the kernel is with a program after the point of no return of execve.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Loading {
+    /// It runs, or ran and is gone.
+    Done,
+    /// Not finished.
+    Underway,
+    /// The kernel ended the process before the program's first instruction, or right after it.
+    Killed(i32),
+}
+
+/// Reads /proc/PID/stat: where the program's text begins (field 26) is set when loading is complete; a zombie has none, but
+/// its exit code (field 52).
+pub(crate) fn loading(pid: u32) -> Loading {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return Loading::Done;
+    };
+    // The name may contain blanks and parentheses: the last one ends it. What follows begins with field 3.
+    let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |s| s.1).split_whitespace().collect();
+    let field = |n: usize| fields.get(n - 3).copied().unwrap_or("0");
+    let number = |n: usize| field(n).parse::<u64>().unwrap_or(0);
+    match (field(3), number(26)) {
+        ("Z" | "X", _) => match (number(52) as i32 & 0x7f, number(14)) {
+            (signal @ (libc::SIGKILL | libc::SIGSEGV), 0) => Loading::Killed(signal),
+            _ => Loading::Done,
+        },
+        (_, 0) => Loading::Underway,
+        _ => Loading::Done,
+    }
+}
+
 /// Copies the window size of one terminal to another; nothing happens if the first is none.
 pub fn copy_window_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
     // SAFETY: plain numbers; zeroes are valid.

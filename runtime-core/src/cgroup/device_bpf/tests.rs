@@ -297,7 +297,7 @@ fn docker_with_the_defaults_takes_29_instructions() {
 fn saying_a_list_twice_makes_the_same_program() {
     let docker = rules(&DOCKER);
     assert_eq!(
-        program(&[docker.clone(), docker.clone()].concat()),
+        compile(&[docker.clone(), docker.clone()].concat()),
         compile(&docker)
     );
 }

@@ -144,24 +144,28 @@ fn a_native_architecture_without_a_table_is_refused() {
 
 #[test]
 fn a_filter_longer_than_the_kernel_takes_is_refused() {
-    let names = tables::of(Arch::X86_64)
-        .unwrap()
-        .iter()
-        .map(|entry| entry.0);
-    let rules: Vec<Value> = names
-        .enumerate()
-        .map(|(at, name)| {
-            let args: Vec<Value> = (0..6)
-                .map(|index| json!({"index": index, "value": at + index, "op": "SCMP_CMP_GT"}))
-                .collect();
+    // Every rule adds a few instructions, so the first length above the limit is just above it.
+    let compiled = |rules: usize| {
+        let names = tables::of(Arch::X86_64)
+            .unwrap()
+            .iter()
+            .map(|entry| entry.0);
+        let rule = |(at, name): (usize, &str)| {
+            let args = [0, 1].map(|arg| json!({"index": arg, "value": at, "op": "SCMP_CMP_GT"}));
             json!({"names": [name], "action": "SCMP_ACT_ALLOW", "args": args})
-        })
-        .collect();
-    let error = compile(&profile(denying(json!(rules))), Arch::X86_64).unwrap_err();
+        };
+        let rules: Vec<Value> = names.enumerate().take(rules).map(rule).collect();
+        let value = json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules,
+            "architectures": ["SCMP_ARCH_X86", "SCMP_ARCH_X32"]});
+        compile(&profile(value), Arch::X86_64)
+    };
+    let first = (1..386).find_map(|rules| compiled(rules).err().map(|error| (rules, error)));
+    let (rules, error) = first.unwrap();
     let SeccompError::TooLong { count } = error else {
         panic!("{error}")
     };
-    assert!(count > 4096);
+    assert!((4097..4160).contains(&count), "{count}");
+    assert!(compiled(rules - 1).unwrap().insns.len() <= 4096);
     assert_eq!(error.field(), "/linux/seccomp/syscalls");
     assert_eq!(
         error.to_string(),

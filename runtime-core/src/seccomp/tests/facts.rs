@@ -293,6 +293,19 @@ fn socketcall_follows_the_strictest_rule_with_arguments_of_a_permissive_profile(
 }
 
 #[test]
+fn another_error_number_is_not_stricter_than_the_default_one() {
+    let only = json!([{"index": 0, "value": 40, "op": "SCMP_CMP_EQ"}]);
+    let rules = json!([{"names": ["socket"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38,
+        "args": only}]);
+    let program = program(denying(rules));
+    assert_eq!(
+        result_with(&program, I386, 359, [40, 0, 0, 0, 0, 0]),
+        ENOSYS
+    );
+    assert_eq!(result_with(&program, I386, 102, [1, 0, 0, 0, 0, 0]), EPERM);
+}
+
+#[test]
 fn a_rule_for_socketcall_itself_decides_all_calls_behind_it() {
     let rules = json!([
         {"names": ["socketcall"], "action": "SCMP_ACT_ALLOW"},
