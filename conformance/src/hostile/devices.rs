@@ -2,7 +2,6 @@
 //! must not be made there. T6: `/dev` is the image's own directory and its `null` is not the null
 //! device; a mask made from it would show what the attacker chose, or nothing would be masked.
 
-use super::canary::Canary;
 use super::{Attack, Control, Outcome, Refusal};
 use crate::Check;
 use crate::harness::{Config, Sandbox};
@@ -38,27 +37,27 @@ pub(super) fn attacks() -> Vec<Attack> {
     };
     vec![
         t1("/dev is an absolute symlink to the host", |s, c| {
-            symlinked_dev(s, c.path(), c.path())
+            symlinked_dev(s, c.path())
         }),
-        t1("/dev is a relative symlink to the host", |s, c| {
-            symlinked_dev(s, c.path(), Path::new("../../canary"))
+        t1("/dev is a relative symlink to the host", |s, _| {
+            symlinked_dev(s, Path::new("../../canary"))
         }),
-        t6("null is a symlink", |s, c| {
-            own_dev(s, c, &|dev| Ok(symlink("/tmp/attacker", dev.join("null"))?))
+        t6("null is a symlink", |s, _| {
+            own_dev(s, &|dev| Ok(symlink("/tmp/attacker", dev.join("null"))?))
         }),
         // runc 1.1.5 refuses this one.
         Attack {
             control: Control::Bad("unmask"),
-            ..t6("null is deleted", |s, c| own_dev(s, c, &|_| Ok(())))
+            ..t6("null is deleted", |s, _| own_dev(s, &|_| Ok(())))
         },
-        t6("null is the zero device", |s, c| {
-            own_dev(s, c, &|dev| node(dev, &["c", "1", "5"]))
+        t6("null is the zero device", |s, _| {
+            own_dev(s, &|dev| node(dev, &["c", "1", "5"]))
         }),
-        t6("null is a FIFO", |s, c| {
-            own_dev(s, c, &|dev| node(dev, &["p"]))
+        t6("null is a FIFO", |s, _| {
+            own_dev(s, &|dev| node(dev, &["p"]))
         }),
-        t6("console is a symlink into /proc/sys", |s, c| {
-            hostile_console(s, c)
+        t6("console is a symlink into /proc/sys", |s, _| {
+            hostile_console(s)
         }),
     ]
 }
@@ -107,7 +106,7 @@ fn masked(outcome: &Outcome) -> Result<(), String> {
     Ok(())
 }
 
-fn symlinked_dev(sandbox: &Sandbox, _canary: &Path, target: &Path) -> Check<Outcome> {
+fn symlinked_dev(sandbox: &Sandbox, target: &Path) -> Check<Outcome> {
     let mut config = Config::new(&["/bin/probe", "report", "--stat", "/dev"]);
     for mount in ["/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"] {
         config = config.without_mount(mount);
@@ -168,14 +167,14 @@ fn config(sandbox: &Sandbox, dev: &Path) -> Check<Config> {
         .set("/linux/maskedPaths", json!([MASKED_FILE, MASKED_DIRECTORY])))
 }
 
-fn own_dev(sandbox: &Sandbox, _canary: &Canary, plant: &dyn Fn(&Path) -> Check) -> Check<Outcome> {
+fn own_dev(sandbox: &Sandbox, plant: &dyn Fn(&Path) -> Check) -> Check<Outcome> {
     let dev = sandbox.make_dir("dev")?;
     plant(&dev)?;
     let config = config(sandbox, &dev)?;
     create_and_start(sandbox, &config, None)
 }
 
-fn hostile_console(sandbox: &Sandbox, _canary: &Canary) -> Check<Outcome> {
+fn hostile_console(sandbox: &Sandbox) -> Check<Outcome> {
     let dev = sandbox.make_dir("dev")?;
     sandbox.make_dir("dev/pts")?;
     let status = Command::new("mknod")

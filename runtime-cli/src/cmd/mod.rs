@@ -10,7 +10,7 @@ pub(crate) mod query;
 use crate::args::Global;
 use crate::args::root::{RootFacts, StateRoot};
 use crate::log::Log;
-use oxrun_core::{Error, Runtime};
+use oxrun_core::{Error, ErrorKind, Runtime};
 use std::io::Write;
 
 /// What every command needs.
@@ -39,7 +39,9 @@ impl Failure {
     /// A failure of the library, after `prefix`.
     pub(crate) fn of(prefix: &str, e: &Error) -> Failure {
         let field = match e.field() {
-            Some(field) if field.starts_with('/') => format!(" ({field})"),
+            // What callers take for the program's own fault stays word for word as they know it: it names its
+            // argument anyway.
+            Some(field) if field.starts_with('/') && e.kind() != ErrorKind::Exec => format!(" ({field})"),
             _ => String::new(),
         };
         let mut details = Vec::new();

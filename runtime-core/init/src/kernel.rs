@@ -191,6 +191,7 @@ pub const MOUNT_ATTR_NODEV: u64 = 4;
 pub const MOUNT_ATTR_NOEXEC: u64 = 8;
 pub const MOUNT_ATTR_ATIME: u64 = 0x70;
 pub const MS_REC: u64 = 1 << 14;
+pub const MS_PRIVATE: u64 = 1 << 18;
 pub const MNT_DETACH: u32 = 2;
 
 #[repr(C)]

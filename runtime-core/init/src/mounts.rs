@@ -177,6 +177,8 @@ pub fn mask(ctx: &mut Ctx, path: &CStr) -> Result<(), Stop> {
         if there.mode & S_IFMT != S_IFCHR || there.rdev != makedev(1, 3) {
             return Err(Stop::detail(Detail::BadNull, b"/dev/null"));
         }
+        let attr = MountAttr { set: MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, propagation: MS_PRIVATE, ..MountAttr::default() };
+        change(&null, &attr)?;
         return attach(&null, &target, path);
     }
     match &ctx.empty {

@@ -69,20 +69,24 @@ fn memory(memory: &LinuxMemory, out: &mut Vec<Write>) {
 }
 
 fn cpu(cpu: &LinuxCpu, out: &mut Vec<Write>) {
-    let mut put = |controller: &str, file: &str, value: Option<String>, field: &str| {
-        if let Some(value) = value.filter(|v| v != "0" && !v.is_empty()) {
-            out.push(Write::new(controller, file, value, &format!("cpu/{field}")));
+    let mut put = |file: &str, value: Option<String>, field: &str| {
+        if let Some(value) = value.filter(|v| v != "0") {
+            out.push(Write::new("cpu", file, value, &format!("cpu/{field}")));
         }
     };
     let text = |n: Option<u64>| n.map(|n| n.to_string());
-    put("cpu", "cpu.shares", text(cpu.shares()), "shares");
-    put("cpu", "cpu.cfs_period_us", text(cpu.period()), "period");
-    put("cpu", "cpu.cfs_quota_us", cpu.quota().map(|n| n.to_string()), "quota");
-    put("cpu", "cpu.cfs_burst_us", text(cpu.burst()), "burst");
-    put("cpu", "cpu.rt_period_us", text(cpu.realtime_period()), "realtimePeriod");
-    put("cpu", "cpu.rt_runtime_us", cpu.realtime_runtime().map(|n| n.to_string()), "realtimeRuntime");
-    put("cpuset", "cpuset.cpus", cpu.cpus().clone(), "cpus");
-    put("cpuset", "cpuset.mems", cpu.mems().clone(), "mems");
+    put("cpu.shares", text(cpu.shares()), "shares");
+    put("cpu.cfs_period_us", text(cpu.period()), "period");
+    put("cpu.cfs_quota_us", cpu.quota().map(|n| n.to_string()), "quota");
+    put("cpu.cfs_burst_us", text(cpu.burst()), "burst");
+    put("cpu.rt_period_us", text(cpu.realtime_period()), "realtimePeriod");
+    put("cpu.rt_runtime_us", cpu.realtime_runtime().map(|n| n.to_string()), "realtimeRuntime");
+    for (value, file, field) in [(cpu.cpus(), "cpuset.cpus", "cpus"), (cpu.mems(), "cpuset.mems", "mems")] {
+        // "0" is a processor here, not a zero.
+        if let Some(value) = value.as_ref().filter(|v| !v.is_empty()) {
+            out.push(Write::new("cpuset", file, value, &format!("cpu/{field}")));
+        }
+    }
     if let Some(idle) = cpu.idle() {
         out.push(Write::new("cpu", "cpu.idle", idle, "cpu/idle"));
     }
@@ -124,6 +128,11 @@ mod tests {
     #[test]
     fn docker_zeros_mean_leave_alone() {
         assert!(lines(r#"{"memory":{"limit":0,"swap":0},"cpu":{"shares":0,"quota":0},"blockIO":{"weight":0}}"#).is_empty());
+    }
+
+    #[test]
+    fn processor_zero_is_a_processor() {
+        assert_eq!(lines(r#"{"cpu":{"cpus":"0","mems":"0"}}"#), ["cpuset.cpus 0", "cpuset.mems 0"]);
     }
 
     #[test]

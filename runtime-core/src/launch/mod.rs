@@ -7,8 +7,8 @@
 //!      Created:  <- reached N         state is written, go ->
 //! ```
 //!
-//! What must hold: both sides walk the same list, so there is no message to misunderstand: what
-//! arrives must be the number of the step that is next. The end of the stream is never success: the fault
+//! What must hold: both sides walk the same list, so there is no message to misunderstand: a
+//! message is the number of a step. The end of the stream is never success: the fault
 //! page and the exit status say what happened. On failure everything that was made is undone.
 
 mod image;
@@ -72,6 +72,13 @@ pub(crate) struct Launched {
     pub(crate) console: Option<OwnedFd>,
 }
 
+/// What init says: which step it is at, the pid of a clone, and a descriptor.
+struct Message {
+    step: u32,
+    pid: u32,
+    fd: Option<OwnedFd>,
+}
+
 /// The host's side of a launch.
 struct Host<'a> {
     plan: &'a Plan,
@@ -81,6 +88,8 @@ struct Host<'a> {
     /// The process that was spawned or cloned last, and its pid.
     process: Option<(u32, OwnedFd)>,
     console: Option<OwnedFd>,
+    /// Messages that came before the one that was waited for.
+    early: Vec<Message>,
     /// A cloned source for the next "go".
     source: Option<OwnedFd>,
     made: Vec<PathBuf>,
@@ -110,6 +119,7 @@ pub(crate) fn launch(plan: &Plan, dir: &StateDir, stdio: Stdio) -> Result<Launch
         control: None,
         process: None,
         console: None,
+        early: Vec::new(),
         source: None,
         made: Vec::new(),
         state: None,
@@ -260,27 +270,40 @@ impl Host<'_> {
         Ok(())
     }
 
-    /// Receives one message of init: step, pid and a descriptor.
-    fn message(&mut self, number: u32) -> Result<(u32, Option<OwnedFd>)> {
-        let mut buf = [0u8; 8];
-        let Some(control) = &self.control else {
-            return Err(Error::new(ErrorKind::Internal, "init was not spawned"));
-        };
-        let received = sys::receive(control, &mut buf).map_err(|e| Error::io("recvmsg", &e));
-        let (n, fd) = match received {
-            Ok((8, fd)) => (8, fd),
-            _ => (0, None),
-        };
-        let word = |at: usize| u32::from_le_bytes([buf[at], buf[at + 1], buf[at + 2], buf[at + 3]]);
-        if n == 0 || word(0) != number {
-            return Err(self.died());
+    /// Receives the message of step `number`. The process that cloned and its clone speak on one
+    /// socket, and the clone may be the faster one: what comes early is kept.
+    fn message(&mut self, number: u32) -> Result<Message> {
+        if let Some(at) = self.early.iter().position(|m| m.step == number) {
+            return Ok(self.early.swap_remove(at));
         }
-        Ok((word(4), fd))
+        loop {
+            let Some(control) = &self.control else {
+                return Err(Error::new(ErrorKind::Internal, "init was not spawned"));
+            };
+            let mut buf = [0u8; 8];
+            let (n, fd) = sys::receive(control, &mut buf).map_err(|e| Error::io("recvmsg", &e))?;
+            let [a, b, c, d, pid @ ..] = buf;
+            let message = Message {
+                step: u32::from_le_bytes([a, b, c, d]),
+                pid: u32::from_le_bytes(pid),
+                fd,
+            };
+            if n != buf.len() {
+                return Err(self.died());
+            }
+            if message.step == number {
+                return Ok(message);
+            }
+            if self.early.len() > self.plan.steps.len() {
+                return Err(Error::new(ErrorKind::Internal, "init says too much"));
+            }
+            self.early.push(message);
+        }
     }
 
     /// Waits until init has reached the barrier before step `number`.
     fn reached(&mut self, number: u32) -> Result<()> {
-        let (_, fd) = self.message(number)?;
+        let fd = self.message(number)?.fd;
         if fd.is_some() {
             self.console = fd;
         }
@@ -289,7 +312,7 @@ impl Host<'_> {
 
     /// Waits for the clone; the process that cloned is done.
     fn cloned(&mut self, number: u32) -> Result<()> {
-        let (pid, fd) = self.message(number)?;
+        let Message { pid, fd, .. } = self.message(number)?;
         let Some(pidfd) = fd else {
             return Err(Error::new(ErrorKind::Internal, "init sent no pidfd"));
         };

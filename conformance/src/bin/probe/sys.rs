@@ -200,7 +200,7 @@ pub(crate) fn is_open(fd: i32) -> bool {
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }
 
-/// Closes descriptor 2 and the like: used to write to a numbered descriptor.
+/// Writes to a numbered descriptor.
 pub(crate) fn write_fd(fd: i32, bytes: &[u8]) -> io::Result<()> {
     // SAFETY: pointer and length belong to one slice.
     let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };

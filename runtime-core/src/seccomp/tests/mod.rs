@@ -1,5 +1,9 @@
 //! A program must decide every call as a plain reading of the profile does. The program runs in
 //! an interpreter that is as strict as the kernel's checker.
+//!
+//! Compared once with libseccomp 2.6.1 on x86_64, i386 and x32. Known differences: ENOSYS for
+//! newer calls; a foreign architecture kills the process, not the thread; `socket` rules with
+//! arguments do not allow `socketcall`; of overlapping rules the first counts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod errors;
