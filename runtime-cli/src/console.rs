@@ -4,7 +4,7 @@
 //! block the other.
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{OutputFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -23,6 +23,8 @@ impl Raw {
         };
         let mut raw = before.clone();
         cfmakeraw(&mut raw);
+        // The container's terminal sends bare newlines; ours still makes lines of them.
+        raw.output_flags.insert(OutputFlags::OPOST);
         match tcsetattr(&stdin, SetArg::TCSANOW, &raw) {
             Ok(()) => Raw(Some(before)),
             Err(_) => Raw(None),
@@ -70,7 +72,18 @@ impl Pump {
     /// Begins with the controlling side of the container's terminal.
     pub(crate) fn new(master: OwnedFd) -> Pump {
         set_nonblocking(&master);
-        Pump { master, pending: Vec::new(), stdin_open: true, open: true }
+        // Before the program can write: what it prints would carry CR LF otherwise. Only of a terminal that
+        // is shown here; one that is handed away keeps its settings.
+        if let Ok(mut settings) = tcgetattr(&master) {
+            settings.output_flags.remove(OutputFlags::ONLCR);
+            let _ = tcsetattr(&master, SetArg::TCSANOW, &settings);
+        }
+        Pump {
+            master,
+            pending: Vec::new(),
+            stdin_open: true,
+            open: true,
+        }
     }
 
     /// The controlling side.
@@ -130,7 +143,10 @@ impl Pump {
                     let mut out = std::io::stdout().lock();
                     let part = buf.get(..n).unwrap_or(&[]);
                     let written = std::io::Write::write_all(&mut out, part);
-                    if written.and_then(|()| std::io::Write::flush(&mut out)).is_err() {
+                    if written
+                        .and_then(|()| std::io::Write::flush(&mut out))
+                        .is_err()
+                    {
                         self.open = false;
                         return;
                     }

@@ -23,24 +23,38 @@ pub(crate) struct Session {
 impl Session {
     /// Blocks what will be forwarded, and becomes the reaper of orphans.
     pub(crate) fn begin(subreaper: bool) -> Result<Session, Failure> {
-        let failure = |call: &str, e: nix::Error| Failure::plain(format!("{call}: {}", oxrun_core::errno_text(e as i32)));
+        let failure = |call: &str, e: nix::Error| {
+            Failure::plain(format!("{call}: {}", oxrun_core::errno_text(e as i32)))
+        };
         let mut set = SigSet::all();
         // Faults of our own must stay faults.
-        for signal in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE] {
+        for signal in [
+            Signal::SIGSEGV,
+            Signal::SIGBUS,
+            Signal::SIGILL,
+            Signal::SIGFPE,
+        ] {
             set.remove(signal);
         }
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&set), None).map_err(|e| failure("sigprocmask", e))?;
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&set), None)
+            .map_err(|e| failure("sigprocmask", e))?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let signals = SignalFd::with_flags(&set, flags).map_err(|e| failure("signalfd", e))?;
         if subreaper {
-            nix::sys::prctl::set_child_subreaper(true).map_err(|e| failure("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
+            nix::sys::prctl::set_child_subreaper(true)
+                .map_err(|e| failure("prctl(PR_SET_CHILD_SUBREAPER)", e))?;
         }
         Ok(Session { signals })
     }
 
     /// Starts the container, stays until its process ends, removes it.
-    pub(crate) fn run(self, ctx: &Ctx<'_>, mut container: Container, a: &args::Create, keep: bool)
-        -> Result<u8, Failure> {
+    pub(crate) fn run(
+        self,
+        ctx: &Ctx<'_>,
+        mut container: Container,
+        a: &args::Create,
+        keep: bool,
+    ) -> Result<u8, Failure> {
         let mut pump = container.take_console().map(Pump::new);
         if let Some(pump) = &pump {
             self.copy_size(pump);
@@ -71,7 +85,11 @@ impl Session {
     }
 
     /// The loop: until the process has ended and its output is passed on.
-    fn attend(&self, container: &Container, mut pump: Option<&mut Pump>) -> Result<ExitStatus, Failure> {
+    fn attend(
+        &self,
+        container: &Container,
+        mut pump: Option<&mut Pump>,
+    ) -> Result<ExitStatus, Failure> {
         let Some(pidfd) = container.pidfd() else {
             return Ok(ExitStatus::Unknown);
         };
@@ -94,7 +112,12 @@ impl Session {
             }
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) | Err(nix::Error::EINTR) => {}
-                Err(e) => return Err(Failure::plain(format!("poll: {}", oxrun_core::errno_text(e as i32)))),
+                Err(e) => {
+                    return Err(Failure::plain(format!(
+                        "poll: {}",
+                        oxrun_core::errno_text(e as i32)
+                    )));
+                }
             }
             let ready: Vec<bool> = fds.iter().map(|f| f.any().unwrap_or(false)).collect();
             drop(fds);

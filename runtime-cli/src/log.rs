@@ -120,11 +120,6 @@ impl Log {
         self.put(Level::Warning, message, &[]);
     }
 
-    /// What happens.
-    pub(crate) fn info(&self, message: &str) {
-        self.put(Level::Info, message, &[]);
-    }
-
     /// What happens inside.
     pub(crate) fn debug(&self, message: &str) {
         self.put(Level::Debug, message, &[]);

@@ -3,6 +3,8 @@
 //! What must hold: a command without a fault prints nothing on stderr; an error is one line there, and one
 //! record in the log; nothing but what was asked for goes to stdout, which may be the container's.
 
+#![deny(clippy::disallowed_methods)]
+
 mod args;
 mod cmd;
 mod console;
@@ -34,8 +36,11 @@ fn main() -> ExitCode {
     match carry_out(&invocation, &log) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            let details: Vec<(&str, &str)> =
-                failure.details.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            let details: Vec<(&str, &str)> = failure
+                .details
+                .iter()
+                .map(|(k, v)| (k.as_str(), v.as_str()))
+                .collect();
             log.error(&failure.message, &details);
             ExitCode::from(failure.code)
         }
@@ -51,10 +56,17 @@ fn open_log(global: &Global) -> Log {
 }
 
 fn carry_out(invocation: &Invocation, log: &Log) -> Result<u8, Failure> {
-    let ctx = cmd::Ctx { program: &invocation.program, global: &invocation.global, log };
+    let ctx = cmd::Ctx {
+        program: &invocation.program,
+        global: &invocation.global,
+        log,
+    };
     match &invocation.command {
         Command::Help(text) => cmd::print(text),
-        Command::Version => cmd::print(&args::help::version(&invocation.program, option_env!("OXRUN_COMMIT"))),
+        Command::Version => cmd::print(&args::help::version(
+            &invocation.program,
+            option_env!("OXRUN_COMMIT"),
+        )),
         Command::Create(create) => cmd::create::create(&ctx, create),
         Command::Run(run) => cmd::create::run(&ctx, run),
         Command::Start(id) => cmd::lifecycle::start(&ctx, &id.id),

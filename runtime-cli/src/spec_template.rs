@@ -3,6 +3,7 @@
 //! Scripts edit it by line and by key, so key order and indentation are fixed: it is kept as text,
 //! and only laid out here. It asks for a terminal and for as little privilege as a shell needs.
 
+#[cfg(test)]
 use serde_json::Value;
 
 /// The document for a bundle. `rootless` holds the effective uid and gid of a caller without root;
@@ -12,6 +13,7 @@ pub(crate) fn text(rootless: Option<(u32, u32)>, cgroup_v2: bool) -> String {
 }
 
 /// The same document, parsed.
+#[cfg(test)]
 pub(crate) fn document(rootless: Option<(u32, u32)>, cgroup_v2: bool) -> Value {
     // Parsing cannot fail: the text is ours, and the tests parse every variant of it.
     serde_json::from_str(&compact(rootless, cgroup_v2)).unwrap_or_default()

@@ -62,7 +62,12 @@ impl Bundle {
         let mut warnings = mend(&mut document);
         let spec = typed(document, &mut warnings)?;
         check_version(spec.version())?;
-        Ok(Bundle { dir: PathBuf::from("/"), bytes: bytes.into(), spec, warnings })
+        Ok(Bundle {
+            dir: PathBuf::from("/"),
+            bytes: bytes.into(),
+            spec,
+            warnings,
+        })
     }
 
     /// The directory, absolute and without links.
@@ -89,7 +94,9 @@ pub(crate) fn read_limited(path: &Path, max: usize) -> Result<Vec<u8>> {
     let io = |e: &std::io::Error| Error::io(format!("open {}", path.display()), e);
     let file = std::fs::File::open(path).map_err(|e| io(&e))?;
     let mut bytes = Vec::with_capacity(32 << 10);
-    file.take(max as u64 + 1).read_to_end(&mut bytes).map_err(|e| io(&e))?;
+    file.take(max as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| io(&e))?;
     if bytes.len() > max {
         return Err(Error::new(
             ErrorKind::InvalidConfig,
@@ -111,7 +118,10 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value> {
         ));
     }
     serde_json::from_slice(bytes).map_err(|e| {
-        Error::new(ErrorKind::InvalidConfig, format!("config.json is not valid JSON: {e}"))
+        Error::new(
+            ErrorKind::InvalidConfig,
+            format!("config.json is not valid JSON: {e}"),
+        )
     })
 }
 
@@ -154,7 +164,10 @@ fn mend(document: &mut Value) -> Vec<Warning> {
         affinity(process.get_mut("execCPUAffinity"));
     }
     let resources = document.pointer_mut("/linux/resources");
-    if let Some(devices) = resources.and_then(|r| r.get_mut("devices")).and_then(Value::as_array_mut) {
+    if let Some(devices) = resources
+        .and_then(|r| r.get_mut("devices"))
+        .and_then(Value::as_array_mut)
+    {
         for device in devices.iter_mut().filter_map(Value::as_object_mut) {
             // An empty type means all, as no type does.
             if device.get("type").and_then(Value::as_str) == Some("") {
@@ -163,8 +176,12 @@ fn mend(document: &mut Value) -> Vec<Warning> {
         }
     }
     // `pids: {}` would become a limit of 0.
-    if let Some(resources) = document.pointer_mut("/linux/resources").and_then(Value::as_object_mut)
-        && resources.get("pids").is_some_and(|p| p.get("limit").is_none_or(Value::is_null))
+    if let Some(resources) = document
+        .pointer_mut("/linux/resources")
+        .and_then(Value::as_object_mut)
+        && resources
+            .get("pids")
+            .is_some_and(|p| p.get("limit").is_none_or(Value::is_null))
     {
         resources.remove("pids");
     }
@@ -177,10 +194,14 @@ fn unknown_capabilities(sets: Option<&mut Value>, warnings: &mut Vec<Warning>) {
         return;
     };
     for (set, names) in sets.iter_mut() {
-        let Some(names) = names.as_array_mut() else { continue };
+        let Some(names) = names.as_array_mut() else {
+            continue;
+        };
         let mut index = 0;
         names.retain(|name| {
-            let known = name.as_str().is_none_or(|n| crate::plan::caps::number(n).is_some());
+            let known = name
+                .as_str()
+                .is_none_or(|n| crate::plan::caps::number(n).is_some());
             if !known {
                 warnings.push(Warning {
                     field: format!("/process/capabilities/{set}/{index}"),
@@ -271,11 +292,10 @@ fn check_version(version: &str) -> Result<()> {
     if fine {
         return Ok(());
     }
-    Err(Error::config(
-        "/ociVersion",
-        format!("unsupported ociVersion {version:?}"),
+    Err(
+        Error::config("/ociVersion", format!("unsupported ociVersion {version:?}"))
+            .hint("this runtime carries out version 1.x of the runtime specification"),
     )
-    .hint("this runtime carries out version 1.x of the runtime specification"))
 }
 
 #[cfg(test)]
@@ -319,13 +339,22 @@ mod tests {
     fn depth_is_limited_but_braces_in_strings_are_not_counted() {
         let deep = "[".repeat(1000) + &"]".repeat(1000);
         assert!(load(&deep).is_err_and(|e| e.to_string().contains("64 levels")));
-        let text = format!(r#"{{"ociVersion":"1.0.0","hostname":"{}\"{{"}}"#, "[".repeat(100));
+        let text = format!(
+            r#"{{"ociVersion":"1.0.0","hostname":"{}\"{{"}}"#,
+            "[".repeat(100)
+        );
         assert!(load(&text).is_ok());
     }
 
     #[test]
     fn versions_one_point_anything_are_accepted() {
-        for (v, fine) in [("1.0.2-dev", true), ("1.3.0", true), ("2.0.0", false), ("invalid", false), ("1.0", false)] {
+        for (v, fine) in [
+            ("1.0.2-dev", true),
+            ("1.3.0", true),
+            ("2.0.0", false),
+            ("invalid", false),
+            ("1.0", false),
+        ] {
             assert_eq!(check_version(v).is_ok(), fine, "{v}");
         }
     }

@@ -58,13 +58,23 @@ pub struct Container {
 
 impl Container {
     pub(crate) fn created(dir: StateDir, l: Launched) -> Container {
-        Container { dir, state: l.state, pidfd: Some(l.pidfd), console: l.console }
+        Container {
+            dir,
+            state: l.state,
+            pidfd: Some(l.pidfd),
+            console: l.console,
+        }
     }
 
     pub(crate) fn open(dir: StateDir) -> Result<Container> {
         let state = dir.read()?;
         let pidfd = state.process();
-        Ok(Container { dir, state, pidfd, console: None })
+        Ok(Container {
+            dir,
+            state,
+            pidfd,
+            console: None,
+        })
     }
 
     /// The id.
@@ -130,7 +140,11 @@ impl Container {
         if !self.alive() {
             return Ok(Status::Stopped);
         }
-        Ok(if self.dir.fifo()?.is_some() { Status::Created } else { Status::Running })
+        Ok(if self.dir.fifo()?.is_some() {
+            Status::Created
+        } else {
+            Status::Running
+        })
     }
 
     /// Starts the program of a created container. Comes back when it runs.
@@ -146,8 +160,11 @@ impl Container {
         let Some(fifo) = self.dir.fifo()? else {
             return wrong("cannot start an already running container");
         };
-        std::io::Write::write_all(&mut std::fs::File::from(fifo.try_clone().map_err(|e| Error::io("dup", &e))?), b"s")
-            .map_err(|e| Error::io("write(start)", &e))?;
+        std::io::Write::write_all(
+            &mut std::fs::File::from(fifo.try_clone().map_err(|e| Error::io("dup", &e))?),
+            b"s",
+        )
+        .map_err(|e| Error::io("write(start)", &e))?;
         self.executed(&fifo, pidfd)?;
         self.run_hooks("poststart", "running", self.state.pid)
     }
@@ -181,7 +198,10 @@ impl Container {
                 sys::Loading::Killed(signal) => {
                     return Err(Error::new(
                         ErrorKind::Exec,
-                        format!("exec {}: killed by signal {signal} while the kernel loaded it", self.state.program),
+                        format!(
+                            "exec {}: killed by signal {signal} while the kernel loaded it",
+                            self.state.program
+                        ),
                     )
                     .at("/process/args/0")
                     .hint("a damaged ELF file, or RLIMIT_AS or RLIMIT_STACK too small for it"));
@@ -229,7 +249,10 @@ impl Container {
         };
         sys::pidfd_signal(pidfd, signal).map_err(|e| match e.raw_os_error() {
             Some(libc::ESRCH) => Error::new(ErrorKind::WrongState, "container not running"),
-            _ => Error::io(format!("pidfd_send_signal({}, {signal})", self.state.pid), &e),
+            _ => Error::io(
+                format!("pidfd_send_signal({}, {signal})", self.state.pid),
+                &e,
+            ),
         })
     }
 
@@ -256,7 +279,10 @@ impl Container {
             Status::Running if !force => {
                 return Err(Error::new(
                     ErrorKind::WrongState,
-                    format!("cannot delete container {} that is not stopped: {status}", self.state.id),
+                    format!(
+                        "cannot delete container {} that is not stopped: {status}",
+                        self.state.id
+                    ),
                 ));
             }
             Status::Created | Status::Running => self.end()?,
@@ -267,6 +293,10 @@ impl Container {
         }
         live::remove(&self.state.made)?;
         self.dir.remove()?;
+        // Who made it and did not wait for it would keep a zombie.
+        if let Some(pidfd) = &self.pidfd {
+            sys::reap(pidfd);
+        }
         let mut warnings = Vec::new();
         for hook in self.state.hooks.iter().filter(|h| h.name == "poststop") {
             if let Err(e) = hooks::run(hook, &self.state.document("stopped", 0)) {
@@ -278,10 +308,15 @@ impl Container {
 
     /// Kills the process and waits until it is gone.
     fn end(&self) -> Result<()> {
-        let Some(pidfd) = &self.pidfd else { return Ok(()) };
+        let Some(pidfd) = &self.pidfd else {
+            return Ok(());
+        };
         match sys::pidfd_signal(pidfd, libc::SIGKILL) {
             Err(e) if e.raw_os_error() != Some(libc::ESRCH) => {
-                return Err(Error::io(format!("pidfd_send_signal({}, SIGKILL)", self.state.pid), &e));
+                return Err(Error::io(
+                    format!("pidfd_send_signal({}, SIGKILL)", self.state.pid),
+                    &e,
+                ));
             }
             _ => {}
         }
@@ -289,7 +324,10 @@ impl Container {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::new(
                 ErrorKind::Timeout,
-                format!("container init (pid {}) still running after SIGKILL", self.state.pid),
+                format!(
+                    "container init (pid {}) still running after SIGKILL",
+                    self.state.pid
+                ),
             )),
             Err(e) => Err(Error::io("poll(pidfd)", &e)),
         }

@@ -26,9 +26,18 @@ pub(crate) fn run(hook: &HookAction, state: &str) -> Result<()> {
         .and_then(|()| stdin.seek(SeekFrom::Start(0)).map(drop))
         .map_err(|e| io("write", &e))?;
     let mut output = file().map_err(|e| io("memfd_create", &e))?;
-    let out = || output.try_clone().map(Stdio::from).map_err(|e| io("dup", &e));
+    let out = || {
+        output
+            .try_clone()
+            .map(Stdio::from)
+            .map_err(|e| io("dup", &e))
+    };
     let mut command = Command::new(&hook.path);
-    command.env_clear().stdin(stdin).stdout(out()?).stderr(out()?);
+    command
+        .env_clear()
+        .stdin(stdin)
+        .stdout(out()?)
+        .stderr(out()?);
     if let Some((first, rest)) = hook.args.split_first() {
         command.arg0(first).args(rest);
     }
@@ -38,8 +47,14 @@ pub(crate) fn run(hook: &HookAction, state: &str) -> Result<()> {
     }
     let mut child = command.spawn().map_err(|e| {
         let errno = e.raw_os_error().unwrap_or(0);
-        let text = format!("fork/exec {}: {}", hook.path.display(), crate::error::errno_text(errno));
-        failed(hook, &text).with_call(format!("execve({:?})", hook.path), errno).at(format!("{}/path", field(hook)))
+        let text = format!(
+            "fork/exec {}: {}",
+            hook.path.display(),
+            crate::error::errno_text(errno)
+        );
+        failed(hook, &text)
+            .with_call(format!("execve({:?})", hook.path), errno)
+            .at(format!("{}/path", field(hook)))
     })?;
     if let Some(seconds) = hook.timeout {
         let pidfd = sys::pidfd_open(child.id()).map_err(|e| io("pidfd_open", &e))?;
@@ -47,8 +62,11 @@ pub(crate) fn run(hook: &HookAction, state: &str) -> Result<()> {
         if !sys::poll_exit(pidfd.as_fd(), Some(millis)).map_err(|e| io("poll", &e))? {
             let _ = sys::pidfd_signal(&pidfd, libc::SIGKILL);
             let _ = child.wait();
-            return Err(failed(hook, &format!("hook ran past specified timeout of {seconds}.0s"))
-                .of_kind(ErrorKind::Timeout));
+            return Err(failed(
+                hook,
+                &format!("hook ran past specified timeout of {seconds}.0s"),
+            )
+            .of_kind(ErrorKind::Timeout));
         }
     }
     let status = child.wait().map_err(|e| io("wait", &e))?;
@@ -60,7 +78,10 @@ pub(crate) fn run(hook: &HookAction, state: &str) -> Result<()> {
     let _ = output.take(OUTPUT).read_to_end(&mut text);
     let said = String::from_utf8_lossy(&text);
     let said = said.trim().replace('\n', "; ");
-    let how = match (status.code(), std::os::unix::process::ExitStatusExt::signal(&status)) {
+    let how = match (
+        status.code(),
+        std::os::unix::process::ExitStatusExt::signal(&status),
+    ) {
         (Some(code), _) => format!("exit status {code}"),
         (_, Some(signal)) => format!("signal {signal}"),
         _ => "unknown status".to_owned(),

@@ -18,6 +18,8 @@
 //! # let _ = status; Ok(()) }
 //! ```
 
+#![deny(clippy::disallowed_methods)]
+
 mod bundle;
 pub mod cgroup;
 mod container;

@@ -34,13 +34,19 @@ impl Runtime {
     /// A runtime whose containers live in the directory `state_root`, which is made when the first container is.
     #[must_use]
     pub fn new(state_root: impl Into<PathBuf>) -> Runtime {
-        Runtime { root: state_root.into(), facts: OnceLock::new() }
+        Runtime {
+            root: state_root.into(),
+            facts: OnceLock::new(),
+        }
     }
 
     /// The same with facts that were recorded before, here or elsewhere.
     #[must_use]
     pub fn with_facts(state_root: impl Into<PathBuf>, facts: HostFacts) -> Runtime {
-        Runtime { root: state_root.into(), facts: OnceLock::from(facts) }
+        Runtime {
+            root: state_root.into(),
+            facts: OnceLock::from(facts),
+        }
     }
 
     /// The directory of the containers' state.
@@ -112,7 +118,13 @@ impl Runtime {
             .filter(|id| crate::id::check(id).is_ok())
             .collect();
         ids.sort();
-        Ok(ids.into_iter().map(|id| { let c = self.open(&id); (id, c) }).collect())
+        Ok(ids
+            .into_iter()
+            .map(|id| {
+                let c = self.open(&id);
+                (id, c)
+            })
+            .collect())
     }
 
     /// Removes what is left of a container that was never finished: a state directory without a state.

@@ -62,12 +62,16 @@ impl StateDir {
     pub(crate) fn create(root: &Path, id: &str) -> Result<StateDir> {
         make_root(root)?;
         let path = root.join(id);
-        std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(|e| match e.kind() {
-            Io::AlreadyExists => {
-                Error::new(ErrorKind::AlreadyExists, format!("container with given ID already exists: {id}"))
-            }
-            _ => Error::io(format!("mkdir({})", path.display()), &e),
-        })?;
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(|e| match e.kind() {
+                Io::AlreadyExists => Error::new(
+                    ErrorKind::AlreadyExists,
+                    format!("container with given ID already exists: {id}"),
+                ),
+                _ => Error::io(format!("mkdir({})", path.display()), &e),
+            })?;
         StateDir::open_path(path)
     }
 
@@ -75,9 +79,10 @@ impl StateDir {
     pub(crate) fn open(root: &Path, id: &str) -> Result<StateDir> {
         crate::id::check(id)?;
         StateDir::open_path(root.join(id)).map_err(|e| match e.errno() {
-            Some(libc::ENOENT | libc::ENOTDIR) => {
-                Error::new(ErrorKind::NotFound, format!("container does not exist: {id}"))
-            }
+            Some(libc::ENOENT | libc::ENOTDIR) => Error::new(
+                ErrorKind::NotFound,
+                format!("container does not exist: {id}"),
+            ),
             _ => e,
         })
     }
@@ -113,7 +118,8 @@ impl StateDir {
     /// Makes the fifo, open for reading and writing.
     pub(crate) fn new_fifo(&self) -> Result<OwnedFd> {
         sys::mkfifo(&self.dir, c"start", 0o600).map_err(|e| self.failed("mkfifo", "start", &e))?;
-        sys::open_at(&self.dir, c"start", libc::O_RDWR, 0).map_err(|e| self.failed("open", "start", &e))
+        sys::open_at(&self.dir, c"start", libc::O_RDWR, 0)
+            .map_err(|e| self.failed("open", "start", &e))
     }
 
     /// The fifo's writing end: `None` if init does not hold it (any more).
@@ -135,7 +141,8 @@ impl StateDir {
         let json = serde_json::to_vec(state)
             .map_err(|e| Error::new(ErrorKind::Internal, format!("state: {e}")))?;
         let mut file = self.new_file(c".state.json")?;
-        file.write_all(&json).map_err(|e| self.failed("write", ".state.json", &e))?;
+        file.write_all(&json)
+            .map_err(|e| self.failed("write", ".state.json", &e))?;
         std::fs::rename(self.path.join(".state.json"), self.path.join("state.json"))
             .map_err(|e| self.failed("rename", "state.json", &e))
     }
@@ -146,7 +153,10 @@ impl StateDir {
         let bytes = std::fs::read(&path).map_err(|e| match e.kind() {
             Io::NotFound => Error::new(
                 ErrorKind::NotFound,
-                format!("container does not exist: {} has no state yet", self.path.display()),
+                format!(
+                    "container does not exist: {} has no state yet",
+                    self.path.display()
+                ),
             )
             .hint("it is being created, or its creator was killed: delete --force cleans up"),
             _ => self.failed("open", "state.json", &e),
@@ -156,7 +166,11 @@ impl StateDir {
         if state.version != VERSION {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                format!("{}: version {} of the state is unknown to this runtime", path.display(), state.version),
+                format!(
+                    "{}: version {} of the state is unknown to this runtime",
+                    path.display(),
+                    state.version
+                ),
             ));
         }
         Ok(state)
@@ -197,7 +211,11 @@ impl State {
             id: plan.id.clone(),
             pid,
             pidfd_inode: inode,
-            start_time: if inode == 0 { start_time(pid).unwrap_or(0) } else { 0 },
+            start_time: if inode == 0 {
+                start_time(pid).unwrap_or(0)
+            } else {
+                0
+            },
             created: crate::time::rfc3339(std::time::SystemTime::now()),
             bundle: plan.bundle.clone(),
             rootfs: plan.rootfs.clone(),
@@ -228,7 +246,9 @@ impl State {
         let text = |s: &str| serde_json::Value::from(s).to_string();
         let mut out = format!(
             "{{\"ociVersion\":\"1.3.0\",\"id\":{},\"status\":{},\"pid\":{pid},\"bundle\":{}",
-            text(&self.id), text(status), text(&self.bundle.to_string_lossy()),
+            text(&self.id),
+            text(status),
+            text(&self.bundle.to_string_lossy()),
         );
         if !self.annotations.is_empty()
             && let Ok(json) = serde_json::to_string(&self.annotations)

@@ -13,7 +13,9 @@ pub fn rfc3339(time: SystemTime) -> String {
     let point = if nanos.is_empty() { "" } else { "." };
     format!(
         "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}{point}{nanos}Z",
-        second / 3600, second / 60 % 60, second % 60,
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
     )
 }
 

@@ -5,6 +5,7 @@
 mod config;
 mod host;
 mod leaks;
+mod not_yet;
 mod output;
 mod runtime;
 mod sandbox;
@@ -23,7 +24,10 @@ use std::process::ExitCode;
 
 /// A test that needs root.
 pub fn test(name: &str, body: fn() -> Check) -> Trial {
-    conditional(name, || None, body)
+    let missing = not_yet::reason(name);
+    let reason =
+        move || missing.filter(|_| Runtime::under_test().is_ok_and(|r| runtime::is_oxrun(&r)));
+    conditional(name, reason, body)
 }
 
 /// A test of something that only oxrun promises; `why` says how other runtimes differ.

@@ -16,12 +16,20 @@ use std::path::{Path, PathBuf};
 const SECCOMP: &str = include_str!("../../data/try-seccomp.json");
 
 /// Host directories that are shown.
-const SHOWN: [&str; 9] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt"];
+const SHOWN: [&str; 9] = [
+    "usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt",
+];
 
 /// What is covered in /etc.
 const HIDDEN: [&str; 8] = [
-    "/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-", "/etc/ssh", "/etc/ssl/private",
-    "/etc/security/opasswd", "/etc/sudoers.d",
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/ssh",
+    "/etc/ssl/private",
+    "/etc/security/opasswd",
+    "/etc/sudoers.d",
 ];
 
 /// A directory that is removed with everything in it.
@@ -43,7 +51,10 @@ pub(crate) fn attempt(ctx: &Ctx<'_>, a: &args::Try) -> Result<u8, Failure> {
         Failure::plain(format!("{}: {text}", scratch.0.display()))
     };
     let rootfs = scratch.0.join("rootfs");
-    std::fs::DirBuilder::new().mode(0o700).create(&scratch.0).map_err(|e| io(&e))?;
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&scratch.0)
+        .map_err(|e| io(&e))?;
     let mounts = root(&rootfs).map_err(|e| io(&e))?;
     let euid = nix::unistd::geteuid().as_raw();
     let egid = nix::unistd::getegid().as_raw();
@@ -58,6 +69,10 @@ pub(crate) fn attempt(ctx: &Ctx<'_>, a: &args::Try) -> Result<u8, Failure> {
     session.run(ctx, container, &args::Create::default(), false)
 }
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a directory of our own, made a moment ago, that nobody else may write"
+)]
 /// Makes the root's skeleton: links as the host has them, empty directories for the rest. Returns the binds.
 fn root(rootfs: &Path) -> std::io::Result<Vec<Value>> {
     std::fs::create_dir(rootfs)?;
@@ -65,7 +80,9 @@ fn root(rootfs: &Path) -> std::io::Result<Vec<Value>> {
     for name in SHOWN {
         let host = Path::new("/").join(name);
         let inside = rootfs.join(name);
-        let Ok(there) = std::fs::symlink_metadata(&host) else { continue };
+        let Ok(there) = std::fs::symlink_metadata(&host) else {
+            continue;
+        };
         if there.is_symlink() {
             std::os::unix::fs::symlink(std::fs::read_link(&host)?, &inside)?;
         } else if there.is_dir() {
@@ -82,21 +99,43 @@ fn root(rootfs: &Path) -> std::io::Result<Vec<Value>> {
     Ok(mounts)
 }
 
-fn config(rootfs: &Path, command: &[String], mut mounts: Vec<Value>, ids: (u32, u32), pid: u32)
-    -> Result<Value, Failure> {
+fn config(
+    rootfs: &Path,
+    command: &[String],
+    mut mounts: Vec<Value>,
+    ids: (u32, u32),
+    pid: u32,
+) -> Result<Value, Failure> {
     let user = ids.0 != 0;
-    let seccomp: Value = serde_json::from_str(SECCOMP).map_err(|e| Failure::plain(format!("try-seccomp.json: {e}")))?;
+    let seccomp: Value = serde_json::from_str(SECCOMP)
+        .map_err(|e| Failure::plain(format!("try-seccomp.json: {e}")))?;
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let pts: &[&str] = if user { &[] } else { &["gid=5"] };
-    let pts: Vec<&str> = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"].iter().chain(pts).copied().collect();
-    let fs = |kind: &str, dest: &str, options: &[&str]| {
-        json!({"destination": dest, "type": kind, "source": kind, "options": options})
-    };
+    let pts: Vec<&str> = [
+        "nosuid",
+        "noexec",
+        "newinstance",
+        "ptmxmode=0666",
+        "mode=0620",
+    ]
+    .iter()
+    .chain(pts)
+    .copied()
+    .collect();
+    let fs = |kind: &str, dest: &str, options: &[&str]| json!({"destination": dest, "type": kind, "source": kind, "options": options});
     mounts.extend([
         fs("proc", "/proc", &["nosuid", "noexec", "nodev"]),
-        fs("tmpfs", "/dev", &["nosuid", "strictatime", "mode=755", "size=64k"]),
+        fs(
+            "tmpfs",
+            "/dev",
+            &["nosuid", "strictatime", "mode=755", "size=64k"],
+        ),
         fs("devpts", "/dev/pts", &pts),
-        fs("tmpfs", "/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777"]),
+        fs(
+            "tmpfs",
+            "/dev/shm",
+            &["nosuid", "noexec", "nodev", "mode=1777"],
+        ),
         fs("mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]),
         fs("sysfs", "/sys", &["nosuid", "noexec", "nodev", "ro"]),
         fs("tmpfs", "/tmp", &["nosuid", "nodev", "mode=1777"]),
@@ -104,8 +143,16 @@ fn config(rootfs: &Path, command: &[String], mut mounts: Vec<Value>, ids: (u32, 
         fs("tmpfs", "/root", &["nosuid", "nodev", "mode=700"]),
     ]);
     let mut masked: Vec<&str> = vec![
-        "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-        "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/proc/scsi",
+        "/proc/acpi",
+        "/proc/asound",
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/latency_stats",
+        "/proc/timer_list",
+        "/proc/timer_stats",
+        "/proc/sched_debug",
+        "/sys/firmware",
+        "/proc/scsi",
     ];
     masked.extend(HIDDEN);
     let mut namespaces = vec!["pid", "network", "ipc", "uts", "mount", "cgroup"];
@@ -124,8 +171,15 @@ fn config(rootfs: &Path, command: &[String], mut mounts: Vec<Value>, ids: (u32, 
     }
     linux["namespaces"] = namespaces.iter().map(|n| json!({"type": n})).collect();
     let caps = [
-        "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP",
-        "CAP_NET_BIND_SERVICE", "CAP_KILL",
+        "CAP_CHOWN",
+        "CAP_DAC_OVERRIDE",
+        "CAP_FSETID",
+        "CAP_FOWNER",
+        "CAP_SETGID",
+        "CAP_SETUID",
+        "CAP_SETPCAP",
+        "CAP_NET_BIND_SERVICE",
+        "CAP_KILL",
     ];
     let term = std::env::var("TERM").unwrap_or_else(|_| "xterm".to_owned());
     Ok(json!({

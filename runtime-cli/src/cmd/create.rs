@@ -2,6 +2,7 @@
 
 use super::{Ctx, Failure};
 use crate::args;
+use crate::log::Level;
 use crate::{console, foreground};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use oxrun_core::{Bundle, Container, CreateOptions, Error, Plan, Runtime, Stdio};
@@ -55,8 +56,15 @@ pub(crate) fn started(ctx: &Ctx<'_>, e: &Error) -> Failure {
         oxrun_core::ErrorKind::Exec => String::new(),
         _ => format!("{} run failed: ", ctx.program),
     };
-    let code = if e.kind() == oxrun_core::ErrorKind::Exec { 255 } else { 1 };
-    Failure { code, ..Failure::of(&prefix, e) }
+    let code = if e.kind() == oxrun_core::ErrorKind::Exec {
+        255
+    } else {
+        1
+    };
+    Failure {
+        code,
+        ..Failure::of(&prefix, e)
+    }
 }
 
 fn failed(ctx: &Ctx<'_>, command: &str, e: &Error) -> Failure {
@@ -69,7 +77,12 @@ fn failed(ctx: &Ctx<'_>, command: &str, e: &Error) -> Failure {
     Failure::of(&format!("{} {command} failed: {setup}", ctx.program), e)
 }
 
-fn plan(ctx: &Ctx<'_>, runtime: &Runtime, a: &args::Create, command: &str) -> Result<Plan, Failure> {
+fn plan(
+    ctx: &Ctx<'_>,
+    runtime: &Runtime,
+    a: &args::Create,
+    command: &str,
+) -> Result<Plan, Failure> {
     let dir = a.bundle.as_deref().unwrap_or(Path::new("."));
     let options = CreateOptions {
         no_pivot: a.no_pivot,
@@ -79,27 +92,46 @@ fn plan(ctx: &Ctx<'_>, runtime: &Runtime, a: &args::Create, command: &str) -> Re
     let plan = Bundle::open(dir)
         .and_then(|bundle| runtime.plan(&a.id, &bundle, &options))
         .map_err(|e| failed(ctx, command, &e))?;
+    if ctx.log.wants(Level::Debug) {
+        for line in plan.to_string().lines() {
+            ctx.log.debug(line);
+        }
+    }
     for w in plan.warnings() {
         ctx.log.warning(&format!("{}: {}", w.field, w.message));
     }
     Ok(plan)
 }
 
-fn check_console(ctx: &Ctx<'_>, plan: &Plan, a: &args::Create, detach: bool) -> Result<(), Failure> {
+fn check_console(
+    ctx: &Ctx<'_>,
+    plan: &Plan,
+    a: &args::Create,
+    detach: bool,
+) -> Result<(), Failure> {
     let socket = a.console_socket.is_some();
     match (plan.terminal, detach, socket) {
         (true, true, false) => Err(Failure::plain(format!(
-            "cannot allocate tty if {} will detach without setting console socket (/process/terminal)", ctx.program,
+            "cannot allocate tty if {} will detach without setting console socket (/process/terminal)",
+            ctx.program,
         ))),
         (false, _, true) | (_, false, true) => Err(Failure::plain(format!(
-            "cannot use console socket if {} will not detach or allocate tty", ctx.program,
+            "cannot use console socket if {} will not detach or allocate tty",
+            ctx.program,
         ))),
         _ => Ok(()),
     }
 }
 
-fn make(ctx: &Ctx<'_>, runtime: &Runtime, plan: &Plan, command: &str) -> Result<Container, Failure> {
-    runtime.create(plan, Stdio::inherit()).map_err(|e| failed(ctx, command, &e))
+fn make(
+    ctx: &Ctx<'_>,
+    runtime: &Runtime,
+    plan: &Plan,
+    command: &str,
+) -> Result<Container, Failure> {
+    runtime
+        .create(plan, Stdio::inherit())
+        .map_err(|e| failed(ctx, command, &e))
 }
 
 /// Sends the terminal and the pidfd where they were asked for.
@@ -117,7 +149,11 @@ fn hand_over(container: &mut Container, a: &args::Create) -> Result<(), Failure>
 fn send_fd(path: &Path, fd: BorrowedFd<'_>, name: &[u8]) -> Result<(), Failure> {
     let text = |e: i32| oxrun_core::errno_text(e);
     let socket = UnixStream::connect(path).map_err(|e| {
-        Failure::plain(format!("connect({}): {}", path.display(), text(e.raw_os_error().unwrap_or(0))))
+        Failure::plain(format!(
+            "connect({}): {}",
+            path.display(),
+            text(e.raw_os_error().unwrap_or(0))
+        ))
     })?;
     let fds = [fd.as_raw_fd()];
     sendmsg::<()>(
@@ -133,7 +169,9 @@ fn send_fd(path: &Path, fd: BorrowedFd<'_>, name: &[u8]) -> Result<(), Failure> 
 
 /// Writes the pid, digits only, at once or not at all; the last thing before success.
 pub(crate) fn write_pid_file(container: &Container, a: &args::Create) -> Result<(), Failure> {
-    let Some(path) = &a.pid_file else { return Ok(()) };
+    let Some(path) = &a.pid_file else {
+        return Ok(());
+    };
     let failure = |call: &str, e: &std::io::Error| {
         let text = oxrun_core::errno_text(e.raw_os_error().unwrap_or(0));
         Failure::plain(format!("{call}({}): {text}", path.display()))

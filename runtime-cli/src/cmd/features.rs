@@ -2,13 +2,14 @@
 
 use super::{Failure, print};
 use oxrun_core::plan::action::Namespace;
-use oxrun_core::plan::options::{Effect, TABLE};
 use oxrun_core::plan::caps;
+use oxrun_core::plan::options::{Effect, TABLE};
 use serde_json::{Value, json};
 
 /// `features`.
 pub(crate) fn features() -> Result<u8, Failure> {
-    let text = serde_json::to_string_pretty(&document()).map_err(|e| Failure::plain(e.to_string()))?;
+    let text =
+        serde_json::to_string_pretty(&document()).map_err(|e| Failure::plain(e.to_string()))?;
     print(&format!("{text}\n"))
 }
 
@@ -18,8 +19,11 @@ fn document() -> Value {
         .filter(|(_, e)| !matches!(e, Effect::CopyUp | Effect::IdMap(_)))
         .map(|(name, _)| *name)
         .collect();
-    let namespaces: Vec<&str> =
-        Namespace::ALL.iter().filter(|n| **n != Namespace::Time).map(|n| n.name()).collect();
+    let namespaces: Vec<&str> = Namespace::ALL
+        .iter()
+        .filter(|n| **n != Namespace::Time)
+        .map(|n| n.name())
+        .collect();
     json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.3.0",

@@ -33,7 +33,11 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure in plain words, exit code 1.
     pub(crate) fn plain(message: impl Into<String>) -> Failure {
-        Failure { message: message.into(), details: Vec::new(), code: 1 }
+        Failure {
+            message: message.into(),
+            details: Vec::new(),
+            code: 1,
+        }
     }
 
     /// A failure of the library, after `prefix`.
@@ -41,20 +45,30 @@ impl Failure {
         let field = match e.field() {
             // What callers take for the program's own fault stays word for word as they know it: it names its
             // argument anyway.
-            Some(field) if field.starts_with('/') && e.kind() != ErrorKind::Exec => format!(" ({field})"),
+            Some(field) if field.starts_with('/') && e.kind() != ErrorKind::Exec => {
+                format!(" ({field})")
+            }
             _ => String::new(),
         };
         let mut details = Vec::new();
         let mut put = |name: &str, value: Option<String>| {
             details.extend(value.map(|v| (name.to_owned(), v)));
         };
-        put("step", e.step().map(|s| format!("{} of {} ({})", s.number, s.total, s.lane)));
+        put(
+            "step",
+            e.step()
+                .map(|s| format!("{} of {} ({})", s.number, s.total, s.lane)),
+        );
         put("field", e.field().map(str::to_owned));
         put("syscall", e.syscall_text().map(str::to_owned));
         put("errno", e.errno().map(|n| n.to_string()));
         put("kernel", e.fs_log().map(str::to_owned));
         put("hint", e.hint_text().map(str::to_owned));
-        Failure { message: format!("{prefix}{e}{field}"), details, code: 1 }
+        Failure {
+            message: format!("{prefix}{e}{field}"),
+            details,
+            code: 1,
+        }
     }
 }
 
@@ -79,8 +93,12 @@ impl Ctx<'_> {
             user: user.as_deref(),
         };
         let cwd = match &self.global.root {
-            Some(root) if root.is_relative() => std::env::current_dir()
-                .map_err(|e| Failure::plain(format!("getwd: {}", oxrun_core::errno_text(e.raw_os_error().unwrap_or(0)))))?,
+            Some(root) if root.is_relative() => std::env::current_dir().map_err(|e| {
+                Failure::plain(format!(
+                    "getwd: {}",
+                    oxrun_core::errno_text(e.raw_os_error().unwrap_or(0))
+                ))
+            })?,
             _ => "/".into(),
         };
         self.global.state_root(&facts, &cwd).map_err(Failure::plain)
@@ -102,6 +120,9 @@ pub(crate) fn print(text: &str) -> Result<u8, Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(0),
-        Err(e) => Err(Failure::plain(format!("write(stdout): {}", oxrun_core::errno_text(e.raw_os_error().unwrap_or(0))))),
+        Err(e) => Err(Failure::plain(format!(
+            "write(stdout): {}",
+            oxrun_core::errno_text(e.raw_os_error().unwrap_or(0))
+        ))),
     }
 }

@@ -1,20 +1,30 @@
 //! The container's terminal: the peer comes from our own devpts by TIOCGPTPEER, never from a path
-//! of the container (CVE-2025-52565). ONLCR is off before the program can write.
+//! of the container (CVE-2025-52565), and it covers only a file of the container's own /dev.
 
 use crate::boot::Ctx;
 use crate::fault::Detail;
-use crate::files::{self, Leaf};
+use crate::files;
 use crate::kernel::*;
 use crate::script::Op;
 use crate::sys::{self, Fd, Stop};
 
 /// Opens the terminal and puts it in place; the controlling side leaves with the next barrier.
 pub fn open(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
-    let Op::Console { uid, gid: _, width, height, device } = *op else {
+    let Op::Console {
+        uid,
+        gid: _,
+        width,
+        height,
+        device,
+    } = *op
+    else {
         return Ok(());
     };
     let Some(devpts) = &ctx.devpts else {
-        return Err(Stop::detail(Detail::Text, b"a terminal needs a devpts mount on /dev/pts"));
+        return Err(Stop::detail(
+            Detail::Text,
+            b"a terminal needs a devpts mount on /dev/pts",
+        ));
     };
     let master = sys::open_name(devpts, c"ptmx", O_RDWR | O_NOCTTY)?;
     sys::ioctl(&master, TIOCSPTLCK, &mut 0i32)?;
@@ -22,16 +32,17 @@ pub fn open(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     if uid != 0 {
         sys::chown(peer.raw(), uid, u32::MAX)?;
     }
-    let mut termios = Termios::default();
-    sys::ioctl(&peer, TCGETS, &mut termios)?;
-    termios.oflag &= !ONLCR;
-    sys::ioctl(&peer, TCSETS, &mut termios)?;
     if width != 0 || height != 0 {
-        let mut size = WinSize { rows: height as u16, cols: width as u16, x: 0, y: 0 };
+        let mut size = WinSize {
+            rows: height as u16,
+            cols: width as u16,
+            x: 0,
+            y: 0,
+        };
         sys::ioctl(&peer, TIOCSWINSZ, &mut size)?;
     }
     if device != 0 {
-        let (target, _) = files::ensure(ctx.root()?, c"/dev/console", Leaf::File)?;
+        let target = files::own_file(ctx.root()?, c"/dev/console")?;
         let clone = sys::open_tree(peer.raw(), c"", OPEN_TREE_CLONE | AT_EMPTY_PATH)?;
         sys::attach(&clone, &target)?;
     }

@@ -4,7 +4,7 @@
 //! all its system calls go, the call's number and arguments before making it. The stores cost no
 //! system call and survive SIGKILL, so the host can always say how far init came.
 
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Size of the page in bytes.
 pub const SIZE: usize = 4096;
@@ -62,8 +62,18 @@ impl Detail {
     pub fn from_u32(n: u32) -> Detail {
         use Detail::*;
         [
-            None, BadScript, TypeMismatch, NotOrdinary, NotFound, NotExecutable, DeviceMismatch,
-            FsLog, HostGone, BadNull, Text, Filtered,
+            None,
+            BadScript,
+            TypeMismatch,
+            NotOrdinary,
+            NotFound,
+            NotExecutable,
+            DeviceMismatch,
+            FsLog,
+            HostGone,
+            BadNull,
+            Text,
+            Filtered,
         ]
         .get(n as usize)
         .copied()

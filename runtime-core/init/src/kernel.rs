@@ -42,6 +42,7 @@ syscalls! {
     UMOUNT2 166 39
     SETHOSTNAME 170 161
     SETDOMAINNAME 171 162
+    SCHED_SETAFFINITY 203 122
     EXIT_GROUP 231 94
     KEYCTL 250 219
     OPENAT 257 56
@@ -179,6 +180,7 @@ pub const fn makedev(major: u32, minor: u32) -> u64 {
 pub const OPEN_TREE_CLONE: u32 = 1;
 pub const OPEN_TREE_CLOEXEC: u32 = O_CLOEXEC as u32;
 pub const MOVE_MOUNT_F_EMPTY_PATH: u32 = 4;
+pub const MOVE_MOUNT_T_SYMLINKS: u32 = 0x10;
 pub const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
 pub const FSOPEN_CLOEXEC: u32 = 1;
 pub const FSMOUNT_CLOEXEC: u32 = 1;
@@ -241,24 +243,10 @@ pub struct IfReq {
     pub pad: [u8; 22],
 }
 
-pub const TCGETS: u32 = 0x5401;
-pub const TCSETS: u32 = 0x5402;
 pub const TIOCSCTTY: u32 = 0x540e;
 pub const TIOCSWINSZ: u32 = 0x5414;
 pub const TIOCSPTLCK: u32 = 0x4004_5431;
 pub const TIOCGPTPEER: u32 = 0x5441;
-pub const ONLCR: u32 = 4;
-
-#[repr(C)]
-#[derive(Default)]
-pub struct Termios {
-    pub iflag: u32,
-    pub oflag: u32,
-    pub cflag: u32,
-    pub lflag: u32,
-    pub line: u8,
-    pub cc: [u8; 19],
-}
 
 #[repr(C)]
 pub struct WinSize {

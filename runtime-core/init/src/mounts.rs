@@ -14,8 +14,16 @@ use core::ffi::CStr;
 
 /// Changes the propagation of a host path.
 pub fn propagation(path: &CStr, flags: u64) -> Result<(), Stop> {
-    let attr = MountAttr { propagation: flags & !MS_REC, ..MountAttr::default() };
-    Ok(sys::mount_setattr(AT_FDCWD, path, flags & MS_REC != 0, &attr)?)
+    let attr = MountAttr {
+        propagation: flags & !MS_REC,
+        ..MountAttr::default()
+    };
+    Ok(sys::mount_setattr(
+        AT_FDCWD,
+        path,
+        flags & MS_REC != 0,
+        &attr,
+    )?)
 }
 
 /// Clones the root's tree and attaches the clone where it lies, so that hooks which enter this
@@ -29,7 +37,16 @@ pub fn root(ctx: &mut Ctx, path: &CStr) -> Result<(), Stop> {
 
 /// A new filesystem.
 pub fn mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
-    let Op::Mount { fstype, source, dest, attr, propagation, require, data } = *op else {
+    let Op::Mount {
+        fstype,
+        source,
+        dest,
+        attr,
+        propagation,
+        require,
+        data,
+    } = *op
+    else {
         return Ok(());
     };
     let (target, made) = target(ctx, dest, require)?;
@@ -41,7 +58,13 @@ pub fn mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     sys::fscreate(&fs).map_err(|e| said(&fs, e))?;
     let mount = sys::fsmount(&fs, attr)?;
     if propagation != 0 {
-        change(&mount, &MountAttr { propagation: propagation & !MS_REC, ..MountAttr::default() })?;
+        change(
+            &mount,
+            &MountAttr {
+                propagation: propagation & !MS_REC,
+                ..MountAttr::default()
+            },
+        )?;
     }
     attach(&mount, &target, dest)?;
     match (fstype.to_bytes(), dest.to_bytes()) {
@@ -77,11 +100,16 @@ fn configure(fs: &Fd, source: &CStr, data: Strs<'_>) -> Result<(), Stop> {
     let mut entries = data.iter();
     while let Some(entry) = entries.next() {
         // '=' stands before a key with a value, which is the next entry, '!' before a flag.
-        let Ok(key) = CStr::from_bytes_with_nul(entry.to_bytes_with_nul().get(1..).unwrap_or(b"\0"))
+        let Ok(key) =
+            CStr::from_bytes_with_nul(entry.to_bytes_with_nul().get(1..).unwrap_or(b"\0"))
         else {
             return Err(Stop::detail(Detail::BadScript, b"data"));
         };
-        let value = if entry.to_bytes().first() == Some(&b'=') { entries.next() } else { None };
+        let value = if entry.to_bytes().first() == Some(&b'=') {
+            entries.next()
+        } else {
+            None
+        };
         sys::fsconfig(fs, key, value).map_err(|e| said(fs, e))?;
     }
     Ok(())
@@ -131,24 +159,52 @@ fn change(mount: &Fd, attr: &MountAttr) -> Result<(), Errno> {
 /// sends nothing back. A source to be shared with the host was cloned by the host and was received
 /// with the last "go".
 pub fn bind(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
-    let Op::Bind { source, dest, flags, set, clear, rset, rclear, propagation } = *op else {
+    let Op::Bind {
+        source,
+        dest,
+        flags,
+        set,
+        clear,
+        rset,
+        rclear,
+        propagation,
+    } = *op
+    else {
         return Ok(());
     };
-    let recursive = if flags & flag::RECURSIVE != 0 { AT_RECURSIVE } else { 0 };
+    let recursive = if flags & flag::RECURSIVE != 0 {
+        AT_RECURSIVE
+    } else {
+        0
+    };
     let tree = match ctx.received.take() {
         Some(fd) if source.is_empty() => fd,
         _ => sys::open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | recursive)?,
     };
     let is_dir = sys::stat(tree.raw())?.mode & S_IFMT == S_IFDIR;
     if rset | rclear != 0 {
-        let attr = MountAttr { set: rset, clear: rclear, ..MountAttr::default() };
+        let attr = MountAttr {
+            set: rset,
+            clear: rclear,
+            ..MountAttr::default()
+        };
         sys::mount_setattr(tree.raw(), c"", true, &attr)?;
     }
     if set | clear != 0 {
-        change(&tree, &MountAttr { set, clear, ..MountAttr::default() })?;
+        change(
+            &tree,
+            &MountAttr {
+                set,
+                clear,
+                ..MountAttr::default()
+            },
+        )?;
     }
     if propagation != 0 {
-        let attr = MountAttr { propagation: propagation & !MS_REC, ..MountAttr::default() };
+        let attr = MountAttr {
+            propagation: propagation & !MS_REC,
+            ..MountAttr::default()
+        };
         sys::mount_setattr(tree.raw(), c"", propagation & MS_REC != 0, &attr)?;
     }
     let leaf = if is_dir { Leaf::Dir } else { Leaf::File };
@@ -157,10 +213,21 @@ pub fn bind(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
 }
 
 /// Changes a mount that is there.
-pub fn set_attr(ctx: &Ctx, dest: &CStr, set: u64, clear: u64, recursive: bool, propagation: u64)
-    -> Result<(), Stop> {
+pub fn set_attr(
+    ctx: &Ctx,
+    dest: &CStr,
+    set: u64,
+    clear: u64,
+    recursive: bool,
+    propagation: u64,
+) -> Result<(), Stop> {
     let target = files::resolve(ctx.root()?, dest)?;
-    let attr = MountAttr { set, clear, propagation: propagation & !MS_REC, userns_fd: 0 };
+    let attr = MountAttr {
+        set,
+        clear,
+        propagation: propagation & !MS_REC,
+        userns_fd: 0,
+    };
     Ok(sys::mount_setattr(target.raw(), c"", recursive, &attr)?)
 }
 
@@ -177,7 +244,11 @@ pub fn mask(ctx: &mut Ctx, path: &CStr) -> Result<(), Stop> {
         if there.mode & S_IFMT != S_IFCHR || there.rdev != makedev(1, 3) {
             return Err(Stop::detail(Detail::BadNull, b"/dev/null"));
         }
-        let attr = MountAttr { set: MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, propagation: MS_PRIVATE, ..MountAttr::default() };
+        let attr = MountAttr {
+            set: MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
+            propagation: MS_PRIVATE,
+            ..MountAttr::default()
+        };
         change(&null, &attr)?;
         return attach(&null, &target, path);
     }
@@ -188,7 +259,12 @@ pub fn mask(ctx: &mut Ctx, path: &CStr) -> Result<(), Stop> {
         }
         None => {
             let fs = sys::fsopen(c"tmpfs")?;
-            for (key, value) in [(c"source", c"tmpfs"), (c"mode", c"0555"), (c"size", c"0k"), (c"nr_inodes", c"1")] {
+            for (key, value) in [
+                (c"source", c"tmpfs"),
+                (c"mode", c"0555"),
+                (c"size", c"0k"),
+                (c"nr_inodes", c"1"),
+            ] {
                 sys::fsconfig(&fs, key, Some(value)).map_err(|e| said(&fs, e))?;
             }
             sys::fscreate(&fs)?;
@@ -207,14 +283,30 @@ pub fn readonly(ctx: &Ctx, path: &CStr) -> Result<(), Stop> {
         Err(Errno(ENOENT | ENOTDIR)) => return Ok(()),
         r => r?,
     };
-    let clone = sys::open_tree(target.raw(), c"", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH)?;
-    change(&clone, &MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() })?;
+    let clone = sys::open_tree(
+        target.raw(),
+        c"",
+        OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH,
+    )?;
+    change(
+        &clone,
+        &MountAttr {
+            set: MOUNT_ATTR_RDONLY,
+            ..MountAttr::default()
+        },
+    )?;
     attach(&clone, &target, path)
 }
 
 /// Makes the root mount read-only, when everything that has to be made in it is there.
 pub fn root_readonly(ctx: &Ctx) -> Result<(), Stop> {
-    Ok(change(ctx.root()?, &MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() })?)
+    Ok(change(
+        ctx.root()?,
+        &MountAttr {
+            set: MOUNT_ATTR_RDONLY,
+            ..MountAttr::default()
+        },
+    )?)
 }
 
 /// Makes the container's root the root of this mount namespace and lets go of the old one.

@@ -22,7 +22,10 @@ pub struct Stop {
 
 impl From<Errno> for Stop {
     fn from(e: Errno) -> Self {
-        Stop { errno: e.0, detail: Detail::None }
+        Stop {
+            errno: e.0,
+            detail: Detail::None,
+        }
     }
 }
 
@@ -203,10 +206,20 @@ impl Fd {
 
 /// `openat2(2)`; EAGAIN (a concurrent rename or mount) and EINTR are tried again, bounded.
 pub fn openat2(dir: i32, path: &CStr, flags: u64, mode: u64, resolve: u64) -> Result<Fd, Errno> {
-    let how = OpenHow { flags: flags | O_CLOEXEC, mode, resolve };
+    let how = OpenHow {
+        flags: flags | O_CLOEXEC,
+        mode,
+        resolve,
+    };
     let mut left = 128;
     loop {
-        let r = sc!(nr::OPENAT2, dir, path.as_ptr(), &raw const how, size_of::<OpenHow>());
+        let r = sc!(
+            nr::OPENAT2,
+            dir,
+            path.as_ptr(),
+            &raw const how,
+            size_of::<OpenHow>()
+        );
         match r {
             Err(Errno(EAGAIN | EINTR)) if left > 0 => left -= 1,
             r => return r.map(Fd::own),
@@ -221,7 +234,14 @@ pub fn open_host(path: &CStr, flags: u64) -> Result<Fd, Errno> {
 
 /// `openat(2)` of one name in a directory of ours, never following a link.
 pub fn open_name(dir: &Fd, name: &CStr, flags: u64) -> Result<Fd, Errno> {
-    sc!(nr::OPENAT, dir.0, name.as_ptr(), flags | O_CLOEXEC | O_NOFOLLOW, 0).map(Fd::own)
+    sc!(
+        nr::OPENAT,
+        dir.0,
+        name.as_ptr(),
+        flags | O_CLOEXEC | O_NOFOLLOW,
+        0
+    )
+    .map(Fd::own)
 }
 
 /// `read(2)`, EINTR tried again.
@@ -249,7 +269,14 @@ pub struct Stat {
 /// `statx(2)` of an open file.
 pub fn stat(fd: i32) -> Result<Stat, Errno> {
     let mut buf = MaybeUninit::<Statx>::zeroed();
-    sc!(nr::STATX, fd, c"".as_ptr(), AT_EMPTY_PATH, STATX_BASIC, buf.as_mut_ptr())?;
+    sc!(
+        nr::STATX,
+        fd,
+        c"".as_ptr(),
+        AT_EMPTY_PATH,
+        STATX_BASIC,
+        buf.as_mut_ptr()
+    )?;
     // SAFETY: zeroed memory is a valid Statx, and the kernel filled it.
     Ok(stat_of(unsafe { buf.assume_init_ref() }))
 }
@@ -257,8 +284,14 @@ pub fn stat(fd: i32) -> Result<Stat, Errno> {
 /// The same without a note: for looking why a call failed.
 pub fn stat_quietly(fd: i32) -> Option<Stat> {
     let mut buf = MaybeUninit::<Statx>::zeroed();
-    let args = [fd as usize, c"".as_ptr() as usize, AT_EMPTY_PATH as usize, STATX_BASIC as usize,
-        buf.as_mut_ptr() as usize, 0];
+    let args = [
+        fd as usize,
+        c"".as_ptr() as usize,
+        AT_EMPTY_PATH as usize,
+        STATX_BASIC as usize,
+        buf.as_mut_ptr() as usize,
+        0,
+    ];
     unnoted(nr::STATX, args).ok()?;
     // SAFETY: as above.
     Some(stat_of(unsafe { buf.assume_init_ref() }))
@@ -267,7 +300,14 @@ pub fn stat_quietly(fd: i32) -> Option<Stat> {
 /// `statx(2)` of a path, following links.
 pub fn stat_path(path: &CStr) -> Result<Stat, Errno> {
     let mut buf = MaybeUninit::<Statx>::zeroed();
-    sc!(nr::STATX, AT_FDCWD, path.as_ptr(), 0, STATX_BASIC, buf.as_mut_ptr())?;
+    sc!(
+        nr::STATX,
+        AT_FDCWD,
+        path.as_ptr(),
+        0,
+        STATX_BASIC,
+        buf.as_mut_ptr()
+    )?;
     // SAFETY: as above.
     Ok(stat_of(unsafe { buf.assume_init_ref() }))
 }
@@ -302,13 +342,27 @@ pub fn symlink(target: &CStr, dir: &Fd, name: &CStr) -> Result<(), Errno> {
 
 /// `readlinkat(2)` of one name.
 pub fn readlink(dir: &Fd, name: &CStr, buf: &mut [u8]) -> Result<usize, Errno> {
-    sc!(nr::READLINKAT, dir.0, name.as_ptr(), buf.as_mut_ptr(), buf.len())
-        .map(|n| n.min(buf.len()))
+    sc!(
+        nr::READLINKAT,
+        dir.0,
+        name.as_ptr(),
+        buf.as_mut_ptr(),
+        buf.len()
+    )
+    .map(|n| n.min(buf.len()))
 }
 
 /// `fchownat(2)` of one name, not following a link.
 pub fn chown_name(dir: &Fd, name: &CStr, uid: u32, gid: u32) -> Result<(), Errno> {
-    sc!(nr::FCHOWNAT, dir.0, name.as_ptr(), uid, gid, AT_SYMLINK_NOFOLLOW).map(drop)
+    sc!(
+        nr::FCHOWNAT,
+        dir.0,
+        name.as_ptr(),
+        uid,
+        gid,
+        AT_SYMLINK_NOFOLLOW
+    )
+    .map(drop)
 }
 
 /// `fchown(2)`.
@@ -349,21 +403,49 @@ pub fn open_tree(dir: i32, path: &CStr, flags: u32) -> Result<Fd, Errno> {
 /// `move_mount(2)` of a detached mount onto an open file.
 pub fn attach(mount: &Fd, target: &Fd) -> Result<(), Errno> {
     let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
-    sc!(nr::MOVE_MOUNT, mount.0, c"".as_ptr(), target.0, c"".as_ptr(), flags).map(drop)
+    sc!(
+        nr::MOVE_MOUNT,
+        mount.0,
+        c"".as_ptr(),
+        target.0,
+        c"".as_ptr(),
+        flags
+    )
+    .map(drop)
 }
 
 /// `move_mount(2)` onto a host path.
 pub fn attach_host(mount: &Fd, path: &CStr) -> Result<(), Errno> {
-    let flags = MOVE_MOUNT_F_EMPTY_PATH;
-    sc!(nr::MOVE_MOUNT, mount.0, c"".as_ptr(), AT_FDCWD, path.as_ptr(), flags).map(drop)
+    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS;
+    sc!(
+        nr::MOVE_MOUNT,
+        mount.0,
+        c"".as_ptr(),
+        AT_FDCWD,
+        path.as_ptr(),
+        flags
+    )
+    .map(drop)
 }
 
 /// `mount_setattr(2)`. An empty path means the mount of the descriptor itself.
-pub fn mount_setattr(dir: i32, path: &CStr, recursive: bool, attr: &MountAttr) -> Result<(), Errno> {
-    let flags = if path.is_empty() { AT_EMPTY_PATH } else { 0 }
-        | if recursive { AT_RECURSIVE } else { 0 };
-    sc!(nr::MOUNT_SETATTR, dir, path.as_ptr(), flags, attr as *const MountAttr, size_of::<MountAttr>())
-        .map(drop)
+pub fn mount_setattr(
+    dir: i32,
+    path: &CStr,
+    recursive: bool,
+    attr: &MountAttr,
+) -> Result<(), Errno> {
+    let flags =
+        if path.is_empty() { AT_EMPTY_PATH } else { 0 } | if recursive { AT_RECURSIVE } else { 0 };
+    sc!(
+        nr::MOUNT_SETATTR,
+        dir,
+        path.as_ptr(),
+        flags,
+        attr as *const MountAttr,
+        size_of::<MountAttr>()
+    )
+    .map(drop)
 }
 
 /// `fsopen(2)`.
@@ -374,7 +456,14 @@ pub fn fsopen(fstype: &CStr) -> Result<Fd, Errno> {
 /// `fsconfig(2)`: a key with a value, or a flag.
 pub fn fsconfig(fs: &Fd, key: &CStr, value: Option<&CStr>) -> Result<(), Errno> {
     match value {
-        Some(v) => sc!(nr::FSCONFIG, fs.0, FSCONFIG_SET_STRING, key.as_ptr(), v.as_ptr(), 0),
+        Some(v) => sc!(
+            nr::FSCONFIG,
+            fs.0,
+            FSCONFIG_SET_STRING,
+            key.as_ptr(),
+            v.as_ptr(),
+            0
+        ),
         None => sc!(nr::FSCONFIG, fs.0, FSCONFIG_SET_FLAG, key.as_ptr(), 0, 0),
     }
     .map(drop)
@@ -483,7 +572,10 @@ pub fn prctl(op: u32, a: usize, b: usize) -> Result<usize, Errno> {
 
 /// `capset(2)` of this thread.
 pub fn capset(data: &[CapData; 2]) -> Result<(), Errno> {
-    let header = CapHeader { version: CAP_VERSION_3, pid: 0 };
+    let header = CapHeader {
+        version: CAP_VERSION_3,
+        pid: 0,
+    };
     sc!(nr::CAPSET, &raw const header, data.as_ptr()).map(drop)
 }
 
@@ -515,7 +607,10 @@ pub fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
 
 /// `seccomp(SECCOMP_SET_MODE_FILTER)`; `filter` holds `struct sock_filter`, aligned to 8.
 pub fn seccomp(flags: u32, filter: &[u8]) -> Result<usize, Errno> {
-    let program = SockFprog { len: (filter.len() / 8) as u16, filter: filter.as_ptr() };
+    let program = SockFprog {
+        len: (filter.len() / 8) as u16,
+        filter: filter.as_ptr(),
+    };
     sc!(nr::SECCOMP, 1, flags, &raw const program)
 }
 
@@ -523,6 +618,12 @@ pub fn seccomp(flags: u32, filter: &[u8]) -> Result<usize, Errno> {
 pub fn unblock_signals() {
     let none = 0u64;
     let _ = sc!(nr::RT_SIGPROCMASK, 2, &raw const none, 0, 8);
+}
+
+/// `sched_setaffinity(2)`: every processor that the cpuset allows.
+pub fn all_processors() {
+    let all = [u64::MAX; 128];
+    let _ = sc!(nr::SCHED_SETAFFINITY, 0, size_of_val(&all), all.as_ptr());
 }
 
 /// `rt_sigaction(2)`: the default disposition.

@@ -35,7 +35,11 @@ fn make(path: &Path, mount: &Path, cpuset: bool) -> Result<bool> {
         Err(e) if e.kind() == Io::AlreadyExists => return Ok(false),
         Err(e) if e.kind() == Io::NotFound && path != mount => {
             let parent = path.parent().filter(|p| p.starts_with(mount));
-            make(parent.ok_or_else(|| failed("mkdir", path, &e))?, mount, cpuset)?;
+            make(
+                parent.ok_or_else(|| failed("mkdir", path, &e))?,
+                mount,
+                cpuset,
+            )?;
             std::fs::create_dir(path).map_err(|e| failed("mkdir", path, &e))?;
         }
         Err(e) => return Err(failed("mkdir", path, &e)),
@@ -52,9 +56,12 @@ fn failed(what: &str, path: &Path, e: &std::io::Error) -> Error {
 
 /// A new v1 cpuset is empty and takes no process before it has processors and memory.
 fn fill_cpuset(path: &Path) -> Result<()> {
-    let Some(parent) = path.parent() else { return Ok(()) };
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        let value = std::fs::read_to_string(parent.join(file)).map_err(|e| failed("read", &parent.join(file), &e))?;
+        let value = std::fs::read_to_string(parent.join(file))
+            .map_err(|e| failed("read", &parent.join(file), &e))?;
         write(&path.join(file), value.trim())?;
     }
     Ok(())
@@ -65,10 +72,19 @@ fn enable_controllers(dir: &CgroupDir) -> Result<()> {
     let list = std::fs::read_to_string(dir.mount.join("cgroup.controllers")).unwrap_or_default();
     let enable: String = list.split_whitespace().map(|c| format!("+{c} ")).collect();
     let mut at = dir.mount.clone();
-    for part in dir.path.parent().into_iter().flat_map(Path::components).map(Some).chain([None]) {
+    for part in dir
+        .path
+        .parent()
+        .into_iter()
+        .flat_map(Path::components)
+        .map(Some)
+        .chain([None])
+    {
         let file = at.join("cgroup.subtree_control");
         let there = std::fs::read_to_string(&file).unwrap_or_default();
-        let missing = list.split_whitespace().any(|c| !there.split_whitespace().any(|t| t == c));
+        let missing = list
+            .split_whitespace()
+            .any(|c| !there.split_whitespace().any(|t| t == c));
         if missing && !enable.is_empty() && write(&file, &enable).is_err() {
             // One by one: a single controller that cannot be enabled must not take the others along. A limit
             // that then has no file says so by itself.
@@ -101,7 +117,10 @@ fn refuse_used(path: &Path) -> Result<()> {
         std::fs::read_to_string(path.join(file)).is_ok_and(|t| t.trim() == value)
     };
     if frozen("cgroup.freeze", "1") || frozen("freezer.state", "FROZEN") {
-        return Err(Error::new(ErrorKind::WrongState, "container's cgroup unexpectedly frozen"));
+        return Err(Error::new(
+            ErrorKind::WrongState,
+            "container's cgroup unexpectedly frozen",
+        ));
     }
     Ok(())
 }
@@ -110,14 +129,20 @@ fn refuse_used(path: &Path) -> Result<()> {
 pub(crate) fn write(file: &Path, value: &str) -> Result<()> {
     let call = || format!("write({}, {value:?})", file.display());
     let mut open = std::fs::OpenOptions::new();
-    let f = open.write(true).open(file).map_err(|e| Error::io(format!("open({})", file.display()), &e))?;
+    let f = open
+        .write(true)
+        .open(file)
+        .map_err(|e| Error::io(format!("open({})", file.display()), &e))?;
     std::io::Write::write_all(&mut &f, value.as_bytes()).map_err(|e| Error::io(call(), &e))
 }
 
 /// The pids in a cgroup, as this process sees them.
 pub(crate) fn processes(dir: &Path) -> Vec<u32> {
     let text = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-    text.lines().filter_map(|l| l.parse().ok()).filter(|p| *p != 0).collect()
+    text.lines()
+        .filter_map(|l| l.parse().ok())
+        .filter(|p| *p != 0)
+        .collect()
 }
 
 /// The cgroup and everything below it, the deepest first.
@@ -140,14 +165,18 @@ pub(crate) fn signal_all(dirs: &[CgroupDir], signal: i32) -> Result<()> {
     {
         return Ok(());
     }
-    let Some(dir) = v2.or(dirs.first()) else { return Ok(()) };
+    let Some(dir) = v2.or(dirs.first()) else {
+        return Ok(());
+    };
     let mut all = Vec::new();
     tree(&dir.dir(), &mut all);
     for cgroup in all {
         for pid in processes(&cgroup) {
             // Between the list and the open the pid may have gone to somebody else: it must still be in
             // the cgroup after its pidfd is open.
-            let Ok(pidfd) = sys::pidfd_open(pid) else { continue };
+            let Ok(pidfd) = sys::pidfd_open(pid) else {
+                continue;
+            };
             if processes(&cgroup).contains(&pid) {
                 match sys::pidfd_signal(&pidfd, signal) {
                     Err(e) if e.raw_os_error() != Some(libc::ESRCH) => {
@@ -192,7 +221,8 @@ pub(crate) fn remove(made: &[PathBuf]) -> Result<()> {
 fn wait_empty(dir: &Path) {
     match std::fs::File::open(dir.join("cgroup.events")) {
         Ok(events) => {
-            let populated = std::io::read_to_string(&events).is_ok_and(|t| t.contains("populated 1"));
+            let populated =
+                std::io::read_to_string(&events).is_ok_and(|t| t.contains("populated 1"));
             if populated {
                 let _ = sys::poll(&mut [(events.as_fd(), libc::POLLPRI)], Some(10));
             }
@@ -208,11 +238,19 @@ fn still_used(dir: &Path, e: &std::io::Error) -> Error {
         .iter()
         .map(|pid| {
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            let state = stat.rsplit(") ").next().and_then(|r| r.chars().next()).unwrap_or('?');
+            let state = stat
+                .rsplit(") ")
+                .next()
+                .and_then(|r| r.chars().next())
+                .unwrap_or('?');
             let wchan = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
             format!("{pid} (state {state}, wchan {wchan})")
         })
         .collect();
     let error = failed("rmdir", dir, e);
-    if who.is_empty() { error } else { error.hint(format!("still in it: {}", who.join(", "))) }
+    if who.is_empty() {
+        error
+    } else {
+        error.hint(format!("still in it: {}", who.join(", ")))
+    }
 }

@@ -61,7 +61,11 @@ impl Stdio {
     /// The null device for all three.
     #[must_use]
     pub fn null() -> Stdio {
-        Stdio { stdin: Stream::Null, stdout: Stream::Null, stderr: Stream::Null }
+        Stdio {
+            stdin: Stream::Null,
+            stdout: Stream::Null,
+            stderr: Stream::Null,
+        }
     }
 }
 
@@ -99,7 +103,9 @@ struct Host<'a> {
 /// Creates the container of a plan in a new state directory, which is locked.
 pub(crate) fn launch(plan: &Plan, dir: &StateDir, stdio: Stdio) -> Result<Launched> {
     if !plan.rootfs.is_dir() {
-        let e = std::fs::metadata(&plan.rootfs).err().and_then(|e| e.raw_os_error());
+        let e = std::fs::metadata(&plan.rootfs)
+            .err()
+            .and_then(|e| e.raw_os_error());
         let errno = e.unwrap_or(libc::ENOTDIR);
         let path = plan.rootfs.display();
         return Err(Error::syscall(format!("stat {path}"), errno)
@@ -132,9 +138,16 @@ pub(crate) fn launch(plan: &Plan, dir: &StateDir, stdio: Stdio) -> Result<Launch
         }
     }
     let (Some(state), Some((_, pidfd))) = (host.state, host.process) else {
-        return Err(Error::new(ErrorKind::Internal, "the plan has no step `created`"));
+        return Err(Error::new(
+            ErrorKind::Internal,
+            "the plan has no step `created`",
+        ));
     };
-    Ok(Launched { state, pidfd, console: host.console })
+    Ok(Launched {
+        state,
+        pidfd,
+        console: host.console,
+    })
 }
 
 impl Host<'_> {
@@ -157,7 +170,9 @@ impl Host<'_> {
                         held = true;
                     }
                     self.host_step(step).map_err(in_step)?;
-                    let more = steps.peek().is_some_and(|(next, _)| next.lane == Lane::Host);
+                    let more = steps
+                        .peek()
+                        .is_some_and(|(next, _)| next.lane == Lane::Host);
                     if held && !more {
                         self.go()?;
                         held = false;
@@ -180,9 +195,14 @@ impl Host<'_> {
     fn spawn(&mut self, script: &[u8], stdio: Stdio) -> Result<()> {
         let memfd = sys::memfd(c"oxrun-script", 0).map_err(|e| Error::io("memfd_create", &e))?;
         let mut memfd = File::from(memfd);
-        memfd.write_all(script).map_err(|e| Error::io("write(script)", &e))?;
-        sys::seal(&memfd, libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK)
-            .map_err(|e| Error::io("fcntl(F_ADD_SEALS)", &e))?;
+        memfd
+            .write_all(script)
+            .map_err(|e| Error::io("write(script)", &e))?;
+        sys::seal(
+            &memfd,
+            libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK,
+        )
+        .map_err(|e| Error::io("fcntl(F_ADD_SEALS)", &e))?;
         let fifo = self.dir.new_fifo()?;
         let (ours, theirs) = sys::socketpair().map_err(|e| Error::io("socketpair", &e))?;
         let image = image::image()?;
@@ -199,7 +219,10 @@ impl Host<'_> {
         for n in 0..preserve {
             let fd = 3 + n as i32;
             fds.push(sys::inherited(fd).ok_or_else(|| {
-                Error::syscall(format!("unable to stat preserved-fd {fd} (of {preserve})"), libc::EBADF)
+                Error::syscall(
+                    format!("unable to stat preserved-fd {fd} (of {preserve})"),
+                    libc::EBADF,
+                )
             })?);
         }
         fds.extend([fifo.as_fd(), memfd.as_fd(), self.fault.as_fd(), stdin]);
@@ -215,13 +238,21 @@ impl Host<'_> {
             Action::CgroupWrite { file, value } => live::write(file, value),
             Action::DevicesV1 { dir, rules } => {
                 for rule in rules {
-                    let file = if rule.allow { "devices.allow" } else { "devices.deny" };
+                    let file = if rule.allow {
+                        "devices.allow"
+                    } else {
+                        "devices.deny"
+                    };
                     live::write(&dir.join(file), &rule.to_string())?;
                 }
                 Ok(())
             }
             Action::DevicesV2 { dir, rules } => attach_devices(dir, rules),
-            Action::MapIds { uids, gids, deny_setgroups } => self.map_ids(uids, gids, *deny_setgroups),
+            Action::MapIds {
+                uids,
+                gids,
+                deny_setgroups,
+            } => self.map_ids(uids, gids, *deny_setgroups),
             Action::CloneSource { source, recursive } => {
                 let clone = sys::clone_tree(source, *recursive)
                     .map_err(|e| Error::io(format!("open_tree({})", source.display()), &e))?;
@@ -236,7 +267,10 @@ impl Host<'_> {
                 Some(_) => Ok(()),
                 None => Err(Error::new(ErrorKind::Internal, "init sent no terminal")),
             },
-            _ => Err(Error::new(ErrorKind::Internal, "a step of init in the host's lane")),
+            _ => Err(Error::new(
+                ErrorKind::Internal,
+                "a step of init in the host's lane",
+            )),
         }
     }
 
@@ -245,7 +279,9 @@ impl Host<'_> {
         let pid = self.process.as_ref().map_or(0, |p| p.0);
         let proc = PathBuf::from(format!("/proc/{pid}"));
         let text = |map: &[IdMap]| {
-            map.iter().fold(String::new(), |t, m| format!("{t}{} {} {}\n", m.inside, m.outside, m.size))
+            map.iter().fold(String::new(), |t, m| {
+                format!("{t}{} {} {}\n", m.inside, m.outside, m.size)
+            })
         };
         if deny_setgroups {
             live::write(&proc.join("setgroups"), "deny")?;
@@ -256,7 +292,10 @@ impl Host<'_> {
 
     /// The state as far as it is known before the container is created.
     fn preliminary(&self) -> Result<State> {
-        let (pid, pidfd) = self.process.as_ref().ok_or_else(|| Error::new(ErrorKind::Internal, "no process"))?;
+        let (pid, pidfd) = self
+            .process
+            .as_ref()
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "no process"))?;
         Ok(State::new(self.plan, *pid, pidfd, self.made.clone()))
     }
 
@@ -264,7 +303,8 @@ impl Host<'_> {
     fn record(&mut self) -> Result<()> {
         let state = self.preliminary()?;
         let mut copy = self.dir.new_file(c"config.json")?;
-        copy.write_all(&self.plan.config).map_err(|e| Error::io("write(config.json)", &e))?;
+        copy.write_all(&self.plan.config)
+            .map_err(|e| Error::io("write(config.json)", &e))?;
         self.dir.write(&state)?;
         self.state = Some(state);
         Ok(())
@@ -368,7 +408,10 @@ fn hung_up(pidfd: &OwnedFd) -> bool {
 }
 
 /// Puts the device program on a v2 cgroup.
-fn attach_devices(dir: &std::path::Path, rules: &[crate::cgroup::devices::DeviceRule]) -> Result<()> {
+fn attach_devices(
+    dir: &std::path::Path,
+    rules: &[crate::cgroup::devices::DeviceRule],
+) -> Result<()> {
     let program = crate::cgroup::device_bpf::compile(rules)
         .map_err(|e| Error::new(ErrorKind::InvalidConfig, e.to_string()))?;
     let loaded = sys::bpf::load(&program).map_err(|e| Error::io("bpf(BPF_PROG_LOAD)", &e))?;
@@ -390,11 +433,16 @@ impl Streams {
                 Stream::Inherit | Stream::Null => {
                     let mut options = File::options();
                     let null = options.read(true).write(true).open("/dev/null");
-                    null.map(|f| Some(f.into())).map_err(|e| Error::io("open(/dev/null)", &e))
+                    null.map(|f| Some(f.into()))
+                        .map_err(|e| Error::io("open(/dev/null)", &e))
                 }
             }
         };
-        Ok(Streams([one(stdio.stdin, 0)?, one(stdio.stdout, 1)?, one(stdio.stderr, 2)?]))
+        Ok(Streams([
+            one(stdio.stdin, 0)?,
+            one(stdio.stdout, 1)?,
+            one(stdio.stderr, 2)?,
+        ]))
     }
 
     fn get(&self) -> Result<[BorrowedFd<'_>; 3]> {

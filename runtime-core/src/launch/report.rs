@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, errno_text};
 use crate::plan::Plan;
-use crate::plan::action::Action;
+use crate::plan::action::{Action, FilesystemMount};
 use crate::state::State;
 use crate::sys::ExitStatus;
 use oxrun_init::fault::{self, Detail, Phase, Record};
@@ -12,7 +12,10 @@ pub(super) fn failure(plan: &Plan, page: &[u8], status: ExitStatus) -> Error {
     let Some(record) = fault::read(page).filter(|r| r.phase != Phase::Unborn as u32) else {
         return Error::new(
             ErrorKind::Killed,
-            format!("container init ended before its first step: {}", how(status)),
+            format!(
+                "container init ended before its first step: {}",
+                how(status)
+            ),
         );
     };
     let step = plan.step_ref(record.step);
@@ -22,7 +25,12 @@ pub(super) fn failure(plan: &Plan, page: &[u8], status: ExitStatus) -> Error {
         let call = call(&record);
         return Error::new(
             ErrorKind::Killed,
-            format!("container init was ended during step {} of {}: {}", step.number, step.total, how(status)),
+            format!(
+                "container init was ended during step {} of {}: {}",
+                step.number,
+                step.total,
+                how(status)
+            ),
         )
         .at(field)
         .in_step(step)
@@ -30,7 +38,7 @@ pub(super) fn failure(plan: &Plan, page: &[u8], status: ExitStatus) -> Error {
         .hint("a memory limit below what the set-up needs, or somebody's SIGKILL");
     }
     let mut error = match at {
-        Some(s) => explain(&s.action, &record),
+        Some(s) => explain(&s.action, &s.field, &record),
         None => plain("init", &record),
     };
     if record.errno != 0 {
@@ -54,9 +62,14 @@ fn text(bytes: &[u8]) -> String {
 /// A failure without a special wording.
 fn plain(what: &str, r: &Record<'_>) -> Error {
     let message = match (r.detail, r.errno) {
-        (Detail::BadScript, _) => format!("{what}: init did not understand its script: {}", text(r.text)),
+        (Detail::BadScript, _) => format!(
+            "{what}: init did not understand its script: {}",
+            text(r.text)
+        ),
         (Detail::HostGone, _) => format!("{what}: the creating process went away"),
-        (Detail::Text | Detail::DeviceMismatch | Detail::BadNull, 0) => format!("{what}: {}", text(r.text)),
+        (Detail::Text | Detail::DeviceMismatch | Detail::BadNull, 0) => {
+            format!("{what}: {}", text(r.text))
+        }
         (_, errno) => format!("{what}: {}: {}", call(r), errno_text(errno)),
     };
     let kind = match r.detail {
@@ -69,49 +82,94 @@ fn plain(what: &str, r: &Record<'_>) -> Error {
 }
 
 /// The wording of each step, with what callers match inside.
-fn explain(action: &Action, r: &Record<'_>) -> Error {
+fn explain(action: &Action, field: &str, r: &Record<'_>) -> Error {
     let errno = errno_text(r.errno);
     match action {
-        Action::Mount(m) => mounting(&m.source, &m.destination.display().to_string(), &m.fstype, r),
-        Action::Bind(b) => {
-            mounting(&b.source.display().to_string(), &b.destination.display().to_string(), "bind", r)
+        Action::Mount(m) => {
+            let e = mounting(
+                &m.source,
+                &m.destination.display().to_string(),
+                &m.fstype,
+                r,
+            );
+            at_option(e, m, field, r)
         }
+        Action::Bind(b) => mounting(
+            &b.source.display().to_string(),
+            &b.destination.display().to_string(),
+            "bind",
+            r,
+        ),
         Action::Lookup { name, .. } => lookup(name, r),
         Action::Exec { .. } => executing(r),
         Action::Cwd { .. } | Action::Identity { .. } if path_of_cwd(action, r).is_some() => {
             let path = path_of_cwd(action, r).unwrap_or_default();
-            plain("", r).saying(format!("chdir to cwd ({path:?}) set in config.json failed: {errno}"))
+            plain("", r).saying(format!(
+                "chdir to cwd ({path:?}) set in config.json failed: {errno}"
+            ))
         }
         Action::SetNs { kind, path } => plain("", r).saying(format!(
-            "unable to join the {} namespace: namespace path: {} {}: {errno}", kind.name(),
-            if call(r).starts_with("setns") { "setns" } else { "lstat" }, path.display(),
+            "unable to join the {} namespace: namespace path: {} {}: {errno}",
+            kind.name(),
+            if call(r).starts_with("setns") {
+                "setns"
+            } else {
+                "lstat"
+            },
+            path.display(),
         )),
         Action::Rlimit { name, resource, .. } => {
-            let e = plain("", r).saying(format!("error setting rlimit type {resource} ({name}): {errno}"));
-            if r.errno == libc::EPERM { e.hint("raising a hard limit needs CAP_SYS_RESOURCE") } else { e }
+            let e = plain("", r).saying(format!(
+                "error setting rlimit type {resource} ({name}): {errno}"
+            ));
+            if r.errno == libc::EPERM {
+                e.hint("raising a hard limit needs CAP_SYS_RESOURCE")
+            } else {
+                e
+            }
         }
         Action::OomScoreAdj { value } => {
             let e = plain("", r).saying(format!("failed to set oom_score_adj to {value}: {errno}"));
-            if r.errno == libc::EACCES { e.hint("a value below the caller's needs CAP_SYS_RESOURCE") } else { e }
+            if r.errno == libc::EACCES {
+                e.hint("a value below the caller's needs CAP_SYS_RESOURCE")
+            } else {
+                e
+            }
         }
         Action::Sysctl { key, .. } => {
-            let e = plain("", r).saying(format!("error setting sysctl {}: {errno}", key.replace('/', ".")));
-            if r.errno == libc::ENOENT { e.hint("no such sysctl in this kernel or namespace") } else { e }
+            let e = plain("", r).saying(format!(
+                "error setting sysctl {}: {errno}",
+                key.replace('/', ".")
+            ));
+            if r.errno == libc::ENOENT {
+                e.hint("no such sysctl in this kernel or namespace")
+            } else {
+                e
+            }
         }
         Action::Device(d) if r.detail == Detail::DeviceMismatch => plain("", r).saying(format!(
             "error creating device {}: there is something else that is not {} {}:{}",
-            d.path.display(), d.kind, d.major, d.minor,
+            d.path.display(),
+            d.kind,
+            d.major,
+            d.minor,
         )),
-        Action::Mask { path } => plain(&format!("can't mask path {:?}", path.display().to_string()), r),
-        Action::Readonly { path } => {
-            plain(&format!("can't make {:?} read-only", path.display().to_string()), r)
-        }
+        Action::Mask { path } => plain(
+            &format!("can't mask path {:?}", path.display().to_string()),
+            r,
+        ),
+        Action::Readonly { path } => plain(
+            &format!("can't make {:?} read-only", path.display().to_string()),
+            r,
+        ),
         Action::Root { path } => plain(&format!("error preparing rootfs {}", path.display()), r),
         Action::Pivot { .. } => plain("error jailing process inside rootfs", r),
         Action::JoinTasks { .. } => plain("error adding pid to cgroups", r),
         Action::Hostname { .. } => plain("sethostname", r),
         Action::Console { .. } => plain("error setting up the terminal", r),
-        Action::Bounding { .. } | Action::Caps { .. } | Action::Ambient { .. } => plain("unable to apply caps", r),
+        Action::Bounding { .. } | Action::Caps { .. } | Action::Ambient { .. } => {
+            plain("unable to apply caps", r)
+        }
         Action::Seccomp(_) => plain("unable to init seccomp", r),
         Action::Clone { .. } => plain("unable to create the container's process", r),
         _ => plain("error during container init", r),
@@ -122,7 +180,9 @@ fn path_of_cwd(action: &Action, r: &Record<'_>) -> Option<String> {
     match action {
         Action::Cwd { path, .. } => Some(path.display().to_string()),
         // The second try, as the user.
-        Action::Identity { .. } if call(r).starts_with("openat2") => strings(r).into_iter().next().map(|s| s.1),
+        Action::Identity { .. } if call(r).starts_with("openat2") => {
+            strings(r).into_iter().next().map(|s| s.1)
+        }
         _ => None,
     }
 }
@@ -133,15 +193,21 @@ fn mounting(source: &str, destination: &str, fstype: &str, r: &Record<'_>) -> Er
     let call = call(r);
     let error = |tail: String| plain("", r).saying(format!("{head}: {tail}"));
     match r.detail {
-        Detail::NotOrdinary => {
-            error(format!("filesystem {fstype:?} must be mounted on ordinary directory"))
-        }
+        Detail::NotOrdinary => error(format!(
+            "filesystem {fstype:?} must be mounted on ordinary directory"
+        )),
         Detail::TypeMismatch => error(format!("{call}: not a directory"))
             .hint("one of source and destination is a file, the other a directory"),
         Detail::FsLog => {
             let said = text(r.text);
             // The kernel prefixes each line with its level.
-            let said = said.lines().next().unwrap_or("").split_once(' ').map_or("", |s| s.1).to_owned();
+            let said = said
+                .lines()
+                .next()
+                .unwrap_or("")
+                .split_once(' ')
+                .map_or("", |s| s.1)
+                .to_owned();
             error(format!("{call}: {errno}; {said}")).with_fs_log(said)
         }
         _ if call.starts_with("fsopen") && r.errno == libc::ENODEV => {
@@ -154,25 +220,103 @@ fn mounting(source: &str, destination: &str, fstype: &str, r: &Record<'_>) -> Er
     }
 }
 
+/// Names the very option that the filesystem did not take.
+fn at_option(e: Error, m: &FilesystemMount, field: &str, r: &Record<'_>) -> Error {
+    const KNOWN: [&str; 12] = [
+        "size",
+        "mode",
+        "uid",
+        "gid",
+        "nr_inodes",
+        "nr_blocks",
+        "ptmxmode",
+        "newinstance",
+        "max",
+        "hidepid",
+        "lowerdir",
+        "upperdir",
+    ];
+    let key = strings(r).into_iter().find(|s| s.0 == 2).map(|s| s.1);
+    let option = m.options.data.iter().find(|o| Some(&o.key) == key.as_ref());
+    let Some((option, index)) = option
+        .and_then(|o| Some((o, o.index?)))
+        .filter(|_| call(r).starts_with("fsconfig"))
+    else {
+        return e;
+    };
+    let e = e.at(format!("{field}/options/{index}"));
+    let near = KNOWN
+        .iter()
+        .find(|k| (1..3).contains(&crate::plan::distance(&option.key, k)));
+    match near {
+        Some(near) => {
+            let value = option
+                .value
+                .as_ref()
+                .map(|v| format!("={v}"))
+                .unwrap_or_default();
+            e.hint(format!("did you mean \"{near}{value}\"?"))
+        }
+        None => e,
+    }
+}
+
 fn lookup(name: &str, r: &Record<'_>) -> Error {
     let e = if !name.contains('/') {
-        Error::new(ErrorKind::Exec, format!("exec: {name:?}: executable file not found in $PATH"))
+        Error::new(
+            ErrorKind::Exec,
+            format!("exec: {name:?}: executable file not found in $PATH"),
+        )
     } else if r.detail == Detail::NotExecutable {
-        Error::new(ErrorKind::Exec, format!("exec: {name:?}: permission denied"))
+        Error::new(
+            ErrorKind::Exec,
+            format!("exec: {name:?}: permission denied"),
+        )
     } else {
-        Error::new(ErrorKind::Exec, format!("exec: {name:?}: stat {name}: {}", errno_text(r.errno)))
+        Error::new(
+            ErrorKind::Exec,
+            format!("exec: {name:?}: stat {name}: {}", errno_text(r.errno)),
+        )
     };
     e.at("/process/args/0")
 }
 
 fn executing(r: &Record<'_>) -> Error {
-    let path = strings(r).into_iter().next().map(|s| s.1).unwrap_or_default();
-    let e = Error::new(ErrorKind::Exec, format!("exec {path}: {}", errno_text(r.errno))).at("/process/args/0");
+    let path = strings(r)
+        .into_iter()
+        .next()
+        .map(|s| s.1)
+        .unwrap_or_default();
+    let e = Error::new(
+        ErrorKind::Exec,
+        format!("exec {path}: {}", errno_text(r.errno)),
+    )
+    .at("/process/args/0");
     match r.errno {
         libc::ENOENT => e.hint("the file exists: its interpreter (#! or ELF) does not"),
         libc::ENOEXEC => e.hint("neither an ELF file for this machine nor a script with #!"),
         libc::EPERM => e.hint("a seccomp rule may deny execve to the program itself"),
         _ => e,
+    }
+}
+
+/// Names the interpreter that a script asks for and the container does not have.
+fn interpreter(e: Error, rootfs: &std::path::Path, r: &Record<'_>) -> Error {
+    let path = strings(r).into_iter().next().map(|s| s.1);
+    let (Some(path), libc::ENOENT) = (path, r.errno) else {
+        return e;
+    };
+    let Some(line) = crate::sys::first_line(rootfs, &path) else {
+        return e;
+    };
+    match line
+        .strip_prefix("#!")
+        .and_then(|l| l.split_whitespace().next())
+    {
+        Some(program) => e.hint(format!(
+            "{path} exists; its interpreter {program} (line 1) does not"
+        )),
+        None => e,
     }
 }
 
@@ -183,8 +327,16 @@ pub(super) fn exec_failure(page: &[u8], state: &State) -> Option<Error> {
     if record.phase != Phase::Failed as u32 {
         return None;
     }
-    let e = if call(&record).starts_with("execve") { executing(&record) } else { plain("error during container init", &record) };
-    let step = crate::error::StepRef { number: record.step, total: state.exec_step, lane: crate::error::Lane::Init };
+    let e = if call(&record).starts_with("execve") {
+        interpreter(executing(&record), &state.rootfs, &record)
+    } else {
+        plain("error during container init", &record)
+    };
+    let step = crate::error::StepRef {
+        number: record.step,
+        total: state.exec_step,
+        lane: crate::error::Lane::Init,
+    };
     Some(e.in_step(step).with_call(call(&record), record.errno))
 }
 
@@ -203,7 +355,11 @@ fn strings(r: &Record<'_>) -> Vec<(usize, String)> {
 /// The call as `name(arguments)`: strings in quotes, descriptors and numbers as they are, flags in hex,
 /// pointers to structures left out.
 fn call(r: &Record<'_>) -> String {
-    let Some((name, kinds)) = calls().iter().find(|(nr, _, _)| *nr == r.nr as i64).map(|(_, n, k)| (n, k)) else {
+    let Some((name, kinds)) = calls()
+        .iter()
+        .find(|(nr, _, _)| *nr == r.nr as i64)
+        .map(|(_, n, k)| (n, k))
+    else {
         return format!("syscall {}", r.nr);
     };
     let strings = strings(r);

@@ -1,7 +1,7 @@
 //! The cgroup of a container: its path, its limits, its mount.
 
 use super::action::{Action, BindMount, CgroupDir, FilesystemMount, Namespace};
-use super::options::{MountOptions, attr};
+use super::options::{DataOption, MountOptions, attr};
 use super::{Builder, clean};
 use crate::cgroup::devices::{self, DeviceKind, DeviceRule};
 use crate::cgroup::{Write, v1, v2};
@@ -26,7 +26,10 @@ const FIELD: &str = "/linux/cgroupsPath";
 /// stand against a limit that is being set.
 pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
     let resources = b.linux().and_then(|l| l.resources().clone());
-    let path = b.linux().and_then(|l| l.cgroups_path().clone()).filter(|p| !p.as_os_str().is_empty());
+    let path = b
+        .linux()
+        .and_then(|l| l.cgroups_path().clone())
+        .filter(|p| !p.as_os_str().is_empty());
     if b.facts.rootless() {
         // Nothing may be written: whoever asks for limits must hear it, nobody else.
         let limits = resources.as_ref().is_some_and(has_limits);
@@ -47,7 +50,11 @@ pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
     b.host(FIELD, Action::CgroupCreate { dirs });
     let resources = resources.unwrap_or_default();
     let pure_v2 = b.facts.cgroup.v1.is_empty();
-    let writes = if pure_v2 { v2::writes(&resources)? } else { v1_writes(&resources)? };
+    let writes = if pure_v2 {
+        v2::writes(&resources)?
+    } else {
+        v1_writes(&resources)?
+    };
     for write in writes {
         push_write(b, &write, pure_v2)?;
     }
@@ -108,12 +115,21 @@ fn push_write(b: &mut Builder<'_>, write: &Write, pure_v2: bool) -> Result<()> {
     let Some(dir) = dir_of(b, &write.controller, pure_v2) else {
         return Err(Error::config(
             write.field.clone(),
-            format!("cannot set {}: this host has no {} cgroup controller", write.file, write.controller),
+            format!(
+                "cannot set {}: this host has no {} cgroup controller",
+                write.file, write.controller
+            ),
         )
         .of_kind(ErrorKind::Unsupported));
     };
     let file = dir.dir().join(&write.file);
-    b.host(write.field.clone(), Action::CgroupWrite { file, value: write.value.clone() });
+    b.host(
+        write.field.clone(),
+        Action::CgroupWrite {
+            file,
+            value: write.value.clone(),
+        },
+    );
     Ok(())
 }
 
@@ -129,12 +145,19 @@ fn push_devices(b: &mut Builder<'_>, resources: &LinuxResources, pure_v2: bool) 
     rules.extend(devices::defaults());
     let field = "/linux/resources/devices";
     let Some(dir) = dir_of(b, "devices", pure_v2).map(CgroupDir::dir) else {
-        return Err(Error::config(field, "cannot set device rules: this host has no devices cgroup controller")
-            .of_kind(ErrorKind::Unsupported));
+        return Err(Error::config(
+            field,
+            "cannot set device rules: this host has no devices cgroup controller",
+        )
+        .of_kind(ErrorKind::Unsupported));
     };
     b.host(
         field,
-        if pure_v2 { Action::DevicesV2 { dir, rules } } else { Action::DevicesV1 { dir, rules } },
+        if pure_v2 {
+            Action::DevicesV2 { dir, rules }
+        } else {
+            Action::DevicesV1 { dir, rules }
+        },
     );
     Ok(())
 }
@@ -146,19 +169,28 @@ fn rule(index: usize, device: &LinuxDeviceCgroup) -> Result<DeviceRule> {
         Some(LinuxDeviceType::C | LinuxDeviceType::U) => DeviceKind::Char,
         Some(LinuxDeviceType::B) => DeviceKind::Block,
         Some(LinuxDeviceType::P) => {
-            return Err(Error::config(format!("{field}/type"), "invalid device type \"p\" in a device rule"));
+            return Err(Error::config(
+                format!("{field}/type"),
+                "invalid device type \"p\" in a device rule",
+            ));
         }
     };
     // -1 stands for all, as an absent number does.
     let number = |n: Option<i64>, what: &str| match n {
         None | Some(-1) => Ok(None),
-        Some(n) => u32::try_from(n)
-            .map(Some)
-            .map_err(|_| Error::config(format!("{field}/{what}"), format!("{what} number {n} is not one"))),
+        Some(n) => u32::try_from(n).map(Some).map_err(|_| {
+            Error::config(
+                format!("{field}/{what}"),
+                format!("{what} number {n} is not one"),
+            )
+        }),
     };
     let access = device.access().as_deref().unwrap_or("rwm");
     if let Some(wrong) = access.chars().find(|c| !"rwm".contains(*c)) {
-        return Err(Error::config(format!("{field}/access"), format!("unknown device access {wrong:?}")));
+        return Err(Error::config(
+            format!("{field}/access"),
+            format!("unknown device access {wrong:?}"),
+        ));
     }
     Ok(DeviceRule {
         allow: device.allow(),
@@ -173,7 +205,10 @@ fn rule(index: usize, device: &LinuxDeviceCgroup) -> Result<DeviceRule> {
 
 /// The v2 directory that the container's process is born in.
 pub(crate) fn v2_dir(b: &Builder<'_>) -> Option<PathBuf> {
-    b.cgroups.iter().find(|d| d.controllers.is_none()).map(CgroupDir::dir)
+    b.cgroups
+        .iter()
+        .find(|d| d.controllers.is_none())
+        .map(CgroupDir::dir)
 }
 
 /// Init enters the v1 cgroups by their `tasks` files.
@@ -188,11 +223,17 @@ pub(crate) fn join(b: &mut Builder<'_>) {
 /// A mount of type `cgroup`: v2 as it is, or the directory alone without a cgroup namespace; v1 as a
 /// tmpfs with one directory for each hierarchy.
 pub(crate) fn mount(b: &mut Builder<'_>, field: &str, destination: &Path, options: &MountOptions) {
-    let options = MountOptions { data: Vec::new(), ..options.clone() };
+    let options = MountOptions {
+        data: Vec::new(),
+        ..options.clone()
+    };
     let own = b.namespaces.has(Namespace::Cgroup);
     if b.facts.cgroup.v1.is_empty() {
         let Some(dir) = v2_dir(b) else { return };
-        b.init(field, one(own, "cgroup2", dir, destination, &options, Vec::new()));
+        b.init(
+            field,
+            one(own, "cgroup2", dir, destination, &options, Vec::new()),
+        );
         return;
     }
     let readonly = options.set & attr::RDONLY != 0;
@@ -202,58 +243,97 @@ pub(crate) fn mount(b: &mut Builder<'_>, field: &str, destination: &Path, option
     };
     let base = MountOptions {
         set: flags.set & !attr::RDONLY,
-        data: vec![("mode".to_owned(), Some("755".to_owned()))],
+        data: vec![DataOption::implied("mode", Some("755"))],
         ..flags.clone()
     };
-    b.init(field, Action::Mount(FilesystemMount {
-        fstype: "tmpfs".to_owned(),
-        source: "tmpfs".to_owned(),
-        destination: destination.to_owned(),
-        options: base,
-        ordinary: false,
-        inherit_mode: false,
-    }));
+    b.init(
+        field,
+        Action::Mount(FilesystemMount {
+            fstype: "tmpfs".to_owned(),
+            source: "tmpfs".to_owned(),
+            destination: destination.to_owned(),
+            options: base,
+            ordinary: false,
+            inherit_mode: false,
+        }),
+    );
     for dir in b.cgroups.clone() {
-        let Some(controllers) = &dir.controllers else { continue };
+        let Some(controllers) = &dir.controllers else {
+            continue;
+        };
         let name = dir.mount.file_name().map(PathBuf::from).unwrap_or_default();
         let data = controllers.iter().map(|c| match c.split_once('=') {
-            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-            None => (c.clone(), None),
+            Some((key, value)) => DataOption::implied(key, Some(value)),
+            None => DataOption::implied(c, None),
         });
         let data: Vec<_> = if controllers.iter().any(|c| c.contains('=')) {
-            [("none".to_owned(), None)].into_iter().chain(data).collect()
+            [DataOption::implied("none", None)]
+                .into_iter()
+                .chain(data)
+                .collect()
         } else {
             data.collect()
         };
-        let flags = MountOptions { propagation: 0, ..flags.clone() };
-        b.init(field, one(own, "cgroup", dir.dir(), &destination.join(&name), &flags, data));
-        for controller in controllers.iter().filter(|c| Path::new(c) != name && !c.contains('=')) {
-            b.init(field, Action::Symlink {
-                target: name.display().to_string(),
-                path: destination.join(controller),
-            });
+        let flags = MountOptions {
+            propagation: 0,
+            ..flags.clone()
+        };
+        b.init(
+            field,
+            one(
+                own,
+                "cgroup",
+                dir.dir(),
+                &destination.join(&name),
+                &flags,
+                data,
+            ),
+        );
+        for controller in controllers
+            .iter()
+            .filter(|c| Path::new(c) != name && !c.contains('='))
+        {
+            b.init(
+                field,
+                Action::Symlink {
+                    target: name.display().to_string(),
+                    path: destination.join(controller),
+                },
+            );
         }
     }
     if readonly {
-        b.init(field, Action::SetAttr {
-            destination: destination.to_owned(),
-            set: attr::RDONLY,
-            clear: 0,
-            propagation: 0,
-        });
+        b.init(
+            field,
+            Action::SetAttr {
+                destination: destination.to_owned(),
+                set: attr::RDONLY,
+                clear: 0,
+                propagation: 0,
+            },
+        );
     }
 }
 
 /// A hierarchy of its own namespace, or the container's directory of the host's.
-fn one(own: bool, fstype: &str, dir: PathBuf, destination: &Path, options: &MountOptions,
-    data: Vec<(String, Option<String>)>) -> Action {
+fn one(
+    own: bool,
+    fstype: &str,
+    dir: PathBuf,
+    destination: &Path,
+    options: &MountOptions,
+    data: Vec<DataOption>,
+) -> Action {
     let destination = destination.to_owned();
     if own {
         return Action::Mount(FilesystemMount {
             fstype: fstype.to_owned(),
             source: "cgroup".to_owned(),
             destination,
-            options: MountOptions { data, ..options.clone() },
+            options: MountOptions {
+                data,
+                ..options.clone()
+            },
             ordinary: false,
             inherit_mode: false,
         });

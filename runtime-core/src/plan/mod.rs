@@ -100,7 +100,9 @@ impl Plan {
     /// A reference to step `number`, from 1, for errors.
     #[must_use]
     pub(crate) fn step_ref(&self, number: u32) -> StepRef {
-        let step = (number as usize).checked_sub(1).and_then(|i| self.steps.get(i));
+        let step = (number as usize)
+            .checked_sub(1)
+            .and_then(|i| self.steps.get(i));
         StepRef {
             number,
             total: self.steps.len() as u32,
@@ -137,7 +139,11 @@ pub(crate) struct Builder<'a> {
 
 impl Builder<'_> {
     fn push(&mut self, lane: Lane, field: impl Into<String>, action: Action) {
-        self.steps.push(Step { lane, field: field.into(), action });
+        self.steps.push(Step {
+            lane,
+            field: field.into(),
+            action,
+        });
     }
 
     fn host(&mut self, field: impl Into<String>, action: Action) {
@@ -153,7 +159,10 @@ impl Builder<'_> {
     }
 
     fn warn(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.warnings.push(Warning { field: field.into(), message: message.into() });
+        self.warnings.push(Warning {
+            field: field.into(),
+            message: message.into(),
+        });
     }
 
     fn linux(&self) -> Option<&Linux> {
@@ -196,7 +205,12 @@ pub fn plan(id: &str, bundle: &Bundle, facts: &HostFacts, options: &CreateOption
     };
     check_process(process)?;
     cgroups::create(&mut b)?;
-    b.host("(lifecycle)", Action::Spawn { preserve_fds: options.preserve_fds });
+    b.host(
+        "(lifecycle)",
+        Action::Spawn {
+            preserve_fds: options.preserve_fds,
+        },
+    );
     namespaces::join(&mut b)?;
     namespaces::names(&mut b)?;
     rootfs::mounts(&mut b)?;
@@ -209,7 +223,10 @@ pub fn plan(id: &str, bundle: &Bundle, facts: &HostFacts, options: &CreateOption
 fn finish(b: Builder<'_>, process: &Process, bundle: &Bundle) -> Plan {
     let mut later_hooks = Vec::new();
     if let Some(hooks) = b.spec.hooks() {
-        for (name, list) in [("poststart", hooks.poststart()), ("poststop", hooks.poststop())] {
+        for (name, list) in [
+            ("poststart", hooks.poststart()),
+            ("poststop", hooks.poststop()),
+        ] {
             later_hooks.extend(hook_actions(name, list.as_deref()));
         }
     }
@@ -217,10 +234,20 @@ fn finish(b: Builder<'_>, process: &Process, bundle: &Bundle) -> Plan {
         id: b.id.to_owned(),
         bundle: b.bundle.to_owned(),
         rootfs: b.rootfs,
-        host: format!("linux {}, cgroup {}", b.facts.kernel, b.facts.cgroup.layout()),
+        host: format!(
+            "linux {}, cgroup {}",
+            b.facts.kernel,
+            b.facts.cgroup.layout()
+        ),
         steps: b.steps,
         warnings: b.warnings,
-        annotations: b.spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
+        annotations: b
+            .spec
+            .annotations()
+            .iter()
+            .flatten()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
         terminal: process.terminal().unwrap_or(false),
         cgroups: b.cgroups,
         later_hooks,
@@ -232,10 +259,16 @@ fn finish(b: Builder<'_>, process: &Process, bundle: &Bundle) -> Plan {
 fn check_process(process: &Process) -> Result<()> {
     let cwd = process.cwd();
     if cwd.as_os_str().is_empty() {
-        return Err(Error::config("/process/cwd", "Cwd property must not be empty"));
+        return Err(Error::config(
+            "/process/cwd",
+            "Cwd property must not be empty",
+        ));
     }
     if !cwd.is_absolute() {
-        return Err(Error::config("/process/cwd", "Cwd must be an absolute path"));
+        return Err(Error::config(
+            "/process/cwd",
+            "Cwd must be an absolute path",
+        ));
     }
     if process.args().as_ref().is_none_or(Vec::is_empty) {
         return Err(Error::config("/process/args", "args must not be empty"));
@@ -249,7 +282,10 @@ fn host_hooks(b: &mut Builder<'_>) -> Result<()> {
         return Ok(());
     };
     #[allow(deprecated)] // prestart is deprecated and every docker 20.10 container has one
-    let lists = [("prestart", hooks.prestart()), ("createRuntime", hooks.create_runtime())];
+    let lists = [
+        ("prestart", hooks.prestart()),
+        ("createRuntime", hooks.create_runtime()),
+    ];
     for (name, list) in lists {
         for hook in hook_actions(name, list.as_deref()) {
             let field = format!("/hooks/{name}/{}", hook.index);
@@ -269,7 +305,10 @@ fn host_hooks(b: &mut Builder<'_>) -> Result<()> {
             .of_kind(ErrorKind::Unsupported));
         }
     }
-    for (name, list) in [("poststart", hooks.poststart()), ("poststop", hooks.poststop())] {
+    for (name, list) in [
+        ("poststart", hooks.poststart()),
+        ("poststop", hooks.poststop()),
+    ] {
         for hook in hook_actions(name, list.as_deref()) {
             check_hook(&format!("/hooks/{name}/{}", hook.index), &hook)?;
         }
@@ -288,7 +327,10 @@ fn hook_actions(name: &str, list: Option<&[oci_spec::runtime::Hook]>) -> Vec<Hoo
             .filter(|a| !a.is_empty())
             .unwrap_or_else(|| vec![h.path().display().to_string()]),
         env: h.env().clone().unwrap_or_default(),
-        timeout: h.timeout().and_then(|t| u64::try_from(t).ok()).filter(|t| *t > 0),
+        timeout: h
+            .timeout()
+            .and_then(|t| u64::try_from(t).ok())
+            .filter(|t| *t > 0),
     };
     list.unwrap_or(&[]).iter().enumerate().map(one).collect()
 }
@@ -297,7 +339,10 @@ fn check_hook(field: &str, hook: &HookAction) -> Result<()> {
     if !hook.path.is_absolute() {
         return Err(Error::config(
             format!("{field}/path"),
-            format!("path of {} hook #{} must be absolute: {:?}", hook.name, hook.index, hook.path),
+            format!(
+                "path of {} hook #{} must be absolute: {:?}",
+                hook.name, hook.index, hook.path
+            ),
         ));
     }
     Ok(())
@@ -321,20 +366,95 @@ pub(crate) fn clean(path: &Path) -> PathBuf {
 /// The known key nearest to an unknown one, if it is near enough to be meant.
 pub(crate) fn nearest(pointer: &str) -> Option<&'static str> {
     const KEYS: &[&str] = &[
-        "ociVersion", "process", "root", "hostname", "domainname", "mounts", "hooks", "annotations", "linux",
-        "terminal", "consoleSize", "cwd", "env", "args", "user", "uid", "gid", "umask", "additionalGids",
-        "rlimits", "capabilities", "noNewPrivileges", "apparmorProfile", "selinuxLabel", "oomScoreAdj",
-        "scheduler", "ioPriority", "execCPUAffinity", "path", "readonly", "destination", "source", "type",
-        "options", "uidMappings", "gidMappings", "namespaces", "timeOffsets", "devices", "netDevices",
-        "sysctl", "resources", "cgroupsPath", "rootfsPropagation", "maskedPaths", "readonlyPaths",
-        "mountLabel", "seccomp", "intelRdt", "memoryPolicy", "personality", "memory", "cpu", "pids",
-        "blockIO", "hugepageLimits", "network", "rdma", "unified", "defaultAction", "architectures",
-        "syscalls", "names", "action", "errnoRet", "bounding", "effective", "permitted", "inheritable",
-        "ambient", "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop",
-        "limit", "swap", "reservation", "shares", "quota", "period", "timeout",
+        "ociVersion",
+        "process",
+        "root",
+        "hostname",
+        "domainname",
+        "mounts",
+        "hooks",
+        "annotations",
+        "linux",
+        "terminal",
+        "consoleSize",
+        "cwd",
+        "env",
+        "args",
+        "user",
+        "uid",
+        "gid",
+        "umask",
+        "additionalGids",
+        "rlimits",
+        "capabilities",
+        "noNewPrivileges",
+        "apparmorProfile",
+        "selinuxLabel",
+        "oomScoreAdj",
+        "scheduler",
+        "ioPriority",
+        "execCPUAffinity",
+        "path",
+        "readonly",
+        "destination",
+        "source",
+        "type",
+        "options",
+        "uidMappings",
+        "gidMappings",
+        "namespaces",
+        "timeOffsets",
+        "devices",
+        "netDevices",
+        "sysctl",
+        "resources",
+        "cgroupsPath",
+        "rootfsPropagation",
+        "maskedPaths",
+        "readonlyPaths",
+        "mountLabel",
+        "seccomp",
+        "intelRdt",
+        "memoryPolicy",
+        "personality",
+        "memory",
+        "cpu",
+        "pids",
+        "blockIO",
+        "hugepageLimits",
+        "network",
+        "rdma",
+        "unified",
+        "defaultAction",
+        "architectures",
+        "syscalls",
+        "names",
+        "action",
+        "errnoRet",
+        "bounding",
+        "effective",
+        "permitted",
+        "inheritable",
+        "ambient",
+        "prestart",
+        "createRuntime",
+        "createContainer",
+        "startContainer",
+        "poststart",
+        "poststop",
+        "limit",
+        "swap",
+        "reservation",
+        "shares",
+        "quota",
+        "period",
+        "timeout",
     ];
     let key = pointer.rsplit('/').next().unwrap_or(pointer);
-    let best = KEYS.iter().map(|k| (distance(key, k), *k)).min_by_key(|(d, _)| *d)?;
+    let best = KEYS
+        .iter()
+        .map(|k| (distance(key, k), *k))
+        .min_by_key(|(d, _)| *d)?;
     (best.0 > 0 && best.0 <= 1 + key.len() / 5).then_some(best.1)
 }
 

@@ -96,13 +96,22 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("bind", Bind(false)),
     ("rbind", Bind(true)),
     ("private", Propagation(propagation::PRIVATE)),
-    ("rprivate", Propagation(propagation::PRIVATE | propagation::REC)),
+    (
+        "rprivate",
+        Propagation(propagation::PRIVATE | propagation::REC),
+    ),
     ("shared", Propagation(propagation::SHARED)),
-    ("rshared", Propagation(propagation::SHARED | propagation::REC)),
+    (
+        "rshared",
+        Propagation(propagation::SHARED | propagation::REC),
+    ),
     ("slave", Propagation(propagation::SLAVE)),
     ("rslave", Propagation(propagation::SLAVE | propagation::REC)),
     ("unbindable", Propagation(propagation::UNBINDABLE)),
-    ("runbindable", Propagation(propagation::UNBINDABLE | propagation::REC)),
+    (
+        "runbindable",
+        Propagation(propagation::UNBINDABLE | propagation::REC),
+    ),
     ("rro", SetRecursive(RDONLY)),
     ("rrw", ClearRecursive(RDONLY)),
     ("rsuid", ClearRecursive(NOSUID)),
@@ -126,6 +135,29 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("ridmap", IdMap(true)),
 ];
 
+/// An option that is the filesystem's own business.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DataOption {
+    /// What stands before `=`.
+    pub key: String,
+    /// What stands behind it; none for a flag.
+    pub value: Option<String>,
+    /// Its place in the config's list, if it is from there.
+    pub index: Option<usize>,
+}
+
+impl DataOption {
+    /// An option that the config does not have.
+    #[must_use]
+    pub fn implied(key: &str, value: Option<&str>) -> DataOption {
+        DataOption {
+            key: key.to_owned(),
+            value: value.map(str::to_owned),
+            index: None,
+        }
+    }
+}
+
 /// What the options of one mount come to.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct MountOptions {
@@ -141,8 +173,8 @@ pub struct MountOptions {
     pub propagation: u64,
     /// Flags of the superblock.
     pub superblock: Vec<String>,
-    /// Data of the filesystem: key and value.
-    pub data: Vec<(String, Option<String>)>,
+    /// Data of the filesystem.
+    pub data: Vec<DataOption>,
     /// `bind` (false) or `rbind` (true).
     pub bind: Option<bool>,
     /// `tmpcopyup`.
@@ -178,13 +210,19 @@ impl MountOptions {
     #[must_use]
     pub fn parse(options: &[String]) -> MountOptions {
         let mut out = MountOptions::default();
-        for option in options {
+        for (index, option) in options.iter().enumerate() {
             match TABLE.iter().find(|(name, _)| name == option) {
                 Some((_, effect)) => out.apply(*effect),
-                None => out.data.push(match option.split_once('=') {
-                    Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-                    None => (option.clone(), None),
-                }),
+                None => {
+                    let (key, value) = match option.split_once('=') {
+                        Some((key, value)) => (key, Some(value)),
+                        None => (option.as_str(), None),
+                    };
+                    out.data.push(DataOption {
+                        index: Some(index),
+                        ..DataOption::implied(key, value)
+                    });
+                }
             }
         }
         out
@@ -194,8 +232,18 @@ impl MountOptions {
         match effect {
             Set(bits) => put(&mut self.set, &mut self.clear, bits, true),
             Clear(bits) => put(&mut self.set, &mut self.clear, bits, false),
-            SetRecursive(bits) => put(&mut self.set_recursive, &mut self.clear_recursive, bits, true),
-            ClearRecursive(bits) => put(&mut self.set_recursive, &mut self.clear_recursive, bits, false),
+            SetRecursive(bits) => put(
+                &mut self.set_recursive,
+                &mut self.clear_recursive,
+                bits,
+                true,
+            ),
+            ClearRecursive(bits) => put(
+                &mut self.set_recursive,
+                &mut self.clear_recursive,
+                bits,
+                false,
+            ),
             Superblock(name) => self.superblock.push(name.to_owned()),
             Propagation(flags) => self.propagation = flags,
             Bind(recursive) => self.bind = Some(recursive),
@@ -209,8 +257,16 @@ impl MountOptions {
     #[must_use]
     pub fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
-        for (bit, name) in [(RDONLY, "ro"), (NOSUID, "nosuid"), (NODEV, "nodev"), (NOEXEC, "noexec"),
-            (NOATIME, "noatime"), (STRICTATIME, "strictatime"), (NODIRATIME, "nodiratime"), (NOSYMFOLLOW, "nosymfollow")] {
+        for (bit, name) in [
+            (RDONLY, "ro"),
+            (NOSUID, "nosuid"),
+            (NODEV, "nodev"),
+            (NOEXEC, "noexec"),
+            (NOATIME, "noatime"),
+            (STRICTATIME, "strictatime"),
+            (NODIRATIME, "nodiratime"),
+            (NOSYMFOLLOW, "nosymfollow"),
+        ] {
             if self.set & bit != 0 {
                 words.push(name.to_owned());
             }
@@ -220,10 +276,10 @@ impl MountOptions {
         }
         words.extend(propagation_word(self.propagation));
         words.extend(self.superblock.iter().cloned());
-        for (key, value) in &self.data {
-            words.push(match value {
-                Some(value) => format!("{key}={value}"),
-                None => key.clone(),
+        for option in &self.data {
+            words.push(match &option.value {
+                Some(value) => format!("{}={value}", option.key),
+                None => option.key.clone(),
             });
         }
         words
@@ -242,7 +298,11 @@ pub fn propagation_word(flags: u64) -> Option<String> {
     .into_iter()
     .find(|(bit, _)| flags & bit != 0)?
     .1;
-    Some(if flags & propagation::REC != 0 { format!("r{kind}") } else { kind.to_owned() })
+    Some(if flags & propagation::REC != 0 {
+        format!("r{kind}")
+    } else {
+        kind.to_owned()
+    })
 }
 
 #[cfg(test)]
@@ -273,7 +333,9 @@ mod tests {
 
     #[test]
     fn flags_propagation_and_data_come_in_any_order() {
-        let o = parse(&["mode=755", "rprivate", "nosuid", "rbind", "size=64k", "sync"]);
+        let o = parse(&[
+            "mode=755", "rprivate", "nosuid", "rbind", "size=64k", "sync",
+        ]);
         assert_eq!(o.bind, Some(true));
         assert_eq!(o.propagation, propagation::PRIVATE | propagation::REC);
         assert_eq!(o.set, NOSUID);

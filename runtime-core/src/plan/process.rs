@@ -19,37 +19,71 @@ pub(crate) fn process(b: &mut Builder<'_>, p: &Process) -> Result<()> {
     unsupported(b, p)?;
     rlimits(b, p)?;
     let user = p.user();
-    let create = Action::Cwd { path: p.cwd().clone(), create: true, uid: 0, gid: 0 };
+    let create = Action::Cwd {
+        path: p.cwd().clone(),
+        create: true,
+        uid: 0,
+        gid: 0,
+    };
     b.init("/process/cwd", create);
-    b.init("/process/user/umask", Action::Umask { mask: user.umask().unwrap_or(0o022) & 0o777 });
+    b.init(
+        "/process/user/umask",
+        Action::Umask {
+            mask: user.umask().unwrap_or(0o022) & 0o777,
+        },
+    );
     let no_new_privs = p.no_new_privileges() == Some(true);
     if no_new_privs {
         b.init("/process/noNewPrivileges", Action::NoNewPrivs);
     }
     let program = match b.linux().and_then(|l| l.seccomp().as_ref()) {
-        Some(profile) => Some(seccomp::compile(profile, seccomp::Arch::native()).map_err(|e| {
-            Error::config(e.field(), e.to_string())
-        })?),
+        Some(profile) => Some(
+            seccomp::compile(profile, seccomp::Arch::native())
+                .map_err(|e| Error::config(e.field(), e.to_string()))?,
+        ),
         None => None,
     };
     let program = program.filter(|p| !p.insns.is_empty());
     if program.as_ref().is_some_and(|p| p.notify) {
-        return Err(Error::config("/linux/seccomp", "SCMP_ACT_NOTIFY cannot be carried out yet")
-            .of_kind(ErrorKind::Unsupported));
+        return Err(Error::config(
+            "/linux/seccomp",
+            "SCMP_ACT_NOTIFY cannot be carried out yet",
+        )
+        .of_kind(ErrorKind::Unsupported));
     }
     let sets = capabilities(b, p);
     b.init(
         "/process/capabilities/bounding",
-        Action::Bounding { keep: sets.bounding, last: b.facts.last_cap },
+        Action::Bounding {
+            keep: sets.bounding,
+            last: b.facts.last_cap,
+        },
     );
     identity(b, p)?;
-    let waiting = if program.is_some() && !no_new_privs { SYS_ADMIN & !sets.permitted } else { 0 };
+    let waiting = if program.is_some() && !no_new_privs {
+        SYS_ADMIN & !sets.permitted
+    } else {
+        0
+    };
     let early = program.is_some() && !no_new_privs;
-    b.init("/process/capabilities", Action::Caps {
-        sets: if early { CapSets { effective: SYS_ADMIN, ..sets } } else { sets },
-        waiting,
-    });
-    b.init("/process/capabilities/ambient", Action::Ambient { set: sets.ambient });
+    b.init(
+        "/process/capabilities",
+        Action::Caps {
+            sets: if early {
+                CapSets {
+                    effective: SYS_ADMIN,
+                    ..sets
+                }
+            } else {
+                sets
+            },
+            waiting,
+        },
+    );
+    b.init(
+        "/process/capabilities/ambient",
+        Action::Ambient { set: sets.ambient },
+    );
     arguments(b, p, program, early.then_some(sets))
 }
 
@@ -57,7 +91,8 @@ pub(crate) fn process(b: &mut Builder<'_>, p: &Process) -> Result<()> {
 /// silence would be a lie.
 fn unsupported(b: &Builder<'_>, p: &Process) -> Result<()> {
     let no = |field: &str, what: &str| {
-        Err(Error::config(field, format!("{what} cannot be set yet")).of_kind(ErrorKind::Unsupported))
+        Err(Error::config(field, format!("{what} cannot be set yet"))
+            .of_kind(ErrorKind::Unsupported))
     };
     if p.apparmor_profile().as_ref().is_some_and(|s| !s.is_empty()) {
         if !b.facts.apparmor {
@@ -111,15 +146,22 @@ fn rlimits(b: &mut Builder<'_>, p: &Process) -> Result<()> {
         if limit.soft() > limit.hard() {
             return Err(Error::config(
                 field,
-                format!("soft limit {} of {name} is above the hard limit {}", limit.soft(), limit.hard()),
+                format!(
+                    "soft limit {} of {name} is above the hard limit {}",
+                    limit.soft(),
+                    limit.hard()
+                ),
             ));
         }
-        b.init(field, Action::Rlimit {
-            name: name.to_owned(),
-            resource,
-            soft: limit.soft(),
-            hard: limit.hard(),
-        });
+        b.init(
+            field,
+            Action::Rlimit {
+                name: name.to_owned(),
+                resource,
+                soft: limit.soft(),
+                hard: limit.hard(),
+            },
+        );
     }
     Ok(())
 }
@@ -162,12 +204,15 @@ fn identity(b: &mut Builder<'_>, p: &Process) -> Result<()> {
         .annotations()
         .as_ref()
         .is_some_and(|a| a.contains_key("run.oci.keep_original_groups"));
-    b.init("/process/user", Action::Identity {
-        uid: user.uid(),
-        gid: user.gid(),
-        groups,
-        keep_groups: unprivileged || keep,
-    });
+    b.init(
+        "/process/user",
+        Action::Identity {
+            uid: user.uid(),
+            gid: user.gid(),
+            groups,
+            keep_groups: unprivileged || keep,
+        },
+    );
     Ok(())
 }
 
@@ -182,7 +227,8 @@ fn capabilities(b: &mut Builder<'_>, p: &Process) -> CapSets {
     let Some(c) = p.capabilities() else {
         return CapSets::default();
     };
-    let mask = |set: &Option<Capabilities>| -> u64 { set.iter().flatten().fold(0, |m, c| m | bit(*c)) };
+    let mask =
+        |set: &Option<Capabilities>| -> u64 { set.iter().flatten().fold(0, |m, c| m | bit(*c)) };
     let mut sets = CapSets {
         bounding: mask(c.bounding()),
         effective: mask(c.effective()),
@@ -192,20 +238,35 @@ fn capabilities(b: &mut Builder<'_>, p: &Process) -> CapSets {
     };
     // Inside a new user namespace everything can be given.
     let own_user = b.namespaces.has(super::action::Namespace::User);
-    let available = if own_user { (2u64 << b.facts.last_cap) - 1 } else { b.facts.bounding };
+    let available = if own_user {
+        (2u64 << b.facts.last_cap) - 1
+    } else {
+        b.facts.bounding
+    };
     let mut missing = 0;
-    for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted, &mut sets.inheritable, &mut sets.ambient] {
+    for set in [
+        &mut sets.bounding,
+        &mut sets.effective,
+        &mut sets.permitted,
+        &mut sets.inheritable,
+        &mut sets.ambient,
+    ] {
         missing |= *set & !available;
         *set &= available;
     }
     for name in caps::names(missing) {
-        b.warn("/process/capabilities", format!("capability {name} cannot be given on this host"));
+        b.warn(
+            "/process/capabilities",
+            format!("capability {name} cannot be given on this host"),
+        );
     }
     let raised = sets.ambient & sets.permitted & sets.inheritable;
     for name in caps::names(sets.ambient & !raised) {
         b.warn(
             "/process/capabilities/ambient",
-            format!("can't raise ambient capability {name}: it must be permitted and inheritable too"),
+            format!(
+                "can't raise ambient capability {name}: it must be permitted and inheritable too"
+            ),
         );
     }
     sets.ambient = raised;
@@ -215,16 +276,27 @@ fn capabilities(b: &mut Builder<'_>, p: &Process) -> CapSets {
 }
 
 /// Environment, program, wait, filter, exec.
-fn arguments(b: &mut Builder<'_>, p: &Process, filter: Option<seccomp::Program>, last: Option<CapSets>)
-    -> Result<()> {
+fn arguments(
+    b: &mut Builder<'_>,
+    p: &Process,
+    filter: Option<seccomp::Program>,
+    last: Option<CapSets>,
+) -> Result<()> {
     let args = p.args().clone().unwrap_or_default();
     let name = args.first().cloned().unwrap_or_default();
     check_strings("/process/args", &args)?;
     let env = environment(p.env().as_deref().unwrap_or(&[]))?;
-    let home = env.iter().any(|e| e.strip_prefix("HOME=").is_some_and(|v| !v.is_empty()));
+    let home = env
+        .iter()
+        .any(|e| e.strip_prefix("HOME=").is_some_and(|v| !v.is_empty()));
     let env: Vec<String> = env.into_iter().filter(|e| home || e != "HOME=").collect();
     if !home {
-        b.init("/process/env", Action::Home { uid: p.user().uid() });
+        b.init(
+            "/process/env",
+            Action::Home {
+                uid: p.user().uid(),
+            },
+        );
     }
     let candidates = candidates(&name, &env);
     b.init("/process/args/0", Action::Lookup { name, candidates });
@@ -241,7 +313,10 @@ fn arguments(b: &mut Builder<'_>, p: &Process, filter: Option<seccomp::Program>,
 
 fn check_strings(field: &str, list: &[String]) -> Result<()> {
     match list.iter().position(|s| s.contains('\0')) {
-        Some(i) => Err(Error::config(format!("{field}/{i}"), "a NUL byte cannot be passed to a program")),
+        Some(i) => Err(Error::config(
+            format!("{field}/{i}"),
+            "a NUL byte cannot be passed to a program",
+        )),
         None => Ok(()),
     }
 }
@@ -255,10 +330,16 @@ pub(crate) fn environment(env: &[String]) -> Result<Vec<String>> {
         let field = format!("/process/env/{i}");
         match entry.split_once('=') {
             None => {
-                return Err(Error::config(field, format!("invalid environment variable: missing '=': {entry:?}")));
+                return Err(Error::config(
+                    field,
+                    format!("invalid environment variable: missing '=': {entry:?}"),
+                ));
             }
             Some(("", _)) => {
-                return Err(Error::config(field, format!("invalid environment variable: name cannot be empty: {entry:?}")));
+                return Err(Error::config(
+                    field,
+                    format!("invalid environment variable: name cannot be empty: {entry:?}"),
+                ));
             }
             Some((name, _)) => {
                 if seen.insert(name) {
@@ -276,7 +357,10 @@ fn candidates(name: &str, env: &[String]) -> Vec<PathBuf> {
     if name.contains('/') {
         return vec![PathBuf::from(name)];
     }
-    let path = env.iter().find_map(|e| e.strip_prefix("PATH=")).unwrap_or("");
+    let path = env
+        .iter()
+        .find_map(|e| e.strip_prefix("PATH="))
+        .unwrap_or("");
     if name.is_empty() {
         return Vec::new();
     }
@@ -320,6 +404,9 @@ mod tests {
     fn a_name_with_a_slash_is_not_looked_up() {
         let env = strings(&["PATH=/bin::relative:/usr/bin"]);
         assert_eq!(candidates("./x", &env), [PathBuf::from("./x")]);
-        assert_eq!(candidates("x", &env), [PathBuf::from("/bin/x"), PathBuf::from("/usr/bin/x")]);
+        assert_eq!(
+            candidates("x", &env),
+            [PathBuf::from("/bin/x"), PathBuf::from("/usr/bin/x")]
+        );
     }
 }

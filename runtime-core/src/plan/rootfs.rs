@@ -8,13 +8,24 @@ use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Mount};
 use std::path::{Path, PathBuf};
 
 /// Devices that every container has: name, major, minor.
-const DEFAULT_DEVICES: [(&str, u32, u32); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
 
 /// From the mount namespace to the last device.
 pub(crate) fn mounts(b: &mut Builder<'_>) -> Result<()> {
     // Nothing that is mounted from here on may reach the host.
-    b.init("(mount namespace)", Action::Propagation { flags: propagation::SLAVE | propagation::REC });
+    b.init(
+        "(mount namespace)",
+        Action::Propagation {
+            flags: propagation::SLAVE | propagation::REC,
+        },
+    );
     let path = b.rootfs.clone();
     b.init("/root/path", Action::Root { path });
     let list = b.spec.mounts().clone().unwrap_or_default();
@@ -29,7 +40,15 @@ pub(crate) fn mounts(b: &mut Builder<'_>) -> Result<()> {
         listed_devices(b)?;
     }
     for (field, destination) in late {
-        b.init(field, Action::SetAttr { destination, set: attr::RDONLY, clear: 0, propagation: 0 });
+        b.init(
+            field,
+            Action::SetAttr {
+                destination,
+                set: attr::RDONLY,
+                clear: 0,
+                propagation: 0,
+            },
+        );
     }
     Ok(())
 }
@@ -38,36 +57,55 @@ pub(crate) fn mounts(b: &mut Builder<'_>) -> Result<()> {
 fn owns_dev(list: &[Mount]) -> bool {
     !list.iter().any(|m| {
         clean(m.destination()) == Path::new("/dev")
-            && MountOptions::parse(m.options().as_deref().unwrap_or(&[])).bind.is_some()
+            && MountOptions::parse(m.options().as_deref().unwrap_or(&[]))
+                .bind
+                .is_some()
     })
 }
 
-fn mount(b: &mut Builder<'_>, index: usize, m: &Mount, late: &mut Vec<(String, PathBuf)>) -> Result<()> {
+fn mount(
+    b: &mut Builder<'_>,
+    index: usize,
+    m: &Mount,
+    late: &mut Vec<(String, PathBuf)>,
+) -> Result<()> {
     let field = format!("/mounts/{index}");
     if m.destination().as_os_str().is_empty() {
-        return Err(Error::config(format!("{field}/destination"), "a mount needs a destination"));
+        return Err(Error::config(
+            format!("{field}/destination"),
+            "a mount needs a destination",
+        ));
     }
     if !m.destination().is_absolute() {
         b.warn(
             format!("{field}/destination"),
-            format!("mount destination {:?} is not absolute; taken from /", m.destination()),
+            format!(
+                "mount destination {:?} is not absolute; taken from /",
+                m.destination()
+            ),
         );
     }
     let destination = clean(m.destination());
     let mut options = MountOptions::parse(m.options().as_deref().unwrap_or(&[]));
     if options.idmap.is_some() || m.uid_mappings().as_ref().is_some_and(|u| !u.is_empty()) {
-        return Err(Error::config(field, "id-mapped mounts cannot be made yet").of_kind(ErrorKind::Unsupported));
+        return Err(Error::config(field, "id-mapped mounts cannot be made yet")
+            .of_kind(ErrorKind::Unsupported));
     }
     if options.copy_up {
-        return Err(Error::config(format!("{field}/options"), "tmpcopyup cannot be done yet")
-            .of_kind(ErrorKind::Unsupported));
+        return Err(
+            Error::config(format!("{field}/options"), "tmpcopyup cannot be done yet")
+                .of_kind(ErrorKind::Unsupported),
+        );
     }
     let fstype = m.typ().as_deref().unwrap_or("");
     if options.bind.is_some() || fstype == "bind" {
         return bind(b, &field, m, destination, options);
     }
     match fstype {
-        "" => Err(Error::config(format!("{field}/type"), "a mount needs a type, or bind among its options")),
+        "" => Err(Error::config(
+            format!("{field}/type"),
+            "a mount needs a type, or bind among its options",
+        )),
         "cgroup" | "cgroup2" => {
             super::cgroups::mount(b, &field, &destination, &options);
             Ok(())
@@ -78,30 +116,48 @@ fn mount(b: &mut Builder<'_>, index: usize, m: &Mount, late: &mut Vec<(String, P
                 options.set &= !attr::RDONLY;
                 late.push((format!("{field}/options"), destination.clone()));
             }
-            let has_mode = options.data.iter().any(|(k, _)| k == "mode");
-            b.init(field, Action::Mount(FilesystemMount {
-                fstype: fstype.to_owned(),
-                source: m.source().as_ref().map(|s| s.display().to_string()).unwrap_or_default(),
-                destination,
-                options,
-                ordinary: matches!(fstype, "proc" | "sysfs"),
-                inherit_mode: fstype == "tmpfs" && !has_mode,
-            }));
+            let has_mode = options.data.iter().any(|o| o.key == "mode");
+            b.init(
+                field,
+                Action::Mount(FilesystemMount {
+                    fstype: fstype.to_owned(),
+                    source: m
+                        .source()
+                        .as_ref()
+                        .map(|s| s.display().to_string())
+                        .unwrap_or_default(),
+                    destination,
+                    options,
+                    ordinary: matches!(fstype, "proc" | "sysfs"),
+                    inherit_mode: fstype == "tmpfs" && !has_mode,
+                }),
+            );
             Ok(())
         }
     }
 }
 
-fn bind(b: &mut Builder<'_>, field: &str, m: &Mount, destination: PathBuf, mut options: MountOptions)
-    -> Result<()> {
+fn bind(
+    b: &mut Builder<'_>,
+    field: &str,
+    m: &Mount,
+    destination: PathBuf,
+    mut options: MountOptions,
+) -> Result<()> {
     let Some(source) = m.source().as_ref().filter(|s| !s.as_os_str().is_empty()) else {
-        return Err(Error::config(format!("{field}/source"), "a bind mount needs a source"));
+        return Err(Error::config(
+            format!("{field}/source"),
+            "a bind mount needs a source",
+        ));
     };
     if !options.data.is_empty() {
-        let names: Vec<String> = options.data.drain(..).map(|(k, _)| k).collect();
+        let names: Vec<String> = options.data.drain(..).map(|o| o.key).collect();
         b.warn(
             format!("{field}/options"),
-            format!("a bind mount takes no filesystem options, ignored: {}", names.join(", ")),
+            format!(
+                "a bind mount takes no filesystem options, ignored: {}",
+                names.join(", ")
+            ),
         );
     }
     options.superblock.clear();
@@ -109,11 +165,27 @@ fn bind(b: &mut Builder<'_>, field: &str, m: &Mount, destination: PathBuf, mut o
     let recursive = options.bind == Some(true);
     // A mount that shares with the host has to be cloned in the host's mount namespace, whose peer it
     // stays; init's own view is a slave.
-    let staged = options.propagation & propagation::SHARED != 0 && !b.namespaces.has(Namespace::User);
+    let staged =
+        options.propagation & propagation::SHARED != 0 && !b.namespaces.has(Namespace::User);
     if staged {
-        b.host(format!("{field}/source"), Action::CloneSource { source: source.clone(), recursive });
+        b.host(
+            format!("{field}/source"),
+            Action::CloneSource {
+                source: source.clone(),
+                recursive,
+            },
+        );
     }
-    b.init(field, Action::Bind(BindMount { source, staged, destination, recursive, options }));
+    b.init(
+        field,
+        Action::Bind(BindMount {
+            source,
+            staged,
+            destination,
+            recursive,
+            options,
+        }),
+    );
     Ok(())
 }
 
@@ -130,14 +202,25 @@ fn devices(b: &mut Builder<'_>) -> Result<()> {
         if listed.contains(&path) {
             continue;
         }
-        let node = DeviceNode { path, kind: 'c', major, minor, mode: 0o666, uid: 0, gid: 0 };
+        let node = DeviceNode {
+            path,
+            kind: 'c',
+            major,
+            minor,
+            mode: 0o666,
+            uid: 0,
+            gid: 0,
+        };
         push_device(b, "(default device)", node);
     }
     listed_devices(b)
 }
 
 fn listed_devices(b: &mut Builder<'_>) -> Result<()> {
-    let list = b.linux().and_then(|l| l.devices().clone()).unwrap_or_default();
+    let list = b
+        .linux()
+        .and_then(|l| l.devices().clone())
+        .unwrap_or_default();
     for (i, d) in list.iter().enumerate() {
         let field = format!("/linux/devices/{i}");
         let node = node(&field, d)?;
@@ -150,13 +233,16 @@ fn listed_devices(b: &mut Builder<'_>) -> Result<()> {
 fn push_device(b: &mut Builder<'_>, field: &str, node: DeviceNode) {
     if b.namespaces.has(Namespace::User) || b.facts.in_user_namespace {
         let source = node.path.clone();
-        b.init(field, Action::Bind(BindMount {
-            source,
-            staged: false,
-            destination: node.path,
-            recursive: false,
-            options: MountOptions::default(),
-        }));
+        b.init(
+            field,
+            Action::Bind(BindMount {
+                source,
+                staged: false,
+                destination: node.path,
+                recursive: false,
+                options: MountOptions::default(),
+            }),
+        );
     } else {
         b.init(field, Action::Device(node));
     }
@@ -168,12 +254,19 @@ fn node(field: &str, d: &LinuxDevice) -> Result<DeviceNode> {
         LinuxDeviceType::B => 'b',
         LinuxDeviceType::P => 'p',
         LinuxDeviceType::A => {
-            return Err(Error::config(format!("{field}/type"), "invalid device type \"a\""));
+            return Err(Error::config(
+                format!("{field}/type"),
+                "invalid device type \"a\"",
+            ));
         }
     };
     let number = |n: i64, what: &str| {
-        u32::try_from(n)
-            .map_err(|_| Error::config(format!("{field}/{what}"), format!("{what} number {n} is not one")))
+        u32::try_from(n).map_err(|_| {
+            Error::config(
+                format!("{field}/{what}"),
+                format!("{what} number {n} is not one"),
+            )
+        })
     };
     // A FIFO has no numbers; some configs give them, and they mean nothing.
     let (major, minor) = match kind {
@@ -203,7 +296,13 @@ fn links(b: &mut Builder<'_>) {
     }
     links.push(("pts/ptmx", "/dev/ptmx"));
     for (target, path) in links {
-        b.init("(default link)", Action::Symlink { target: target.to_owned(), path: path.into() });
+        b.init(
+            "(default link)",
+            Action::Symlink {
+                target: target.to_owned(),
+                path: path.into(),
+            },
+        );
     }
 }
 
@@ -219,12 +318,26 @@ pub(crate) fn finish(b: &mut Builder<'_>) -> Result<()> {
     };
     super::sysctl::sysctls(b)?;
     for (i, path) in readonly.iter().enumerate() {
-        b.init(format!("/linux/readonlyPaths/{i}"), Action::Readonly { path: clean(Path::new(path)) });
+        b.init(
+            format!("/linux/readonlyPaths/{i}"),
+            Action::Readonly {
+                path: clean(Path::new(path)),
+            },
+        );
     }
     for (i, path) in masked.iter().enumerate() {
-        b.init(format!("/linux/maskedPaths/{i}"), Action::Mask { path: clean(Path::new(path)) });
+        b.init(
+            format!("/linux/maskedPaths/{i}"),
+            Action::Mask {
+                path: clean(Path::new(path)),
+            },
+        );
     }
-    if b.spec.root().as_ref().is_some_and(|r| r.readonly() == Some(true)) {
+    if b.spec
+        .root()
+        .as_ref()
+        .is_some_and(|r| r.readonly() == Some(true))
+    {
         b.init("/root/readonly", Action::RootReadonly);
     }
     let flags = root_propagation(b)?;
@@ -235,24 +348,47 @@ pub(crate) fn finish(b: &mut Builder<'_>) -> Result<()> {
             "rootfsPropagation of [r]private is not safe without pivot_root",
         ));
     }
-    b.init("/root", Action::Pivot { move_root, propagation: flags });
+    b.init(
+        "/root",
+        Action::Pivot {
+            move_root,
+            propagation: flags,
+        },
+    );
     Ok(())
 }
 
 fn console(b: &mut Builder<'_>) {
-    let Some(process) = b.spec.process().as_ref().filter(|p| p.terminal() == Some(true)) else {
+    let Some(process) = b
+        .spec
+        .process()
+        .as_ref()
+        .filter(|p| p.terminal() == Some(true))
+    else {
         return;
     };
     let (width, height) = process
         .console_size()
         .map_or((0, 0), |s| (s.width() as u32, s.height() as u32));
     let uid = process.user().uid();
-    b.init("/process/terminal", Action::Console { uid, width, height, on_dev: true });
+    b.init(
+        "/process/terminal",
+        Action::Console {
+            uid,
+            width,
+            height,
+            on_dev: true,
+        },
+    );
     b.host("/process/terminal", Action::ReceiveConsole);
 }
 
 fn root_propagation(b: &Builder<'_>) -> Result<u64> {
-    let Some(word) = b.linux().and_then(|l| l.rootfs_propagation().clone()).filter(|w| !w.is_empty()) else {
+    let Some(word) = b
+        .linux()
+        .and_then(|l| l.rootfs_propagation().clone())
+        .filter(|w| !w.is_empty())
+    else {
         return Ok(0);
     };
     let parsed = MountOptions::parse(std::slice::from_ref(&word));

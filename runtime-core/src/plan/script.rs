@@ -43,15 +43,27 @@ pub fn encode(plan: &Plan) -> Result<Vec<u8>> {
 }
 
 fn text(s: &str) -> Result<CString> {
-    CString::new(s).map_err(|_| Error::new(ErrorKind::InvalidConfig, format!("{s:?} contains a NUL byte")))
+    CString::new(s).map_err(|_| {
+        Error::new(
+            ErrorKind::InvalidConfig,
+            format!("{s:?} contains a NUL byte"),
+        )
+    })
 }
 
 fn path(p: &Path) -> Result<CString> {
-    CString::new(p.as_os_str().as_bytes())
-        .map_err(|_| Error::new(ErrorKind::InvalidConfig, format!("{} contains a NUL byte", p.display())))
+    CString::new(p.as_os_str().as_bytes()).map_err(|_| {
+        Error::new(
+            ErrorKind::InvalidConfig,
+            format!("{} contains a NUL byte", p.display()),
+        )
+    })
 }
 
-fn list<T, I: IntoIterator<Item = T>>(items: I, to: impl Fn(T) -> Result<CString>) -> Result<StrList> {
+fn list<T, I: IntoIterator<Item = T>>(
+    items: I,
+    to: impl Fn(T) -> Result<CString>,
+) -> Result<StrList> {
     let mut out = StrList::default();
     for item in items {
         out.push(&to(item)?);
@@ -63,27 +75,54 @@ fn list<T, I: IntoIterator<Item = T>>(items: I, to: impl Fn(T) -> Result<CString
 fn record(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
     match &step.action {
         Action::JoinTasks { files } => {
-            out.push(n, &Op::JoinTasks { files: list(files, |p| path(p))?.get() });
+            out.push(
+                n,
+                &Op::JoinTasks {
+                    files: list(files, |p| path(p))?.get(),
+                },
+            );
         }
         Action::OomScoreAdj { value } => {
-            out.push(n, &Op::OomScoreAdj { value: &text(&value.to_string())? });
+            out.push(
+                n,
+                &Op::OomScoreAdj {
+                    value: &text(&value.to_string())?,
+                },
+            );
         }
         Action::SetNs { kind, path: p } => {
-            out.push(n, &Op::SetNs { path: &path(p)?, kind: kind.flag() as u32 });
+            out.push(
+                n,
+                &Op::SetNs {
+                    path: &path(p)?,
+                    kind: kind.flag() as u32,
+                },
+            );
         }
         Action::NewUser => out.push(n, &Op::NewUser {}),
         Action::BecomeRoot => out.push(n, &Op::BecomeRoot {}),
         Action::Clone { new, cgroup } => {
             let flags = new.iter().fold(0, |f, n| f | n.flag());
             let cgroup = path(cgroup.as_deref().unwrap_or(Path::new("")))?;
-            out.push(n, &Op::Clone { flags, cgroup: &cgroup });
+            out.push(
+                n,
+                &Op::Clone {
+                    flags,
+                    cgroup: &cgroup,
+                },
+            );
         }
         Action::Unshare { new } => {
             let flags = new.iter().fold(0, |f, n| f | n.flag() as u32);
             out.push(n, &Op::Unshare { flags });
         }
         Action::Session { keyring } => {
-            out.push(n, &Op::Session { keyring: &text(keyring.as_deref().unwrap_or(""))? });
+            out.push(
+                n,
+                &Op::Session {
+                    keyring: &text(keyring.as_deref().unwrap_or(""))?,
+                },
+            );
         }
         Action::Hostname { name } => out.push(n, &Op::Hostname { name: &text(name)? }),
         Action::Domainname { name } => out.push(n, &Op::Domainname { name: &text(name)? }),
@@ -100,29 +139,78 @@ fn record_root(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
         Action::Root { path: p } => out.push(n, &Op::Root { path: &path(p)? }),
         Action::Mount(m) => mount(out, n, m)?,
         Action::Bind(b) => bind_mount(out, n, b)?,
-        Action::SetAttr { destination, set, clear, propagation } => {
+        Action::SetAttr {
+            destination,
+            set,
+            clear,
+            propagation,
+        } => {
             let dest = path(destination)?;
             let (set, clear, propagation) = (*set, *clear, *propagation);
-            out.push(n, &Op::SetAttr { dest: &dest, set, clear, recursive: 0, propagation });
+            out.push(
+                n,
+                &Op::SetAttr {
+                    dest: &dest,
+                    set,
+                    clear,
+                    recursive: 0,
+                    propagation,
+                },
+            );
         }
         Action::Device(d) => device(out, n, d)?,
         Action::Symlink { target, path: p } => {
-            out.push(n, &Op::Symlink { target: &text(target)?, path: &path(p)? });
+            out.push(
+                n,
+                &Op::Symlink {
+                    target: &text(target)?,
+                    path: &path(p)?,
+                },
+            );
         }
-        Action::Console { uid, width, height, on_dev } => {
+        Action::Console {
+            uid,
+            width,
+            height,
+            on_dev,
+        } => {
             let device = u32::from(*on_dev);
-            out.push(n, &Op::Console { uid: *uid, gid: 5, width: *width, height: *height, device });
+            out.push(
+                n,
+                &Op::Console {
+                    uid: *uid,
+                    gid: 5,
+                    width: *width,
+                    height: *height,
+                    device,
+                },
+            );
         }
         Action::Mask { path: p } => out.push(n, &Op::Mask { path: &path(p)? }),
         Action::Readonly { path: p } => out.push(n, &Op::Readonly { path: &path(p)? }),
         Action::RootReadonly => out.push(n, &Op::RootReadonly {}),
-        Action::Pivot { move_root, propagation } => {
+        Action::Pivot {
+            move_root,
+            propagation,
+        } => {
             let move_root = u32::from(*move_root);
-            out.push(n, &Op::Pivot { move_root, propagation: *propagation });
+            out.push(
+                n,
+                &Op::Pivot {
+                    move_root,
+                    propagation: *propagation,
+                },
+            );
         }
         Action::Sysctl { key, value } => {
             let key = text(&format!("sys/{key}"))?;
-            out.push(n, &Op::Sysctl { key: &key, value: &text(value)? });
+            out.push(
+                n,
+                &Op::Sysctl {
+                    key: &key,
+                    value: &text(value)?,
+                },
+            );
         }
         _ => return record_process(out, n, step),
     }
@@ -132,45 +220,113 @@ fn record_root(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
 /// The records of the process.
 fn record_process(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
     match &step.action {
-        Action::Rlimit { resource, soft, hard, .. } => {
-            out.push(n, &Op::Rlimit { resource: *resource, soft: *soft, hard: *hard });
+        Action::Rlimit {
+            resource,
+            soft,
+            hard,
+            ..
+        } => {
+            out.push(
+                n,
+                &Op::Rlimit {
+                    resource: *resource,
+                    soft: *soft,
+                    hard: *hard,
+                },
+            );
         }
         Action::NoNewPrivs => out.push(n, &Op::NoNewPrivs {}),
         Action::Umask { mask } => out.push(n, &Op::Umask { mask: *mask }),
-        Action::Cwd { path: p, create, uid, gid } => {
+        Action::Cwd {
+            path: p,
+            create,
+            uid,
+            gid,
+        } => {
             let create = u32::from(*create);
-            out.push(n, &Op::Cwd { path: &path(p)?, create, uid: *uid, gid: *gid });
+            out.push(
+                n,
+                &Op::Cwd {
+                    path: &path(p)?,
+                    create,
+                    uid: *uid,
+                    gid: *gid,
+                },
+            );
         }
         Action::Bounding { keep, last } => {
-            out.push(n, &Op::Bounding { keep: *keep, last: *last });
+            out.push(
+                n,
+                &Op::Bounding {
+                    keep: *keep,
+                    last: *last,
+                },
+            );
         }
-        Action::Identity { uid, gid, groups, keep_groups } => {
+        Action::Identity {
+            uid,
+            gid,
+            groups,
+            keep_groups,
+        } => {
             let groups: Vec<u8> = groups.iter().flat_map(|g| g.to_le_bytes()).collect();
             let keep_groups = u32::from(*keep_groups);
-            out.push(n, &Op::Identity { uid: *uid, gid: *gid, keep_groups, groups: Bytes(&groups) });
+            out.push(
+                n,
+                &Op::Identity {
+                    uid: *uid,
+                    gid: *gid,
+                    keep_groups,
+                    groups: Bytes(&groups),
+                },
+            );
         }
-        Action::Caps { sets, waiting } => out.push(n, &Op::Caps {
-            effective: sets.effective,
-            permitted: sets.permitted | waiting | sets.effective,
-            inheritable: sets.inheritable,
-        }),
+        Action::Caps { sets, waiting } => out.push(
+            n,
+            &Op::Caps {
+                effective: sets.effective,
+                permitted: sets.permitted | waiting | sets.effective,
+                inheritable: sets.inheritable,
+            },
+        ),
         Action::Ambient { set } => out.push(n, &Op::Ambient { set: *set }),
         Action::Home { uid } => out.push(n, &Op::Home { uid: *uid }),
         Action::Lookup { candidates, .. } => {
-            out.push(n, &Op::Lookup { candidates: list(candidates, |p| path(p))?.get() });
+            out.push(
+                n,
+                &Op::Lookup {
+                    candidates: list(candidates, |p| path(p))?.get(),
+                },
+            );
         }
         Action::Created => out.push(n, &Op::Created {}),
         Action::Seccomp(program) => {
-            let filter: Vec<u8> = program.insns.iter().flat_map(|i| {
-                let [c0, c1] = i.code.to_le_bytes();
-                let [k0, k1, k2, k3] = i.k.to_le_bytes();
-                [c0, c1, i.jt, i.jf, k0, k1, k2, k3]
-            }).collect();
-            out.push(n, &Op::Seccomp { flags: program.flags, filter: Bytes(&filter) });
+            let filter: Vec<u8> = program
+                .insns
+                .iter()
+                .flat_map(|i| {
+                    let [c0, c1] = i.code.to_le_bytes();
+                    let [k0, k1, k2, k3] = i.k.to_le_bytes();
+                    [c0, c1, i.jt, i.jf, k0, k1, k2, k3]
+                })
+                .collect();
+            out.push(
+                n,
+                &Op::Seccomp {
+                    flags: program.flags,
+                    filter: Bytes(&filter),
+                },
+            );
         }
         Action::Exec { args, env } => {
             let (args, env) = (list(args, |s| text(s))?, list(env, |s| text(s))?);
-            out.push(n, &Op::Exec { argv: args.get(), envp: env.get() });
+            out.push(
+                n,
+                &Op::Exec {
+                    argv: args.get(),
+                    envp: env.get(),
+                },
+            );
         }
         // Steps of the host have no record.
         _ => {}
@@ -183,13 +339,13 @@ fn data(options: &MountOptions) -> Result<StrList> {
     for flag in &options.superblock {
         out.push(&text(&format!("!{flag}"))?);
     }
-    for (key, value) in &options.data {
-        match value {
+    for option in &options.data {
+        match &option.value {
             Some(value) => {
-                out.push(&text(&format!("={key}"))?);
+                out.push(&text(&format!("={}", option.key))?);
                 out.push(&text(value)?);
             }
-            None => out.push(&text(&format!("!{key}"))?),
+            None => out.push(&text(&format!("!{}", option.key))?),
         }
     }
     Ok(out)
@@ -198,32 +354,42 @@ fn data(options: &MountOptions) -> Result<StrList> {
 fn mount(out: &mut Writer, n: u32, m: &FilesystemMount) -> Result<()> {
     let o = &m.options;
     let required = if m.ordinary { require::ORDINARY } else { 0 }
-        | if m.inherit_mode { require::MODE_OF_TARGET } else { 0 };
-    out.push(n, &Op::Mount {
-        fstype: &text(&m.fstype)?,
-        source: &text(&m.source)?,
-        dest: &path(&m.destination)?,
-        attr: o.set | o.set_recursive,
-        propagation: o.propagation,
-        require: required,
-        data: data(o)?.get(),
-    });
+        | if m.inherit_mode {
+            require::MODE_OF_TARGET
+        } else {
+            0
+        };
+    out.push(
+        n,
+        &Op::Mount {
+            fstype: &text(&m.fstype)?,
+            source: &text(&m.source)?,
+            dest: &path(&m.destination)?,
+            attr: o.set | o.set_recursive,
+            propagation: o.propagation,
+            require: required,
+            data: data(o)?.get(),
+        },
+    );
     Ok(())
 }
 
 fn bind_mount(out: &mut Writer, n: u32, b: &BindMount) -> Result<()> {
     let o = &b.options;
     let source = if b.staged { Path::new("") } else { &b.source };
-    out.push(n, &Op::Bind {
-        source: &path(source)?,
-        dest: &path(&b.destination)?,
-        flags: if b.recursive { bind::RECURSIVE } else { 0 },
-        set: o.set,
-        clear: o.clear,
-        rset: o.set_recursive,
-        rclear: o.clear_recursive,
-        propagation: o.propagation,
-    });
+    out.push(
+        n,
+        &Op::Bind {
+            source: &path(source)?,
+            dest: &path(&b.destination)?,
+            flags: if b.recursive { bind::RECURSIVE } else { 0 },
+            set: o.set,
+            clear: o.clear,
+            rset: o.set_recursive,
+            rclear: o.clear_recursive,
+            propagation: o.propagation,
+        },
+    );
     Ok(())
 }
 
@@ -233,12 +399,15 @@ fn device(out: &mut Writer, n: u32, d: &DeviceNode) -> Result<()> {
         'p' => libc::S_IFIFO,
         _ => libc::S_IFCHR,
     };
-    out.push(n, &Op::Device {
-        path: &path(&d.path)?,
-        mode: kind | d.mode,
-        dev: libc::makedev(d.major, d.minor),
-        uid: d.uid,
-        gid: d.gid,
-    });
+    out.push(
+        n,
+        &Op::Device {
+            path: &path(&d.path)?,
+            mode: kind | d.mode,
+            dev: libc::makedev(d.major, d.minor),
+            uid: d.uid,
+            gid: d.gid,
+        },
+    );
     Ok(())
 }

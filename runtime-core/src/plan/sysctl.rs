@@ -5,8 +5,14 @@ use super::action::{Action, Namespace};
 use crate::error::{Error, Result};
 
 const IPC: [&str; 8] = [
-    "kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem", "kernel/shmall", "kernel/shmmax",
-    "kernel/shmmni", "kernel/shm_rmid_forced",
+    "kernel/msgmax",
+    "kernel/msgmnb",
+    "kernel/msgmni",
+    "kernel/sem",
+    "kernel/shmall",
+    "kernel/shmmax",
+    "kernel/shmmni",
+    "kernel/shm_rmid_forced",
 ];
 
 /// One step for each key, in the order of their names.
@@ -28,16 +34,29 @@ pub(crate) fn sysctls(b: &mut Builder<'_>) -> Result<()> {
 /// The path below /proc/sys. With a slash as the first separator dots are part of the names.
 fn path(key: &str) -> String {
     match key.find(['.', '/']) {
-        Some(i) if key.as_bytes().get(i) == Some(&b'.') => {
-            key.chars().map(|c| match c { '.' => '/', '/' => '.', c => c }).collect()
-        }
+        Some(i) if key.as_bytes().get(i) == Some(&b'.') => key
+            .chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                c => c,
+            })
+            .collect(),
         _ => key.to_owned(),
     }
 }
 
 fn check(b: &Builder<'_>, key: &str, path: &str) -> Result<()> {
-    let wrong = |text: String| Err(Error::config(format!("/linux/sysctl/{}", crate::bundle::escape(key)), text));
-    if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
+    let wrong = |text: String| {
+        Err(Error::config(
+            format!("/linux/sysctl/{}", crate::bundle::escape(key)),
+            text,
+        ))
+    };
+    if path
+        .split('/')
+        .any(|part| part.is_empty() || part == "." || part == "..")
+    {
         return wrong(format!("sysctl {key:?} is not a name"));
     }
     let own = |ns| b.namespaces.has(ns);
@@ -52,10 +71,15 @@ fn check(b: &Builder<'_>, key: &str, path: &str) -> Result<()> {
     } else if path == "kernel/hostname" {
         return wrong(format!("sysctl {key:?} conflicts with the field hostname"));
     } else {
-        return wrong(format!("sysctl {key:?} is not in a separate kernel namespace"));
+        return wrong(format!(
+            "sysctl {key:?} is not in a separate kernel namespace"
+        ));
     };
     if !fine {
-        return wrong(format!("sysctl {key:?} is not allowed in the host's {} namespace", needed.name()));
+        return wrong(format!(
+            "sysctl {key:?} is not allowed in the host's {} namespace",
+            needed.name()
+        ));
     }
     Ok(())
 }

@@ -18,7 +18,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 fn check(r: libc::c_long) -> io::Result<libc::c_long> {
-    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(r) }
+    if r < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(r)
+    }
 }
 
 fn owned(r: libc::c_long) -> io::Result<OwnedFd> {
@@ -28,7 +32,8 @@ fn owned(r: libc::c_long) -> io::Result<OwnedFd> {
 }
 
 fn c_path(path: &Path) -> io::Result<CString> {
-    CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
 }
 
 /// uname(2): the kernel's release.
@@ -40,7 +45,9 @@ pub(crate) fn kernel_release() -> String {
         return String::new();
     }
     // SAFETY: the kernel ends each field with NUL.
-    unsafe { CStr::from_ptr(name.release.as_ptr()) }.to_string_lossy().into_owned()
+    unsafe { CStr::from_ptr(name.release.as_ptr()) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 /// geteuid(2) and getegid(2).
@@ -133,8 +140,16 @@ pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 pub(crate) fn pidfd_signal(pidfd: impl AsFd, signal: i32) -> io::Result<()> {
     let fd = pidfd.as_fd().as_raw_fd();
     // SAFETY: a null siginfo is allowed.
-    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<u8>(), 0) })
-        .map(drop)
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            fd,
+            signal,
+            std::ptr::null::<u8>(),
+            0,
+        )
+    })
+    .map(drop)
 }
 
 /// How a process ended.
@@ -191,14 +206,20 @@ pub(crate) fn inherited(fd: RawFd) -> Option<BorrowedFd<'static>> {
 
 /// Waits for a process's exit, at most `millis`. Whether it has exited.
 pub(crate) fn poll_exit(pidfd: BorrowedFd<'_>, millis: Option<i32>) -> io::Result<bool> {
-    Ok(poll(&mut [(pidfd, libc::POLLIN)], millis)?.first().is_some_and(|r| *r != 0))
+    Ok(poll(&mut [(pidfd, libc::POLLIN)], millis)?
+        .first()
+        .is_some_and(|r| *r != 0))
 }
 
 /// poll(2), EINTR tried again with the whole time.
 pub(crate) fn poll(fds: &mut [(BorrowedFd<'_>, i16)], millis: Option<i32>) -> io::Result<Vec<i16>> {
     let mut list: Vec<libc::pollfd> = fds
         .iter()
-        .map(|(fd, events)| libc::pollfd { fd: fd.as_raw_fd(), events: *events, revents: 0 })
+        .map(|(fd, events)| libc::pollfd {
+            fd: fd.as_raw_fd(),
+            events: *events,
+            revents: 0,
+        })
         .collect();
     loop {
         let n = list.len() as libc::nfds_t;
@@ -228,7 +249,10 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> i
     // SAFETY: arithmetic only.
     let space = unsafe { libc::CMSG_SPACE(payload as u32) } as usize;
     let mut control = vec![0u64; space.div_ceil(8)];
-    let mut iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let mut iov = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
     // SAFETY: null pointers and zeroes are a valid empty header.
     let mut msg: libc::msghdr = unsafe { std::mem::zeroed() };
     msg.msg_iov = &raw mut iov;
@@ -242,7 +266,11 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> i
             (*header).cmsg_level = libc::SOL_SOCKET;
             (*header).cmsg_type = libc::SCM_RIGHTS;
             (*header).cmsg_len = libc::CMSG_LEN(payload as u32) as _;
-            std::ptr::copy_nonoverlapping(raw.as_ptr().cast::<u8>(), libc::CMSG_DATA(header), payload);
+            std::ptr::copy_nonoverlapping(
+                raw.as_ptr().cast::<u8>(),
+                libc::CMSG_DATA(header),
+                payload,
+            );
         }
     }
     let fd = socket.as_fd().as_raw_fd();
@@ -259,7 +287,10 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> i
 /// Receives one message: its bytes and at most one descriptor. No bytes at the end of the stream.
 pub(crate) fn receive(socket: impl AsFd, buf: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
     let mut control = [0u64; 4];
-    let mut iov = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
+    let mut iov = libc::iovec {
+        iov_base: buf.as_mut_ptr().cast(),
+        iov_len: buf.len(),
+    };
     // SAFETY: null pointers and zeroes are a valid empty header.
     let mut msg: libc::msghdr = unsafe { std::mem::zeroed() };
     msg.msg_iov = &raw mut iov;
@@ -316,10 +347,54 @@ pub(crate) fn open_at(dir: impl AsFd, name: &CStr, flags: i32, mode: u32) -> io:
 /// open_tree(2): clones a mount, or the tree below it, detached.
 pub(crate) fn clone_tree(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
     let path = c_path(path)?;
-    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC
-        | if recursive { libc::AT_RECURSIVE as u32 } else { 0 };
+    let flags = libc::OPEN_TREE_CLONE
+        | libc::OPEN_TREE_CLOEXEC
+        | if recursive {
+            libc::AT_RECURSIVE as u32
+        } else {
+            0
+        };
     // SAFETY: a NUL-terminated path.
     owned(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
+}
+
+/// The first line, at most 256 bytes, of a regular file below a directory, which no link can lead out of. For
+/// messages only.
+pub(crate) fn first_line(root: &Path, path: &str) -> Option<String> {
+    let dir = std::fs::File::open(root).ok()?;
+    let path = c_path(Path::new(path)).ok()?;
+    // SAFETY: plain numbers; zeroes are valid.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY) as u64;
+    how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
+    // SAFETY: a NUL-terminated path and a valid structure with its size.
+    let fd = owned(unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            dir.as_raw_fd(),
+            path.as_ptr(),
+            &raw const how,
+            size_of_val(&how),
+        )
+    });
+    let file = std::fs::File::from(fd.ok()?);
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut buf = [0u8; 256];
+    let n = io::Read::read(&mut &file, &mut buf).ok()?;
+    let line = buf.get(..n)?.split(|b| *b == b'\n').next()?;
+    Some(String::from_utf8_lossy(line).into_owned())
+}
+
+/// Reaps a process that has ended, if it is a child of the caller.
+pub(crate) fn reap(pidfd: impl AsFd) {
+    let fd = pidfd.as_fd().as_raw_fd();
+    // SAFETY: plain numbers; zeroes are valid.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG | libc::__WALL;
+    // SAFETY: a valid buffer. That it is somebody else's child is no failure.
+    unsafe { libc::waitid(libc::P_PIDFD, fd as libc::id_t, &raw mut info, flags) };
 }
 
 /// How far the kernel is with a program after the point of no return of execve.
@@ -340,7 +415,11 @@ pub(crate) fn loading(pid: u32) -> Loading {
         return Loading::Done;
     };
     // The name may contain blanks and parentheses: the last one ends it. What follows begins with field 3.
-    let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |s| s.1).split_whitespace().collect();
+    let fields: Vec<&str> = stat
+        .rsplit_once(") ")
+        .map_or("", |s| s.1)
+        .split_whitespace()
+        .collect();
     let field = |n: usize| fields.get(n - 3).copied().unwrap_or("0");
     let number = |n: usize| field(n).parse::<u64>().unwrap_or(0);
     match (field(3), number(26)) {

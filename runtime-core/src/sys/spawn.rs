@@ -24,7 +24,11 @@ struct Child {
 pub(crate) fn spawn(image: BorrowedFd<'_>, control: BorrowedFd<'_>) -> io::Result<(u32, OwnedFd)> {
     let mut stack = vec![0u128; STACK / 16];
     let top = stack.as_mut_ptr_range().end.cast::<c_void>();
-    let mut child = Child { image: image.as_raw_fd(), control: control.as_raw_fd(), errno: 0 };
+    let mut child = Child {
+        image: image.as_raw_fd(),
+        control: control.as_raw_fd(),
+        errno: 0,
+    };
     let mut pidfd: RawFd = -1;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
     // SAFETY: plain numbers; zeroes are valid.
@@ -36,9 +40,7 @@ pub(crate) fn spawn(image: BorrowedFd<'_>, control: BorrowedFd<'_>) -> io::Resul
     }
     // SAFETY: `run` obeys the contract above; the stack, `child` and `pidfd` outlive the child's
     // use of them because CLONE_VFORK holds this thread until the child has executed or exited.
-    let pid = unsafe {
-        libc::clone(run, top, flags, (&raw mut child).cast(), &raw mut pidfd)
-    };
+    let pid = unsafe { libc::clone(run, top, flags, (&raw mut child).cast(), &raw mut pidfd) };
     let failed = io::Error::last_os_error();
     // SAFETY: restores the mask saved above.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, std::ptr::null_mut()) };
@@ -65,11 +67,23 @@ extern "C" fn run(arg: *mut c_void) -> libc::c_int {
         let (image, control) = ((*child).image, (*child).control);
         // CLOSE_RANGE_CLOEXEC leaves the image open until it runs. Descriptor 0 is the socket.
         let prepared = libc::dup2(control, 0) == 0
-            && libc::syscall(libc::SYS_close_range, 1, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) == 0;
+            && libc::syscall(
+                libc::SYS_close_range,
+                1,
+                u32::MAX,
+                libc::CLOSE_RANGE_CLOEXEC,
+            ) == 0;
         if prepared {
             let argv = [c"oxrun-init".as_ptr(), std::ptr::null()];
             let envp = [std::ptr::null::<libc::c_char>()];
-            libc::syscall(libc::SYS_execveat, image, c"".as_ptr(), argv.as_ptr(), envp.as_ptr(), libc::AT_EMPTY_PATH);
+            libc::syscall(
+                libc::SYS_execveat,
+                image,
+                c"".as_ptr(),
+                argv.as_ptr(),
+                envp.as_ptr(),
+                libc::AT_EMPTY_PATH,
+            );
         }
         (&raw mut (*child).errno).write_volatile(*libc::__errno_location());
     }
