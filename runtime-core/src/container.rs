@@ -24,6 +24,9 @@ use std::path::Path;
 /// How long `delete` waits for a process that was killed, in milliseconds.
 const DEATH: i32 = 10_000;
 
+/// As many page faults as init and execve have between the last note of init and the end of loading.
+const LOADING: u64 = 12;
+
 /// What a container is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -58,6 +61,8 @@ pub struct Container {
 
 impl Container {
     pub(crate) fn created(dir: StateDir, l: Launched) -> Container {
+        // The handle does not keep others away.
+        dir.unlock();
         Container {
             dir,
             state: l.state,
@@ -153,6 +158,16 @@ impl Container {
     /// [`ErrorKind::WrongState`] if it is not created; [`ErrorKind::Exec`] if the program cannot be executed.
     pub fn start(&self) -> Result<()> {
         self.dir.lock()?;
+        let begun = self.begin();
+        // Neither a program that takes long to load nor a hook may keep others from deleting the container.
+        self.dir.unlock();
+        let (fifo, pidfd) = begun?;
+        self.executed(&fifo, pidfd)?;
+        self.run_hooks("poststart", "running", self.state.pid)
+    }
+
+    /// Lets init go on; once.
+    fn begin(&self) -> Result<(OwnedFd, &OwnedFd)> {
         let wrong = |text: &str| Err(Error::new(ErrorKind::WrongState, text));
         let (Some(pidfd), true) = (&self.pidfd, self.alive()) else {
             return wrong("cannot start a container that has stopped");
@@ -160,58 +175,52 @@ impl Container {
         let Some(fifo) = self.dir.fifo()? else {
             return wrong("cannot start an already running container");
         };
-        std::io::Write::write_all(
-            &mut std::fs::File::from(fifo.try_clone().map_err(|e| Error::io("dup", &e))?),
-            b"s",
-        )
-        .map_err(|e| Error::io("write(start)", &e))?;
-        self.executed(&fifo, pidfd)?;
-        self.run_hooks("poststart", "running", self.state.pid)
+        let mut end = fifo
+            .try_clone()
+            .map(std::fs::File::from)
+            .map_err(|e| Error::io("dup", &e))?;
+        std::io::Write::write_all(&mut end, b"s").map_err(|e| Error::io("write(start)", &e))?;
+        self.dir.remove_fifo();
+        Ok((fifo, pidfd))
     }
 
     /// Waits for the execve: it closes init's end of the fifo. That is not yet success: a broken ELF or a limit
     /// kills after the point of no return.
     fn executed(&self, fifo: &OwnedFd, pidfd: &OwnedFd) -> Result<()> {
-        let gone = i32::from(libc::POLLERR) | i32::from(libc::POLLHUP);
+        let gone = libc::POLLERR | libc::POLLHUP;
         loop {
             let mut fds = [(fifo.as_fd(), 0), (pidfd.as_fd(), libc::POLLIN)];
             let events = sys::poll(&mut fds, None).map_err(|e| Error::io("poll(start)", &e))?;
-            let closed = events.first().is_some_and(|e| i32::from(*e) & gone != 0);
+            let closed = events.first().is_some_and(|e| e & gone != 0);
             let exited = events.get(1).is_some_and(|e| *e != 0);
             if exited || closed {
                 break;
             }
         }
-        if let Some(e) = launch::exec_failure(&self.dir, &self.state) {
-            return Err(e);
+        match launch::started(&self.dir, &self.state) {
+            launch::Started::Failed(e) => Err(e),
+            launch::Started::Executing { faults } => self.loaded(pidfd, faults),
         }
-        self.loaded(pidfd)
     }
 
     /// The kernel closes descriptors before it has loaded the program. One that it cannot load it then kills:
     /// a broken ELF, a stack or address space limit. There is no event for the end of loading, so what the
-    /// kernel notes at its very end is looked for, in a loop bounded by time.
-    fn loaded(&self, pidfd: &OwnedFd) -> Result<()> {
+    /// kernel notes at its very end is looked for, in a loop bounded by time. A process that is dead by then
+    /// was killed while it was loaded if it has touched no more pages since than loading does.
+    fn loaded(&self, pidfd: &OwnedFd, faults: u64) -> Result<()> {
         for _ in 0..1000 {
+            let exited = sys::poll_exit(pidfd.as_fd(), Some(0)).unwrap_or(true);
             match sys::loading(self.state.pid) {
-                sys::Loading::Done => return Ok(()),
-                sys::Loading::Killed(signal) => {
-                    return Err(Error::new(
-                        ErrorKind::Exec,
-                        format!(
-                            "exec {}: killed by signal {signal} while the kernel loaded it",
-                            self.state.program
-                        ),
-                    )
-                    .at("/process/args/0")
-                    .hint("a damaged ELF file, or RLIMIT_AS or RLIMIT_STACK too small for it"));
+                sys::Loading::Underway if !exited => {
+                    let _ = sys::poll_exit(pidfd.as_fd(), Some(1));
                 }
-                sys::Loading::Underway => {
-                    let exited = sys::poll_exit(pidfd.as_fd(), Some(1)).unwrap_or(true);
-                    if exited && sys::loading(self.state.pid) == sys::Loading::Underway {
-                        return Ok(());
-                    }
+                sys::Loading::Killed {
+                    signal,
+                    faults: then,
+                } if exited && faults != 0 && then.saturating_sub(faults) <= LOADING => {
+                    return Err(launch::unloadable(&self.state.program, signal));
                 }
+                _ => return Ok(()),
             }
         }
         Ok(())

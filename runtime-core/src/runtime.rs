@@ -1,6 +1,7 @@
 //! The runtime: a state root and the host's facts; makes plans, containers and lists.
 
 use crate::bundle::Bundle;
+use crate::cgroup::live;
 use crate::container::Container;
 use crate::error::{Error, Result};
 use crate::facts::HostFacts;
@@ -134,6 +135,12 @@ impl Runtime {
     pub fn remove_remains(&self, id: &str) -> Result<()> {
         let dir = StateDir::open(&self.root, id)?;
         dir.lock()?;
+        // While we waited for the lock its creator may have finished.
+        if let Ok(container) = Container::open(StateDir::open(&self.root, id)?) {
+            drop(dir);
+            return container.delete(true).map(drop);
+        }
+        live::remove_remains(&dir.recorded_cgroups())?;
         dir.remove()
     }
 }

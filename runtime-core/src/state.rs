@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind as Io, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The format's version.
@@ -49,6 +49,16 @@ pub(crate) struct State {
     /// The program, for messages.
     pub(crate) program: String,
 }
+
+/// Everything that is ever made in a state directory.
+const FILES: [&str; 6] = [
+    "state.json",
+    ".state.json",
+    "config.json",
+    "start",
+    "fault",
+    "making",
+];
 
 /// An open state directory.
 #[derive(Debug)]
@@ -100,7 +110,20 @@ impl StateDir {
 
     /// Waits until nobody else changes this container.
     pub(crate) fn lock(&self) -> Result<()> {
-        sys::lock(&self.dir).map_err(|e| self.failed("flock", "", &e))
+        sys::lock(&self.dir).map_err(|e| self.failed("flock", "", &e))?;
+        if self.is_gone() {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("container does not exist: {}", self.path.display()),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Lets others go on.
+    pub(crate) fn unlock(&self) {
+        // Closing would do it too; there is nothing to report.
+        let _ = sys::unlock(&self.dir);
     }
 
     fn failed(&self, call: &str, name: &str, e: &std::io::Error) -> Error {
@@ -120,6 +143,12 @@ impl StateDir {
         sys::mkfifo(&self.dir, c"start", 0o600).map_err(|e| self.failed("mkfifo", "start", &e))?;
         sys::open_at(&self.dir, c"start", libc::O_RDWR, 0)
             .map_err(|e| self.failed("open", "start", &e))
+    }
+
+    /// Takes the fifo away: from now on nobody else can start the container.
+    pub(crate) fn remove_fifo(&self) {
+        // If it stays, a second start finds a container that does not wait any more.
+        let _ = std::fs::remove_file(self.path.join("start"));
     }
 
     /// The fifo's writing end: `None` if init does not hold it (any more).
@@ -176,12 +205,42 @@ impl StateDir {
         Ok(state)
     }
 
-    /// Removes the directory with its files.
+    /// Removes the directory with the files that are made in it, and nothing else: the name may be that of a
+    /// directory that never was a container's.
     pub(crate) fn remove(&self) -> Result<()> {
-        match std::fs::remove_dir_all(&self.path) {
+        for name in FILES {
+            match std::fs::remove_file(self.path.join(name)) {
+                Err(e) if e.kind() != Io::NotFound => return Err(self.failed("unlink", name, &e)),
+                _ => {}
+            }
+        }
+        match std::fs::remove_dir(&self.path) {
             Err(e) if e.kind() != Io::NotFound => Err(self.failed("rmdir", "", &e)),
             _ => Ok(()),
         }
+    }
+
+    /// Notes the cgroups that are about to be made, for whoever cleans up after a creator that was killed.
+    pub(crate) fn record_cgroups(&self, dirs: &[PathBuf]) -> Result<()> {
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC;
+        let file = sys::open_at(&self.dir, c"making", flags, 0o600)
+            .map_err(|e| self.failed("open", "making", &e))?;
+        let json =
+            serde_json::to_vec(dirs).map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))?;
+        File::from(file)
+            .write_all(&json)
+            .map_err(|e| self.failed("write", "making", &e))
+    }
+
+    /// The cgroups that a creator that never finished may have left.
+    pub(crate) fn recorded_cgroups(&self) -> Vec<PathBuf> {
+        let bytes = std::fs::read(self.path.join("making")).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
+    /// Whether this directory is gone from its place: it was deleted while this handle waited for the lock.
+    fn is_gone(&self) -> bool {
+        self.dir.metadata().map_or(true, |m| m.nlink() == 0)
     }
 }
 

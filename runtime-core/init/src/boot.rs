@@ -37,6 +37,9 @@ pub struct Ctx {
     pub pending_cwd: Option<&'static core::ffi::CStr>,
     /// The program that was found.
     pub program: Option<&'static core::ffi::CStr>,
+    /// The vectors of the last execve.
+    pub argv: usize,
+    pub envp: usize,
     /// "HOME=..." with a NUL, if it was looked up.
     pub home: [u8; 256],
 }
@@ -108,6 +111,8 @@ pub fn boot() -> Ctx {
         send: None,
         pending_cwd: None,
         program: None,
+        argv: 0,
+        envp: 0,
         home: [0; 256],
     }
 }

@@ -8,7 +8,8 @@ use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Size of the page in bytes.
 pub const SIZE: usize = 4096;
-const TEXT: usize = 3072;
+const TEXT: usize = 1792;
+const STRINGS: usize = 1792;
 
 /// What init is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,8 +53,8 @@ pub enum Detail {
     BadNull = 9,
     /// Text and errno stand for themselves.
     Text = 10,
-    /// The filter forbids what the last step needs.
-    Filtered = 11,
+    /// Something else than a procfs was to be bound over /proc.
+    NotProc = 11,
 }
 
 impl Detail {
@@ -73,7 +74,7 @@ impl Detail {
             HostGone,
             BadNull,
             Text,
-            Filtered,
+            NotProc,
         ]
         .get(n as usize)
         .copied()
@@ -96,33 +97,50 @@ pub struct Page {
     pub nr: AtomicU64,
     /// Its arguments.
     pub args: [AtomicU64; 6],
+    /// Minor page faults before the program.
+    pub faults: AtomicU64,
     /// How many bytes of `text` are used.
-    pub len: AtomicU32,
-    /// How many bytes of `text` are the detail; the rest are the call's string arguments,
-    /// NUL-terminated, each after one byte with the argument's index.
-    pub detail_len: AtomicU32,
+    pub text_len: AtomicU32,
+    /// How many bytes of `strings` are used.
+    pub strings_len: AtomicU32,
     text: [AtomicU8; TEXT],
+    /// The string arguments of the call that failed last: the argument's index, the bytes, a NUL.
+    strings: [AtomicU8; STRINGS],
 }
 
 const _: () = assert!(core::mem::size_of::<Page>() <= SIZE);
 
-impl Page {
-    /// Appends bytes as far as there is room.
-    pub fn push(&self, bytes: &[u8]) {
-        let mut n = self.len.load(Ordering::Relaxed) as usize;
-        for &b in bytes {
-            if let Some(slot) = self.text.get(n) {
-                slot.store(b, Ordering::Relaxed);
-                n += 1;
-            }
+/// Stores bytes from `at` on as far as there is room, and says where they end.
+fn store(slots: &[AtomicU8], at: usize, bytes: &[u8]) -> usize {
+    let mut n = at;
+    for &b in bytes {
+        if let Some(slot) = slots.get(n) {
+            slot.store(b, Ordering::Relaxed);
+            n += 1;
         }
-        self.len.store(n as u32, Ordering::Relaxed);
+    }
+    n
+}
+
+impl Page {
+    /// Sets the detail's text.
+    pub fn set_text(&self, bytes: &[u8]) {
+        let n = store(&self.text, 0, bytes);
+        self.text_len.store(n as u32, Ordering::Relaxed);
     }
 
-    /// Ends the detail: what is pushed from now on are arguments.
-    pub fn end_detail(&self) {
-        self.detail_len
-            .store(self.len.load(Ordering::Relaxed), Ordering::Relaxed);
+    /// Forgets the string arguments.
+    pub fn clear_strings(&self) {
+        self.strings_len.store(0, Ordering::Relaxed);
+    }
+
+    /// Appends a string argument.
+    pub fn push_string(&self, index: u8, bytes: &[u8]) {
+        let mut n = self.strings_len.load(Ordering::Relaxed) as usize;
+        n = store(&self.strings, n, &[index]);
+        n = store(&self.strings, n, bytes);
+        n = store(&self.strings, n, &[0]);
+        self.strings_len.store(n as u32, Ordering::Relaxed);
     }
 }
 
@@ -141,6 +159,8 @@ pub struct Record<'a> {
     pub nr: u64,
     /// The last system call's arguments.
     pub args: [u64; 6],
+    /// Minor page faults before the program.
+    pub faults: u64,
     /// The detail's text.
     pub text: &'a [u8],
     /// The string arguments: index byte, bytes, NUL.
@@ -160,9 +180,9 @@ pub fn read(bytes: &[u8]) -> Option<Record<'_>> {
     for (i, a) in args.iter_mut().enumerate() {
         *a = u64_at(core::mem::offset_of!(Page, args) + 8 * i)?;
     }
-    let len = (u32_at(core::mem::offset_of!(Page, len))? as usize).min(TEXT);
-    let detail_len = (u32_at(core::mem::offset_of!(Page, detail_len))? as usize).min(len);
-    let start = core::mem::offset_of!(Page, text);
+    let part = |start: usize, len: usize, room: usize| -> Option<&[u8]> {
+        bytes.get(start..start + (u32_at(len)? as usize).min(room))
+    };
     Some(Record {
         phase: u32_at(core::mem::offset_of!(Page, phase))?,
         step: u32_at(core::mem::offset_of!(Page, step))?,
@@ -170,7 +190,16 @@ pub fn read(bytes: &[u8]) -> Option<Record<'_>> {
         errno: u32_at(core::mem::offset_of!(Page, errno))? as i32,
         nr: u64_at(core::mem::offset_of!(Page, nr))?,
         args,
-        text: bytes.get(start..start + detail_len)?,
-        strings: bytes.get(start + detail_len..start + len)?,
+        faults: u64_at(core::mem::offset_of!(Page, faults))?,
+        text: part(
+            core::mem::offset_of!(Page, text),
+            core::mem::offset_of!(Page, text_len),
+            TEXT,
+        )?,
+        strings: part(
+            core::mem::offset_of!(Page, strings),
+            core::mem::offset_of!(Page, strings_len),
+            STRINGS,
+        )?,
     })
 }

@@ -46,6 +46,12 @@ fn make(root: &Fd, path: &[u8], leaf: Leaf, depth: u32) -> Result<(Fd, bool), Er
     let cut = path.iter().rposition(|&b| b == b'/').map_or(0, |i| i + 1);
     let (dir, name) = path.split_at_checked(cut).ok_or(Errno(ENOENT))?;
     let (parent, _) = ensure_at(root, dir, Leaf::Dir, depth - 1)?;
+    // `..` behind a directory that was just made is the kernel's to resolve, below the root. As a name
+    // in a parent it would lead out of the root, whose parent is the host's directory.
+    if !sys::is_component(name) {
+        drop(parent);
+        return with_nul(path, |p| resolve(root, p)).map(|fd| (fd, false));
+    }
     with_nul(name, |name| {
         let made = match leaf {
             Leaf::Dir => sys::mkdir(&parent, name, 0o755),
@@ -233,7 +239,7 @@ pub fn cwd(
             let (fd, made) = ensure(&here, path, Leaf::Dir)?;
             if made && (uid != 0 || gid != 0) {
                 // Best effort, as the mode of what is made: the directory is there.
-                let _ = sys::chown_name(&fd, c".", uid, gid);
+                let _ = sys::chown_path(&fd, uid, gid);
             }
             Ok(sys::chdir(&fd)?)
         }

@@ -29,6 +29,8 @@ syscalls! {
     EXECVE 59 221
     CHDIR 80 49
     FCHDIR 81 50
+    GETRUSAGE 98 165
+    FSTATFS 138 44
     FCHOWN 93 55
     UMASK 95 166
     SETSID 112 157
@@ -101,7 +103,6 @@ pub const EAGAIN: i32 = 11;
 pub const EACCES: i32 = 13;
 pub const EEXIST: i32 = 17;
 pub const ENOTDIR: i32 = 20;
-pub const EISDIR: i32 = 21;
 pub const EINVAL: i32 = 22;
 pub const ENAMETOOLONG: i32 = 36;
 pub const ENOSYS: i32 = 38;
@@ -147,6 +148,9 @@ pub const S_IFMT: u32 = 0o170_000;
 pub const S_IFDIR: u32 = 0o40_000;
 pub const S_IFREG: u32 = 0o100_000;
 pub const S_IFCHR: u32 = 0o20_000;
+
+/// The magic number of procfs.
+pub const PROC_MAGIC: u64 = 0x9fa0;
 
 pub const STATX_BASIC: u32 = 0x7ff;
 

@@ -99,7 +99,7 @@ fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
         Op::Console { .. } => console::open(ctx, op),
         Op::Mask { path } => mounts::mask(ctx, path),
         Op::Readonly { path } => mounts::readonly(ctx, path),
-        Op::RootReadonly {} => mounts::root_readonly(ctx),
+        Op::RootReadonly {} => mounts::root_readonly(),
         Op::Pivot {
             move_root,
             propagation,
@@ -135,7 +135,8 @@ fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
         Op::Lookup { candidates } => program::lookup(ctx, candidates),
         Op::Created {} => program::created(ctx, step),
         Op::Seccomp { flags, filter } => identity::seccomp(flags, filter.0),
-        Op::Exec { argv, envp } => program::exec(ctx, argv, envp, step),
+        Op::Arguments { argv, envp } => program::arguments(ctx, argv, envp),
+        Op::Exec {} => program::exec(ctx, step),
     }
 }
 

@@ -78,18 +78,31 @@ pub fn mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
 /// The directory a filesystem goes on.
 fn target(ctx: &Ctx, dest: &CStr, require: u32) -> Result<(Fd, bool), Stop> {
     let root = ctx.root()?;
-    if require & need::ORDINARY != 0 {
-        let resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
-        match sys::openat2(root.raw(), dest, O_PATH | O_DIRECTORY, 0, resolve) {
-            Ok(fd) => return Ok((fd, false)),
-            Err(Errno(ENOENT)) => {}
-            Err(e @ Errno(ELOOP | ENOTDIR)) => {
-                return Err(Stop::explained(e, Detail::NotOrdinary, dest.to_bytes()));
-            }
-            Err(e) => return Err(e.into()),
-        }
+    if require & need::ORDINARY == 0 {
+        return Ok(files::ensure(root, dest, Leaf::Dir)?);
     }
-    Ok(files::ensure(root, dest, Leaf::Dir)?)
+    let mut made = false;
+    let found = match ordinary(root, dest) {
+        Err(Errno(ENOENT)) => {
+            made = files::ensure(root, dest, Leaf::Dir)?.1;
+            // Looked up again: what it is now counts.
+            ordinary(root, dest)
+        }
+        found => found,
+    };
+    match found {
+        Ok(fd) => Ok((fd, made)),
+        Err(e @ Errno(ELOOP | ENOTDIR)) => {
+            Err(Stop::explained(e, Detail::NotOrdinary, dest.to_bytes()))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// A directory that is reached through no link.
+fn ordinary(root: &Fd, dest: &CStr) -> Result<Fd, Errno> {
+    let resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
+    sys::openat2(root.raw(), dest, O_PATH | O_DIRECTORY, 0, resolve)
 }
 
 /// Gives a filesystem its source and its data, one by one, so that the kernel names the wrong one.
@@ -181,6 +194,9 @@ pub fn bind(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
         Some(fd) if source.is_empty() => fd,
         _ => sys::open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | recursive)?,
     };
+    if flags & flag::PROC != 0 && sys::fs_magic(&tree)? != PROC_MAGIC {
+        return Err(Stop::detail(Detail::NotProc, dest.to_bytes()));
+    }
     let is_dir = sys::stat(tree.raw())?.mode & S_IFMT == S_IFDIR;
     if rset | rclear != 0 {
         let attr = MountAttr {
@@ -298,15 +314,14 @@ pub fn readonly(ctx: &Ctx, path: &CStr) -> Result<(), Stop> {
     attach(&clone, &target, path)
 }
 
-/// Makes the root mount read-only, when everything that has to be made in it is there.
-pub fn root_readonly(ctx: &Ctx) -> Result<(), Stop> {
-    Ok(change(
-        ctx.root()?,
-        &MountAttr {
-            set: MOUNT_ATTR_RDONLY,
-            ..MountAttr::default()
-        },
-    )?)
+/// Makes the root mount read-only, when everything that has to be made in it is there. It is the root of this
+/// process by now.
+pub fn root_readonly() -> Result<(), Stop> {
+    let attr = MountAttr {
+        set: MOUNT_ATTR_RDONLY,
+        ..MountAttr::default()
+    };
+    Ok(sys::mount_setattr(AT_FDCWD, c"/", false, &attr)?)
 }
 
 /// Makes the container's root the root of this mount namespace and lets go of the old one.

@@ -7,6 +7,9 @@ use crate::script::Strs;
 use crate::sys::{self, Errno, Stop};
 use core::ffi::CStr;
 
+/// Most of a passwd file that is read, in bytes: the image may make it endless.
+const PASSWD: usize = 1 << 20;
+
 /// Finds the user's home in the container's passwd file; `/` where there is none.
 pub fn home(ctx: &mut Ctx, uid: u32) -> Result<(), Stop> {
     set_home(&mut ctx.home, b"/");
@@ -20,6 +23,7 @@ pub fn home(ctx: &mut Ctx, uid: u32) -> Result<(), Stop> {
     }
     let mut line = [0u8; 512];
     let mut used = 0;
+    let mut left = PASSWD;
     let mut buf = [0u8; 1024];
     loop {
         let n = sys::read(file.raw(), &mut buf).unwrap_or(0);
@@ -43,7 +47,8 @@ pub fn home(ctx: &mut Ctx, uid: u32) -> Result<(), Stop> {
             }
             used = 0;
         }
-        if n == 0 {
+        left = left.saturating_sub(n);
+        if n == 0 || left == 0 {
             return Ok(());
         }
     }
@@ -108,16 +113,13 @@ pub fn created(ctx: &mut Ctx, step: u32) -> Result<(), Stop> {
     let mut byte = [0u8; 1];
     sys::read(ctx.fifo, &mut byte)?;
     sys::enter(Phase::Running, step);
+    sys::note_faults(sys::minor_faults());
     // The fifo is closed by the execve: its other end learns from that that the program runs.
     Ok(sys::close_from(ctx.first_private, CLOSE_RANGE_CLOEXEC)?)
 }
 
-/// Becomes the program.
-pub fn exec(ctx: &mut Ctx, argv: Strs<'_>, envp: Strs<'_>, step: u32) -> Result<(), Stop> {
-    sys::enter(Phase::Exec, step);
-    let Some(program) = ctx.program else {
-        return Err(Stop::detail(Detail::BadScript, b"no program"));
-    };
+/// Lays out the vectors of execve. HOME, if it was looked up, ends the environment.
+pub fn arguments(ctx: &mut Ctx, argv: Strs<'static>, envp: Strs<'static>) -> Result<(), Stop> {
     let home = (ctx.home[0] != 0).then_some(ctx.home.as_ptr() as usize);
     let count = argv.count as usize + envp.count as usize + 3;
     let at = sys::mmap(
@@ -141,6 +143,16 @@ pub fn exec(ctx: &mut Ctx, argv: Strs<'_>, envp: Strs<'_>, step: u32) -> Result<
     if let (Some(home), Some(slot)) = (home, words.get_mut(used)) {
         *slot = home;
     }
-    let envp_at = at + (argv.count as usize + 1) * 8;
-    Err(sys::execve(program, at, envp_at).into())
+    ctx.argv = at;
+    ctx.envp = at + (argv.count as usize + 1) * 8;
+    Ok(())
+}
+
+/// Becomes the program.
+pub fn exec(ctx: &Ctx, step: u32) -> Result<(), Stop> {
+    sys::enter(Phase::Exec, step);
+    match ctx.program {
+        Some(program) if ctx.argv != 0 => Err(sys::execve(program, ctx.argv, ctx.envp).into()),
+        _ => Err(Stop::detail(Detail::BadScript, b"no program")),
+    }
 }

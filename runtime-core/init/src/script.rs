@@ -255,10 +255,12 @@ ops! {
     35 Created {}
     /// Load a system call filter. `filter` is an array of `struct sock_filter`.
     36 Seccomp { flags: u32, filter: Bytes<'a> }
-    /// Become the program that [`Op::Lookup`] found.
-    37 Exec { argv: Strs<'a>, envp: Strs<'a> }
+    /// Become the program that [`Op::Lookup`] found, with what [`Op::Arguments`] laid out.
+    37 Exec {}
     /// Empty the ambient set, then raise these one by one.
     38 Ambient { set: u64 }
+    /// Lay out arguments and environment: nothing may be needed for it once a filter is loaded.
+    39 Arguments { argv: Strs<'a>, envp: Strs<'a> }
 }
 
 /// What a mount asks of the directory it goes on.
@@ -274,8 +276,8 @@ pub mod require {
 pub mod bind {
     /// Clone the whole tree below the source.
     pub const RECURSIVE: u32 = 1;
-    /// It is enough if the file or directory that is the target exists: make nothing.
-    pub const DEVICE: u32 = 2;
+    /// The source must be a procfs: nothing else may lie on /proc (CVE-2019-16884).
+    pub const PROC: u32 = 2;
 }
 
 /// A record: the number of the plan's step it belongs to, from 1, and the operation.

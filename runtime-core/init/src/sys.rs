@@ -65,8 +65,7 @@ pub fn enter(phase: Phase, step: u32) {
 /// Sets the detail's text.
 pub fn note(text: &[u8]) {
     if let Some(p) = page() {
-        p.len.store(0, Relaxed);
-        p.push(text);
+        p.set_text(text);
     }
 }
 
@@ -74,34 +73,29 @@ pub fn note(text: &[u8]) {
 pub fn die(stop: &Stop) -> ! {
     if let Some(p) = page() {
         if stop.detail == Detail::None {
-            p.len.store(0, Relaxed);
+            p.set_text(b"");
         }
-        p.end_detail();
         p.detail.store(stop.detail as u32, Relaxed);
         p.errno.store(stop.errno, Relaxed);
-        if stop.errno != 0 {
-            save_strings(p);
-        }
         p.phase.store(Phase::Failed as u32, Relaxed);
     }
     exit(255)
 }
 
-/// Copies the string arguments of the failed call to the page: the host cannot follow pointers.
-fn save_strings(p: &Page) {
-    let nr = p.nr.load(Relaxed) as usize;
+/// Copies the string arguments of a call that has just failed to the page: the host cannot follow
+/// pointers, and the buffers they lie in may be gone by the time the step gives up.
+fn save_strings(p: &Page, nr: usize, args: [usize; 6]) {
+    p.clear_strings();
     let Some((_, mask)) = STRING_ARGS.iter().find(|(n, _)| *n == nr) else {
         return;
     };
-    for (i, arg) in p.args.iter().enumerate() {
-        let at = arg.load(Relaxed) as *const core::ffi::c_char;
+    for (i, arg) in args.into_iter().enumerate() {
+        let at = arg as *const core::ffi::c_char;
         if mask & (1 << i) != 0 && !at.is_null() {
-            // SAFETY: calls listed in STRING_ARGS were made with a pointer taken from a `&CStr`
-            // at these positions, and the string is still alive: nothing is freed in init.
+            // SAFETY: calls listed in STRING_ARGS are made with a pointer taken from a `&CStr` at these
+            // positions, which is still borrowed: this runs inside the call's wrapper.
             let s = unsafe { CStr::from_ptr(at) }.to_bytes();
-            p.push(&[i as u8]);
-            p.push(s.get(..512).unwrap_or(s));
-            p.push(&[0]);
+            p.push_string(i as u8, s.get(..512).unwrap_or(s));
         }
     }
 }
@@ -144,7 +138,11 @@ unsafe fn call(nr: usize, a: [usize; 6]) -> Result<usize, Errno> {
             slot.store(v as u64, Relaxed);
         }
     }
-    unnoted(nr, a)
+    let result = unnoted(nr, a);
+    if let (Err(_), Some(p)) = (result, page()) {
+        save_strings(p, nr, a);
+    }
+    result
 }
 
 /// A system call that leaves the note of the one before: closing, and looking for the reason of a
@@ -229,11 +227,28 @@ pub fn openat2(dir: i32, path: &CStr, flags: u64, mode: u64, resolve: u64) -> Re
 
 /// `openat(2)` of a host path, before the root is changed.
 pub fn open_host(path: &CStr, flags: u64) -> Result<Fd, Errno> {
-    sc!(nr::OPENAT, AT_FDCWD, path.as_ptr(), flags | O_CLOEXEC, 0).map(Fd::own)
+    // A FIFO in the place of a file must not hold us up.
+    let flags = flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    sc!(nr::OPENAT, AT_FDCWD, path.as_ptr(), flags, 0).map(Fd::own)
+}
+
+/// Whether this is the name of something in a directory: not the directory itself nor its parent, and
+/// nothing that is resolved further.
+pub fn is_component(name: &[u8]) -> bool {
+    !matches!(name, b"" | b"." | b"..") && !name.contains(&b'/')
+}
+
+/// Refuses what is not one component before it reaches an `*at` call.
+fn component(name: &CStr) -> Result<(), Errno> {
+    match is_component(name.to_bytes()) {
+        true => Ok(()),
+        false => Err(Errno(EINVAL)),
+    }
 }
 
 /// `openat(2)` of one name in a directory of ours, never following a link.
 pub fn open_name(dir: &Fd, name: &CStr, flags: u64) -> Result<Fd, Errno> {
+    component(name)?;
     sc!(
         nr::OPENAT,
         dir.0,
@@ -327,21 +342,25 @@ pub fn may_execute(path: &CStr) -> Result<(), Errno> {
 
 /// `mkdirat(2)` of one name.
 pub fn mkdir(dir: &Fd, name: &CStr, mode: u32) -> Result<(), Errno> {
+    component(name)?;
     sc!(nr::MKDIRAT, dir.0, name.as_ptr(), mode).map(drop)
 }
 
 /// `mknodat(2)` of one name.
 pub fn mknod(dir: &Fd, name: &CStr, mode: u32, dev: u64) -> Result<(), Errno> {
+    component(name)?;
     sc!(nr::MKNODAT, dir.0, name.as_ptr(), mode, dev).map(drop)
 }
 
 /// `symlinkat(2)` of one name.
 pub fn symlink(target: &CStr, dir: &Fd, name: &CStr) -> Result<(), Errno> {
+    component(name)?;
     sc!(nr::SYMLINKAT, target.as_ptr(), dir.0, name.as_ptr()).map(drop)
 }
 
 /// `readlinkat(2)` of one name.
 pub fn readlink(dir: &Fd, name: &CStr, buf: &mut [u8]) -> Result<usize, Errno> {
+    component(name)?;
     sc!(
         nr::READLINKAT,
         dir.0,
@@ -354,6 +373,7 @@ pub fn readlink(dir: &Fd, name: &CStr, buf: &mut [u8]) -> Result<usize, Errno> {
 
 /// `fchownat(2)` of one name, not following a link.
 pub fn chown_name(dir: &Fd, name: &CStr, uid: u32, gid: u32) -> Result<(), Errno> {
+    component(name)?;
     sc!(
         nr::FCHOWNAT,
         dir.0,
@@ -363,6 +383,11 @@ pub fn chown_name(dir: &Fd, name: &CStr, uid: u32, gid: u32) -> Result<(), Errno
         AT_SYMLINK_NOFOLLOW
     )
     .map(drop)
+}
+
+/// `fchownat(2)` of a file that is open as a path only.
+pub fn chown_path(fd: &Fd, uid: u32, gid: u32) -> Result<(), Errno> {
+    sc!(nr::FCHOWNAT, fd.0, c"".as_ptr(), uid, gid, AT_EMPTY_PATH).map(drop)
 }
 
 /// `fchown(2)`.
@@ -630,6 +655,28 @@ pub fn all_processors() {
 pub fn default_signal(signal: u32) {
     let action = [0u64; 4];
     let _ = sc!(nr::RT_SIGACTION, signal, action.as_ptr(), 0, 8);
+}
+
+/// `getrusage(2)`: page faults of this process without I/O so far.
+pub fn minor_faults() -> u64 {
+    let mut usage = [0u64; 18];
+    match sc!(nr::GETRUSAGE, 0, usage.as_mut_ptr()) {
+        Ok(_) => usage[8],
+        Err(_) => 0,
+    }
+}
+
+/// Notes how many page faults there were before the program.
+pub fn note_faults(n: u64) {
+    if let Some(p) = page() {
+        p.faults.store(n, Relaxed);
+    }
+}
+
+/// `fstatfs(2)`: the filesystem's magic number.
+pub fn fs_magic(fd: &Fd) -> Result<u64, Errno> {
+    let mut buf = [0u64; 16];
+    sc!(nr::FSTATFS, fd.0, buf.as_mut_ptr()).map(|_| buf[0])
 }
 
 /// `execve(2)`. Comes back only with a failure.

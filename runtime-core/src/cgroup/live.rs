@@ -10,7 +10,7 @@ use std::io::ErrorKind as Io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-/// Makes the directories. Returns those that were not there before, to be removed again.
+/// Makes the directories. Those that were not there before are to be removed again.
 pub(crate) fn create(dirs: &[CgroupDir], made: &mut Vec<PathBuf>) -> Result<()> {
     let pure_v2 = dirs.iter().all(|d| d.controllers.is_none());
     for dir in dirs {
@@ -18,51 +18,59 @@ pub(crate) fn create(dirs: &[CgroupDir], made: &mut Vec<PathBuf>) -> Result<()> 
             enable_controllers(dir)?;
         }
         let path = dir.dir();
-        let cpuset = dir.controllers.iter().flatten().any(|c| c == "cpuset");
-        if make(&path, &dir.mount, cpuset)? {
-            made.push(path);
+        if make(&path, &dir.mount)? {
+            made.push(path.clone());
         } else {
             refuse_used(&path)?;
+        }
+        if dir.controllers.iter().flatten().any(|c| c == "cpuset") {
+            fill_cpuset(&path, &dir.mount)?;
         }
     }
     Ok(())
 }
 
 /// mkdir -p below the mount; whether the last component is new.
-fn make(path: &Path, mount: &Path, cpuset: bool) -> Result<bool> {
+fn make(path: &Path, mount: &Path) -> Result<bool> {
+    let io = |e: &std::io::Error| failed("mkdir", path, e);
     match std::fs::create_dir(path) {
-        Ok(()) => {}
-        Err(e) if e.kind() == Io::AlreadyExists => return Ok(false),
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == Io::AlreadyExists => Ok(false),
         Err(e) if e.kind() == Io::NotFound && path != mount => {
             let parent = path.parent().filter(|p| p.starts_with(mount));
-            make(
-                parent.ok_or_else(|| failed("mkdir", path, &e))?,
-                mount,
-                cpuset,
-            )?;
-            std::fs::create_dir(path).map_err(|e| failed("mkdir", path, &e))?;
+            make(parent.ok_or_else(|| io(&e))?, mount)?;
+            std::fs::create_dir(path).map_err(|e| io(&e))?;
+            Ok(true)
         }
-        Err(e) => return Err(failed("mkdir", path, &e)),
+        Err(e) => Err(io(&e)),
     }
-    if cpuset {
-        fill_cpuset(path)?;
-    }
-    Ok(true)
 }
 
 fn failed(what: &str, path: &Path, e: &std::io::Error) -> Error {
     Error::io(format!("{what}({})", path.display()), e)
 }
 
-/// A new v1 cpuset is empty and takes no process before it has processors and memory.
-fn fill_cpuset(path: &Path) -> Result<()> {
-    let Some(parent) = path.parent() else {
+/// A new v1 cpuset is empty and takes no process before it has processors and memory, which its parent must
+/// have first.
+fn fill_cpuset(path: &Path, mount: &Path) -> Result<()> {
+    let Some(parent) = path.parent().filter(|_| path != mount) else {
         return Ok(());
     };
+    let read = |dir: &Path, file: &str| {
+        let path = dir.join(file);
+        let text = std::fs::read_to_string(&path).map_err(|e| failed("read", &path, &e))?;
+        Ok::<_, Error>(text.trim().to_owned())
+    };
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        let value = std::fs::read_to_string(parent.join(file))
-            .map_err(|e| failed("read", &parent.join(file), &e))?;
-        write(&path.join(file), value.trim())?;
+        if !read(path, file)?.is_empty() {
+            continue;
+        }
+        let mut value = read(parent, file)?;
+        if value.is_empty() {
+            fill_cpuset(parent, mount)?;
+            value = read(parent, file)?;
+        }
+        write(&path.join(file), &value)?;
     }
     Ok(())
 }
@@ -106,7 +114,10 @@ fn enable_controllers(dir: &CgroupDir) -> Result<()> {
 
 /// A cgroup that was there must be empty and thawed: two containers in one would be killed as one.
 fn refuse_used(path: &Path) -> Result<()> {
-    let processes = processes(path).len();
+    // Also below: what is killed with the container is the whole tree.
+    let mut all = Vec::new();
+    tree(path, &mut all);
+    let processes: usize = all.iter().map(|d| processes(d).len()).sum();
     if processes > 0 {
         return Err(Error::new(
             ErrorKind::WrongState,
@@ -165,11 +176,15 @@ pub(crate) fn signal_all(dirs: &[CgroupDir], signal: i32) -> Result<()> {
     {
         return Ok(());
     }
-    let Some(dir) = v2.or(dirs.first()) else {
-        return Ok(());
-    };
+    match v2.or(dirs.first()) {
+        Some(dir) => signal_tree(&dir.dir(), signal),
+        None => Ok(()),
+    }
+}
+
+fn signal_tree(dir: &Path, signal: i32) -> Result<()> {
     let mut all = Vec::new();
-    tree(&dir.dir(), &mut all);
+    tree(dir, &mut all);
     for cgroup in all {
         for pid in processes(&cgroup) {
             // Between the list and the open the pid may have gone to somebody else: it must still be in
@@ -188,6 +203,17 @@ pub(crate) fn signal_all(dirs: &[CgroupDir], signal: i32) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Kills what is in cgroups that a killed creator left, and removes them.
+pub(crate) fn remove_remains(dirs: &[PathBuf]) -> Result<()> {
+    for dir in dirs.iter().filter(|d| d.is_dir()) {
+        if write(&dir.join("cgroup.kill"), "1").is_err() {
+            signal_tree(dir, libc::SIGKILL)?;
+        }
+    }
+    let there: Vec<PathBuf> = dirs.iter().filter(|d| d.is_dir()).cloned().collect();
+    remove(&there)
 }
 
 /// Removes cgroups with everything below them. What still has processes is waited for: an event where the v2

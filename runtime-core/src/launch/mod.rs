@@ -19,14 +19,22 @@ pub use image::size as init_size;
 use crate::cgroup::live;
 use crate::error::{Error, ErrorKind, Lane, Result};
 use crate::hooks;
-use crate::plan::action::{Action, IdMap};
+use crate::plan::action::{Action, CgroupDir, IdMap, Namespace};
 use crate::plan::{Plan, Step, script};
 use crate::state::{State, StateDir};
 use crate::sys::{self, ExitStatus};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+
+/// As many descriptors as one message carries, less the six that init always gets.
+const MAX_PRESERVED: u32 = 247;
+
+/// How long init may take from one message to the next, in milliseconds. Only something that stopped it, or a
+/// filesystem that does not answer, takes that long.
+const PATIENCE: i32 = 120_000;
 
 /// One of the program's standard streams.
 #[derive(Debug, Default)]
@@ -113,7 +121,10 @@ pub(crate) fn launch(plan: &Plan, dir: &StateDir, stdio: Stdio) -> Result<Launch
             .of_kind(ErrorKind::InvalidConfig)
             .at("/root/path"));
     }
+    preserved(plan)?;
+    refuse_own_network(plan)?;
     let script = script::encode(plan)?;
+    dir.record_cgroups(&plan.cgroups.iter().map(CgroupDir::dir).collect::<Vec<_>>())?;
     let fault = dir.new_file(c"fault")?;
     fault
         .set_len(oxrun_init::fault::SIZE as u64)
@@ -216,15 +227,7 @@ impl Host<'_> {
         let streams = Streams::open(stdio)?;
         let [stdin, stdout, stderr] = streams.get()?;
         let mut fds = vec![stdout, stderr];
-        for n in 0..preserve {
-            let fd = 3 + n as i32;
-            fds.push(sys::inherited(fd).ok_or_else(|| {
-                Error::syscall(
-                    format!("unable to stat preserved-fd {fd} (of {preserve})"),
-                    libc::EBADF,
-                )
-            })?);
-        }
+        fds.extend(preserved(self.plan)?);
         fds.extend([fifo.as_fd(), memfd.as_fd(), self.fault.as_fd(), stdin]);
         sys::send(&ours, &hello, &fds).map_err(|e| Error::io("sendmsg(hello)", &e))?;
         self.control = Some(ours);
@@ -234,7 +237,13 @@ impl Host<'_> {
     /// One of the host's own steps.
     fn host_step(&mut self, step: &Step) -> Result<()> {
         match &step.action {
-            Action::CgroupCreate { dirs } => live::create(dirs, &mut self.made),
+            Action::CgroupCreate { dirs } => {
+                let created = live::create(dirs, &mut self.made);
+                if self.made.len() != dirs.len() {
+                    self.dir.record_cgroups(&self.made)?;
+                }
+                created
+            }
             Action::CgroupWrite { file, value } => live::write(file, value),
             Action::DevicesV1 { dir, rules } => {
                 for rule in rules {
@@ -320,6 +329,10 @@ impl Host<'_> {
             let Some(control) = &self.control else {
                 return Err(Error::new(ErrorKind::Internal, "init was not spawned"));
             };
+            self.wait_for_message(control)?;
+            let Some(control) = &self.control else {
+                return Err(self.died());
+            };
             let mut buf = [0u8; 8];
             let (n, fd) = sys::receive(control, &mut buf).map_err(|e| Error::io("recvmsg", &e))?;
             let [a, b, c, d, pid @ ..] = buf;
@@ -339,6 +352,51 @@ impl Host<'_> {
             }
             self.early.push(message);
         }
+    }
+
+    /// Waits until there is something to receive. A process that was stopped, or one that ended while its
+    /// clone holds the socket open, says nothing any more.
+    fn wait_for_message(&self, control: &OwnedFd) -> Result<()> {
+        let Some((_, pidfd)) = &self.process else {
+            return Ok(());
+        };
+        let io = |e| Error::io("poll(control)", &e);
+        let mut fds = [
+            (control.as_fd(), libc::POLLIN),
+            (pidfd.as_fd(), libc::POLLIN),
+        ];
+        let ready = sys::poll(&mut fds, Some(PATIENCE)).map_err(io)?;
+        let said = |ready: &[i16]| ready.first().is_some_and(|e| *e != 0);
+        if said(&ready) {
+            return Ok(());
+        }
+        // It may have spoken and ended in between.
+        if sys::poll(&mut [(control.as_fd(), libc::POLLIN)], Some(0))
+            .map_err(io)
+            .is_ok_and(|r| said(&r))
+        {
+            return Ok(());
+        }
+        if ready.get(1).is_some_and(|e| *e != 0) {
+            return Err(self.ended());
+        }
+        Err(Error::new(
+            ErrorKind::Timeout,
+            format!(
+                "container init said nothing for {} s; it may have been stopped",
+                PATIENCE / 1000
+            ),
+        ))
+    }
+
+    /// The error of a process that ended without a word.
+    fn ended(&self) -> Error {
+        let status = self.process.as_ref().and_then(|p| sys::wait(&p.1).ok());
+        report::failure(
+            self.plan,
+            &self.dir.fault(),
+            status.unwrap_or(ExitStatus::Unknown),
+        )
     }
 
     /// Waits until init has reached the barrier before step `number`.
@@ -407,6 +465,54 @@ fn hung_up(pidfd: &OwnedFd) -> bool {
     sys::poll_exit(pidfd.as_fd(), Some(1000)).unwrap_or(false)
 }
 
+/// The descriptors that the caller's caller hands to the program.
+fn preserved(plan: &Plan) -> Result<Vec<BorrowedFd<'static>>> {
+    let count = plan.preserve_fds();
+    let mut fds = Vec::new();
+    for n in 0..count {
+        let fd = 3i32.saturating_add_unsigned(n);
+        fds.push(sys::inherited(fd).ok_or_else(|| {
+            Error::syscall(
+                format!("unable to stat preserved-fd {fd} (of {count})"),
+                libc::EBADF,
+            )
+        })?);
+    }
+    if count > MAX_PRESERVED {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("at most {MAX_PRESERVED} descriptors can be preserved"),
+        ));
+    }
+    Ok(fds)
+}
+
+/// A joined network namespace that is the caller's own is the host's: its sysctls are not the container's to set.
+fn refuse_own_network(plan: &Plan) -> Result<()> {
+    let network = plan.steps.iter().find_map(|s| match &s.action {
+        Action::SetNs {
+            kind: Namespace::Network,
+            path,
+        } => Some(path),
+        _ => None,
+    });
+    let sysctl = plan
+        .steps
+        .iter()
+        .find(|s| matches!(&s.action, Action::Sysctl { key, .. } if key.starts_with("net/")));
+    let (Some(path), Some(step)) = (network, sysctl) else {
+        return Ok(());
+    };
+    let id = |p: &std::path::Path| std::fs::metadata(p).ok().map(|m| (m.dev(), m.ino()));
+    if id(path).is_some() && id(path) == id("/proc/self/ns/net".as_ref()) {
+        return Err(Error::config(
+            step.field.clone(),
+            "sysctl is not allowed in the host's network namespace",
+        ));
+    }
+    Ok(())
+}
+
 /// Puts the device program on a v2 cgroup.
 fn attach_devices(
     dir: &std::path::Path,
@@ -455,7 +561,25 @@ impl Streams {
     }
 }
 
-/// Why the program of a started container could not be executed, if that is what happened.
-pub(crate) fn exec_failure(dir: &StateDir, state: &State) -> Option<Error> {
-    report::exec_failure(&dir.fault(), state)
+/// How far a started container came.
+pub(crate) enum Started {
+    /// It ended before its program.
+    Failed(Error),
+    /// The last execve was called, after so many page faults.
+    Executing { faults: u64 },
+}
+
+/// What the fault page says of a container that was told to start.
+pub(crate) fn started(dir: &StateDir, state: &State) -> Started {
+    report::started(&dir.fault(), state)
+}
+
+/// The error of a program that the kernel killed while it loaded it.
+pub(crate) fn unloadable(program: &str, signal: i32) -> Error {
+    Error::new(
+        ErrorKind::Exec,
+        format!("exec {program}: killed by signal {signal} while the kernel loaded it"),
+    )
+    .at("/process/args/0")
+    .hint("a damaged ELF file, or RLIMIT_AS or RLIMIT_STACK too small for it")
 }

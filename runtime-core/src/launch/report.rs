@@ -1,5 +1,6 @@
 //! From the fault page to an error: which step, which field, which call, and runc's words for it.
 
+use super::Started;
 use crate::error::{Error, ErrorKind, errno_text};
 use crate::plan::Plan;
 use crate::plan::action::{Action, FilesystemMount};
@@ -67,6 +68,12 @@ fn plain(what: &str, r: &Record<'_>) -> Error {
             text(r.text)
         ),
         (Detail::HostGone, _) => format!("{what}: the creating process went away"),
+        (Detail::NotProc, _) => {
+            format!(
+                "{what}: {:?} cannot be mounted because it is not of type proc",
+                text(r.text)
+            )
+        }
         (Detail::Text | Detail::DeviceMismatch | Detail::BadNull, 0) => {
             format!("{what}: {}", text(r.text))
         }
@@ -166,6 +173,9 @@ fn explain(action: &Action, field: &str, r: &Record<'_>) -> Error {
         Action::Pivot { .. } => plain("error jailing process inside rootfs", r),
         Action::JoinTasks { .. } => plain("error adding pid to cgroups", r),
         Action::Hostname { .. } => plain("sethostname", r),
+        Action::Console { .. } if r.detail == Detail::DeviceMismatch => plain("", r).saying(
+            "error setting up the terminal: /dev/console of the image is neither a file nor a device",
+        ),
         Action::Console { .. } => plain("error setting up the terminal", r),
         Action::Bounding { .. } | Action::Caps { .. } | Action::Ambient { .. } => {
             plain("unable to apply caps", r)
@@ -210,6 +220,9 @@ fn mounting(source: &str, destination: &str, fstype: &str, r: &Record<'_>) -> Er
                 .to_owned();
             error(format!("{call}: {errno}; {said}")).with_fs_log(said)
         }
+        Detail::NotProc => error(format!(
+            "{destination:?} cannot be mounted because it is not of type proc"
+        )),
         _ if call.starts_with("fsopen") && r.errno == libc::ENODEV => {
             error(format!("{call}: {errno}")).hint(format!("{fstype:?} is unknown to this kernel"))
         }
@@ -320,24 +333,34 @@ fn interpreter(e: Error, rootfs: &std::path::Path, r: &Record<'_>) -> Error {
     }
 }
 
-/// The error of a program that could not be executed after start: another process than the one that created the
-/// container asks for it.
-pub(super) fn exec_failure(page: &[u8], state: &State) -> Option<Error> {
-    let record = fault::read(page)?;
-    if record.phase != Phase::Failed as u32 {
-        return None;
-    }
-    let e = if call(&record).starts_with("execve") {
-        interpreter(executing(&record), &state.rootfs, &record)
-    } else {
-        plain("error during container init", &record)
+/// How far a container came that was told to start: another process than the one that created it asks.
+pub(super) fn started(page: &[u8], state: &State) -> Started {
+    let Some(record) = fault::read(page) else {
+        return Started::Executing { faults: 0 };
     };
     let step = crate::error::StepRef {
         number: record.step,
         total: state.exec_step,
         lane: crate::error::Lane::Init,
     };
-    Some(e.in_step(step).with_call(call(&record), record.errno))
+    if record.phase == Phase::Exec as u32 {
+        return Started::Executing {
+            faults: record.faults,
+        };
+    }
+    if record.phase != Phase::Failed as u32 {
+        let text = format!(
+            "container init was killed during step {} of {}, before its program",
+            step.number, step.total
+        );
+        return Started::Failed(Error::new(ErrorKind::Killed, text).in_step(step));
+    }
+    let e = if call(&record).starts_with("execve") {
+        interpreter(executing(&record), &state.rootfs, &record)
+    } else {
+        plain("error during container init", &record)
+    };
+    Started::Failed(e.in_step(step).with_call(call(&record), record.errno))
 }
 
 /// The string arguments with their positions.

@@ -44,6 +44,20 @@ pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
     }
     b.cgroups = directories(b, path.as_deref());
     if b.cgroups.is_empty() {
+        let devices = resources
+            .as_ref()
+            .is_some_and(|r| r.devices().as_ref().is_some_and(|d| !d.is_empty()));
+        if devices || resources.as_ref().is_some_and(has_limits) {
+            return Err(Error::config(
+                "/linux/resources",
+                "no cgroup hierarchy was found at /sys/fs/cgroup: limits and device rules cannot be set",
+            )
+            .of_kind(ErrorKind::Unsupported));
+        }
+        b.warn(
+            "/linux/cgroupsPath",
+            "no cgroup hierarchy was found at /sys/fs/cgroup",
+        );
         return Ok(());
     }
     let dirs = b.cgroups.clone();
@@ -136,7 +150,7 @@ fn push_write(b: &mut Builder<'_>, write: &Write, pure_v2: bool) -> Result<()> {
 fn push_devices(b: &mut Builder<'_>, resources: &LinuxResources, pure_v2: bool) -> Result<()> {
     let mut rules = Vec::new();
     for (i, device) in resources.devices().iter().flatten().enumerate() {
-        rules.push(rule(i, device)?);
+        rules.extend(self::rules(i, device)?);
     }
     // What nobody allows is denied, whether the config begins by saying so or not, as in runc.
     if rules.first().is_none_or(|r| *r != DENY_ALL) {
@@ -162,7 +176,7 @@ fn push_devices(b: &mut Builder<'_>, resources: &LinuxResources, pure_v2: bool) 
     Ok(())
 }
 
-fn rule(index: usize, device: &LinuxDeviceCgroup) -> Result<DeviceRule> {
+fn rules(index: usize, device: &LinuxDeviceCgroup) -> Result<Vec<DeviceRule>> {
     let field = format!("/linux/resources/devices/{index}");
     let kind = match device.typ() {
         None | Some(LinuxDeviceType::A) => DeviceKind::All,
@@ -192,7 +206,7 @@ fn rule(index: usize, device: &LinuxDeviceCgroup) -> Result<DeviceRule> {
             format!("unknown device access {wrong:?}"),
         ));
     }
-    Ok(DeviceRule {
+    let rule = DeviceRule {
         allow: device.allow(),
         kind,
         major: number(device.major(), "major")?,
@@ -200,6 +214,16 @@ fn rule(index: usize, device: &LinuxDeviceCgroup) -> Result<DeviceRule> {
         read: access.contains('r'),
         write: access.contains('w'),
         mknod: access.contains('m'),
+    };
+    let everything =
+        rule.major.is_none() && rule.minor.is_none() && rule.read && rule.write && rule.mknod;
+    // v1 reads a rule of kind `a` as "everything" whatever else stands in it: what is meant for some
+    // devices of both kinds would open all.
+    Ok(match kind {
+        DeviceKind::All if !everything => [DeviceKind::Char, DeviceKind::Block]
+            .map(|kind| DeviceRule { kind, ..rule })
+            .to_vec(),
+        _ => vec![rule],
     })
 }
 
@@ -213,11 +237,28 @@ pub(crate) fn v2_dir(b: &Builder<'_>) -> Option<PathBuf> {
 
 /// Init enters the v1 cgroups by their `tasks` files.
 pub(crate) fn join(b: &mut Builder<'_>) {
-    let v1 = b.cgroups.iter().filter(|d| d.controllers.is_some());
-    let files: Vec<PathBuf> = v1.map(|d| d.dir().join("tasks")).collect();
+    let files = tasks(b, |controllers| !controllers.iter().any(|c| c == "pids"));
     if !files.is_empty() {
         b.join(FIELD, Action::JoinTasks { files });
     }
+}
+
+/// The pids cgroup is entered by the container's process itself: a limit of one leaves no room for the
+/// process that clones it.
+pub(crate) fn join_pids(b: &mut Builder<'_>) {
+    let files = tasks(b, |controllers| controllers.iter().any(|c| c == "pids"));
+    if !files.is_empty() {
+        b.init(FIELD, Action::JoinTasks { files });
+    }
+}
+
+fn tasks(b: &Builder<'_>, which: impl Fn(&[String]) -> bool) -> Vec<PathBuf> {
+    let of = |d: &CgroupDir| d.controllers.as_deref().is_some_and(&which);
+    b.cgroups
+        .iter()
+        .filter(|d| of(d))
+        .map(|d| d.dir().join("tasks"))
+        .collect()
 }
 
 /// A mount of type `cgroup`: v2 as it is, or the directory alone without a cgroup namespace; v1 as a

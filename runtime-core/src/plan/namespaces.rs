@@ -140,6 +140,7 @@ pub(crate) fn join(b: &mut Builder<'_>) -> Result<()> {
             cgroup: v2.filter(|_| !user),
         },
     );
+    super::cgroups::join_pids(b);
     if b.namespaces.is_new(Namespace::Cgroup) {
         b.init(
             "/linux/namespaces",

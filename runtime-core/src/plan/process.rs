@@ -26,6 +26,14 @@ pub(crate) fn process(b: &mut Builder<'_>, p: &Process) -> Result<()> {
         gid: 0,
     };
     b.init("/process/cwd", create);
+    // Only now: the working directory was the last thing that may have had to be made.
+    if b.spec
+        .root()
+        .as_ref()
+        .is_some_and(|r| r.readonly() == Some(true))
+    {
+        b.init("/root/readonly", Action::RootReadonly);
+    }
     b.init(
         "/process/user/umask",
         Action::Umask {
@@ -188,9 +196,31 @@ fn resource(typ: PosixRlimitType) -> (&'static str, u32) {
     }
 }
 
+/// The last id means "leave it as it is" to the kernel, which here would be root.
+pub(super) fn check_id(field: &str, id: u32) -> Result<()> {
+    if id > i32::MAX as u32 {
+        return Err(Error::config(
+            field,
+            format!("uids and gids must be in range 0-2147483647: {id}"),
+        ));
+    }
+    Ok(())
+}
+
 fn identity(b: &mut Builder<'_>, p: &Process) -> Result<()> {
     let user = p.user();
     let groups = user.additional_gids().clone().unwrap_or_default();
+    let gids = groups
+        .iter()
+        .enumerate()
+        .map(|(i, g)| (format!("additionalGids/{i}"), *g));
+    let ids = [
+        ("uid".to_owned(), user.uid()),
+        ("gid".to_owned(), user.gid()),
+    ];
+    for (name, id) in ids.into_iter().chain(gids) {
+        check_id(&format!("/process/user/{name}"), id)?;
+    }
     // An unprivileged user's map forbids setgroups for good.
     let unprivileged = b.facts.euid != 0;
     if unprivileged && !groups.is_empty() {

@@ -17,6 +17,25 @@ const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
     ("tty", 5, 0),
 ];
 
+/// Filesystems without a device behind them.
+const PSEUDO: [&str; 15] = [
+    "proc",
+    "sysfs",
+    "tmpfs",
+    "devpts",
+    "mqueue",
+    "overlay",
+    "ramfs",
+    "bpf",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+    "pstore",
+    "configfs",
+    "hugetlbfs",
+    "binfmt_misc",
+];
+
 /// From the mount namespace to the last device.
 pub(crate) fn mounts(b: &mut Builder<'_>) -> Result<()> {
     // Nothing that is mounted from here on may reach the host.
@@ -116,6 +135,10 @@ fn mount(
                 options.set &= !attr::RDONLY;
                 late.push((format!("{field}/options"), destination.clone()));
             }
+            // A read-only mount of a device must not even replay its journal.
+            if options.set & attr::RDONLY != 0 && !PSEUDO.contains(&fstype) {
+                options.superblock.push("ro".to_owned());
+            }
             let has_mode = options.data.iter().any(|o| o.key == "mode");
             b.init(
                 field,
@@ -161,6 +184,7 @@ fn bind(
         );
     }
     options.superblock.clear();
+    check_proc(field, &destination)?;
     let source = b.on_host(source);
     let recursive = options.bind == Some(true);
     // A mount that shares with the host has to be cloned in the host's mount namespace, whose peer it
@@ -187,6 +211,32 @@ fn bind(
         }),
     );
     Ok(())
+}
+
+/// Files of procfs that a container may get from elsewhere (lxcfs); anything else there would be taken for
+/// the kernel's word (CVE-2019-16884).
+fn check_proc(field: &str, destination: &Path) -> Result<()> {
+    const FINE: [&str; 10] = [
+        "cpuinfo",
+        "diskstats",
+        "meminfo",
+        "stat",
+        "swaps",
+        "uptime",
+        "loadavg",
+        "slabinfo",
+        "sys/kernel/ns_last_pid",
+        "net/dev",
+    ];
+    match destination.strip_prefix("/proc") {
+        Ok(rest) if !rest.as_os_str().is_empty() && !FINE.iter().any(|f| rest == Path::new(f)) => {
+            Err(Error::config(
+                format!("{field}/destination"),
+                format!("{destination:?} cannot be mounted because it is inside /proc"),
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn devices(b: &mut Builder<'_>) -> Result<()> {
@@ -260,6 +310,17 @@ fn node(field: &str, d: &LinuxDevice) -> Result<DeviceNode> {
             ));
         }
     };
+    for (id, name) in [(d.uid(), "uid"), (d.gid(), "gid")] {
+        super::process::check_id(&format!("{field}/{name}"), id.unwrap_or(0))?;
+    }
+    // The kernel's device number has 12 bits for the major and 20 for the minor.
+    let fits = |n: i64, bits: u32| kind == 'p' || (0..1i64 << bits).contains(&n);
+    if !fits(d.major(), 12) || !fits(d.minor(), 20) {
+        return Err(Error::config(
+            field,
+            format!("there is no device number {}:{}", d.major(), d.minor()),
+        ));
+    }
     let number = |n: i64, what: &str| {
         u32::try_from(n).map_err(|_| {
             Error::config(
@@ -332,13 +393,6 @@ pub(crate) fn finish(b: &mut Builder<'_>) -> Result<()> {
                 path: clean(Path::new(path)),
             },
         );
-    }
-    if b.spec
-        .root()
-        .as_ref()
-        .is_some_and(|r| r.readonly() == Some(true))
-    {
-        b.init("/root/readonly", Action::RootReadonly);
     }
     let flags = root_propagation(b)?;
     let move_root = b.options.no_pivot;

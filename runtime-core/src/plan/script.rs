@@ -37,9 +37,30 @@ pub fn encode(plan: &Plan) -> Result<Vec<u8>> {
             continue;
         }
         barrier = false;
+        if matches!(step.action, Action::Created) {
+            arguments(&mut out, plan)?;
+        }
         record(&mut out, number, step).map_err(|e| e.or_at(&step.field))?;
     }
     Ok(out.finish())
+}
+
+/// Lays out what the last step needs, in the name of that step but before the container is created: afterwards
+/// a filter may forbid it.
+fn arguments(out: &mut Writer, plan: &Plan) -> Result<()> {
+    for (step, number) in plan.steps.iter().zip(1u32..) {
+        if let Action::Exec { args, env } = &step.action {
+            let (args, env) = (list(args, |s| text(s))?, list(env, |s| text(s))?);
+            out.push(
+                number,
+                &Op::Arguments {
+                    argv: args.get(),
+                    envp: env.get(),
+                },
+            );
+        }
+    }
+    Ok(())
 }
 
 fn text(s: &str) -> Result<CString> {
@@ -318,16 +339,7 @@ fn record_process(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
                 },
             );
         }
-        Action::Exec { args, env } => {
-            let (args, env) = (list(args, |s| text(s))?, list(env, |s| text(s))?);
-            out.push(
-                n,
-                &Op::Exec {
-                    argv: args.get(),
-                    envp: env.get(),
-                },
-            );
-        }
+        Action::Exec { .. } => out.push(n, &Op::Exec {}),
         // Steps of the host have no record.
         _ => {}
     }
@@ -382,7 +394,12 @@ fn bind_mount(out: &mut Writer, n: u32, b: &BindMount) -> Result<()> {
         &Op::Bind {
             source: &path(source)?,
             dest: &path(&b.destination)?,
-            flags: if b.recursive { bind::RECURSIVE } else { 0 },
+            flags: if b.recursive { bind::RECURSIVE } else { 0 }
+                | if b.destination == Path::new("/proc") {
+                    bind::PROC
+                } else {
+                    0
+                },
             set: o.set,
             clear: o.clear,
             rset: o.set_recursive,

@@ -21,7 +21,6 @@ const BPF_CGROUP_DEVICE: u32 = 6;
 const BPF_F_ALLOW_MULTI: u32 = 1 << 1;
 const BPF_F_REPLACE: u32 = 1 << 2;
 
-
 /// The name by which tools show the program; 15 bytes and a NUL.
 const NAME: [u8; 16] = *b"oxrun_devices\0\0\0";
 

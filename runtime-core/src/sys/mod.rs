@@ -197,11 +197,13 @@ fn fd_of<'a>(fd: RawFd) -> BorrowedFd<'a> {
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
-/// A descriptor that the caller's caller handed to the process, by its number.
+/// A descriptor that the caller's caller handed to the process, by its number. One that is closed on exec is
+/// not handed to anybody: it was opened by this process, for itself.
 pub(crate) fn inherited(fd: RawFd) -> Option<BorrowedFd<'static>> {
     // SAFETY: no pointers.
-    let open = unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0;
-    open.then(|| fd_of(fd))
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    let handed = flags >= 0 && (fd < 3 || flags & libc::FD_CLOEXEC == 0);
+    handed.then(|| fd_of(fd))
 }
 
 /// Waits for a process's exit, at most `millis`. Whether it has exited.
@@ -331,6 +333,12 @@ pub(crate) fn lock(fd: impl AsFd) -> io::Result<()> {
     }
 }
 
+/// flock(2): unlock.
+pub(crate) fn unlock(fd: impl AsFd) -> io::Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::flock(fd.as_fd().as_raw_fd(), libc::LOCK_UN) }.into()).map(drop)
+}
+
 /// mkfifoat(2) of one name.
 pub(crate) fn mkfifo(dir: impl AsFd, name: &CStr, mode: u32) -> io::Result<()> {
     // SAFETY: a NUL-terminated name.
@@ -404,8 +412,8 @@ pub(crate) enum Loading {
     Done,
     /// Not finished.
     Underway,
-    /// The kernel ended the process before the program's first instruction, or right after it.
-    Killed(i32),
+    /// The process is dead, killed by this signal after so many page faults.
+    Killed { signal: i32, faults: u64 },
 }
 
 /// Reads /proc/PID/stat: where the program's text begins (field 26) is set when loading is complete; a zombie has none, but
@@ -423,8 +431,11 @@ pub(crate) fn loading(pid: u32) -> Loading {
     let field = |n: usize| fields.get(n - 3).copied().unwrap_or("0");
     let number = |n: usize| field(n).parse::<u64>().unwrap_or(0);
     match (field(3), number(26)) {
-        ("Z" | "X", _) => match (number(52) as i32 & 0x7f, number(14)) {
-            (signal @ (libc::SIGKILL | libc::SIGSEGV), 0) => Loading::Killed(signal),
+        ("Z" | "X", _) => match number(52) as i32 & 0x7f {
+            signal @ (libc::SIGKILL | libc::SIGSEGV) => Loading::Killed {
+                signal,
+                faults: number(10),
+            },
             _ => Loading::Done,
         },
         (_, 0) => Loading::Underway,

@@ -67,6 +67,7 @@ extern "C" fn run(arg: *mut c_void) -> libc::c_int {
         let (image, control) = ((*child).image, (*child).control);
         // CLOSE_RANGE_CLOEXEC leaves the image open until it runs. Descriptor 0 is the socket.
         let prepared = libc::dup2(control, 0) == 0
+            && libc::fcntl(0, libc::F_SETFD, 0) == 0
             && libc::syscall(
                 libc::SYS_close_range,
                 1,
