@@ -42,19 +42,9 @@ impl Drop for Raw {
 }
 
 /// Makes reads and writes of a descriptor return at once.
-pub(crate) fn set_nonblocking(fd: impl AsFd) {
-    change(fd, OFlag::O_NONBLOCK, true);
-}
-
-/// The controlling side leaves as it came.
-pub(crate) fn clear_nonblocking(fd: impl AsFd) {
-    change(fd, OFlag::O_NONBLOCK, false);
-}
-
-fn change(fd: impl AsFd, flag: OFlag, on: bool) {
+fn set_nonblocking(fd: impl AsFd) {
     if let Ok(flags) = fcntl(&fd, FcntlArg::F_GETFL) {
-        let mut flags = OFlag::from_bits_retain(flags);
-        flags.set(flag, on);
+        let flags = OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK;
         let _ = fcntl(&fd, FcntlArg::F_SETFL(flags));
     }
 }

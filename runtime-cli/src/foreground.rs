@@ -5,15 +5,64 @@
 //! only through its pidfd, so that its status is never taken by the wrong hand.
 
 use crate::args;
-use crate::cmd::create::{started, write_pid_file};
+use crate::cmd::create::{pid_file, started};
 use crate::cmd::{Ctx, Failure};
 use crate::console::{Pump, Raw};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use oxrun_core::{Container, ExitStatus};
-use std::os::fd::AsFd;
+use oxrun_core::{Container, Exec, ExitStatus};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+/// What is attended in the foreground.
+trait Attended {
+    fn pid(&self) -> u32;
+    fn pidfd(&self) -> Option<BorrowedFd<'_>>;
+    /// Passes a signal on. A process that has just ended needs none.
+    fn signal(&self, signal: i32);
+    fn wait(&self) -> oxrun_core::Result<ExitStatus>;
+}
+
+impl Attended for Container {
+    fn pid(&self) -> u32 {
+        self.started_pid()
+    }
+    fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        Container::pidfd(self)
+    }
+    fn signal(&self, signal: i32) {
+        let _ = self.kill(signal, false);
+    }
+    fn wait(&self) -> oxrun_core::Result<ExitStatus> {
+        Container::wait(self)
+    }
+}
+
+impl Attended for Exec {
+    fn pid(&self) -> u32 {
+        Exec::pid(self)
+    }
+    fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        Some(Exec::pidfd(self))
+    }
+    fn signal(&self, signal: i32) {
+        let _ = self.kill(signal);
+    }
+    fn wait(&self) -> oxrun_core::Result<ExitStatus> {
+        Exec::wait(self)
+    }
+}
+
+/// The exit code that stands for how a process ended.
+fn code(status: ExitStatus) -> u8 {
+    match status {
+        ExitStatus::Exited(code) => code as u8,
+        ExitStatus::Signaled(signal) => (128 + signal) as u8,
+        ExitStatus::Unknown => 255,
+    }
+}
 
 /// Signals and their descriptor, from before the container exists.
 pub(crate) struct Session {
@@ -63,7 +112,7 @@ impl Session {
         let begun = container
             .start()
             .map_err(|e| started(ctx, &e))
-            .and_then(|()| write_pid_file(&container, a));
+            .and_then(|()| pid_file(a.pid_file.as_deref(), container.started_pid()));
         if let Err(e) = begun {
             drop(raw);
             let _ = container.delete(true);
@@ -77,17 +126,34 @@ impl Session {
                 ctx.log.warning(&warning);
             }
         }
-        Ok(match status {
-            ExitStatus::Exited(code) => code as u8,
-            ExitStatus::Signaled(signal) => (128 + signal) as u8,
-            ExitStatus::Unknown => 255,
-        })
+        Ok(code(status))
+    }
+
+    /// Starts a further process and stays until it ends.
+    pub(crate) fn run_exec(self, mut exec: Exec, path: Option<&Path>) -> Result<u8, Failure> {
+        let mut pump = exec.take_console().map(Pump::new);
+        if let Some(pump) = &pump {
+            self.copy_size(pump);
+        }
+        let raw = pump.as_ref().map(|_| Raw::begin());
+        let begun = exec
+            .start()
+            .map_err(|e| crate::cmd::exec::failed(&e))
+            .and_then(|()| pid_file(path, exec.pid()));
+        if let Err(e) = begun {
+            drop(raw);
+            let _ = exec.kill(nix::libc::SIGKILL);
+            return Err(e);
+        }
+        let status = self.attend(&exec, pump.as_mut());
+        drop(raw);
+        Ok(code(status?))
     }
 
     /// The loop: until the process has ended and its output is passed on.
     fn attend(
         &self,
-        container: &Container,
+        container: &dyn Attended,
         mut pump: Option<&mut Pump>,
     ) -> Result<ExitStatus, Failure> {
         let Some(pidfd) = container.pidfd() else {
@@ -143,7 +209,7 @@ impl Session {
         }
     }
 
-    fn signals_arrived(&self, container: &Container, pump: Option<&Pump>) {
+    fn signals_arrived(&self, container: &dyn Attended, pump: Option<&Pump>) {
         while let Ok(Some(info)) = self.signals.read_signal() {
             match Signal::try_from(info.ssi_signo as i32) {
                 Ok(Signal::SIGCHLD) => reap_orphans(container),
@@ -154,7 +220,7 @@ impl Session {
                 }
                 Ok(Signal::SIGURG | Signal::SIGPIPE) => {}
                 // A process that has just ended needs no signal.
-                _ => drop(container.kill(info.ssi_signo as i32, false)),
+                _ => container.signal(info.ssi_signo as i32),
             }
         }
     }
@@ -165,14 +231,14 @@ impl Session {
 }
 
 /// Reaps every child but the container's process.
-fn reap_orphans(container: &Container) {
+fn reap_orphans(container: &dyn Attended) {
     let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     while let Ok(status) = waitid(Id::All, peek) {
         let pid = match status {
             WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, _, _) => pid,
             _ => return,
         };
-        if pid.as_raw() as u32 == container.started_pid() {
+        if pid.as_raw() as u32 == container.pid() {
             return;
         }
         let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);

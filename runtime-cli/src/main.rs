@@ -73,14 +73,14 @@ fn carry_out(invocation: &Invocation, log: &Log) -> Result<u8, Failure> {
         Command::State(id) => cmd::query::state(&ctx, &id.id),
         Command::Kill(kill) => cmd::lifecycle::kill(&ctx, kill),
         Command::Delete(delete) => cmd::lifecycle::delete(&ctx, delete),
+        Command::Exec(exec) => cmd::exec::exec(&ctx, exec),
         Command::List(list) => cmd::query::list(&ctx, list),
         Command::Spec(spec) => cmd::bundle::spec(&ctx, spec),
         Command::Features => cmd::features::features(),
         Command::Explain(explain) => cmd::bundle::explain(&ctx, explain),
         Command::Try(it) => cmd::attempt::attempt(&ctx, it),
         // Not in the table of commands: parsing refuses them.
-        Command::Exec(_)
-        | Command::Ps(_)
+        Command::Ps(_)
         | Command::Pause(_)
         | Command::Resume(_)
         | Command::Update(_)

@@ -70,6 +70,20 @@ impl Bundle {
         })
     }
 
+    /// Reads a process document, as `exec --process` gets it. Pointers begin with `/process`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidConfig`] with the pointer of the field.
+    pub fn process_from_json(bytes: &[u8]) -> Result<oci_spec::runtime::Process> {
+        let process = parse(bytes)?;
+        let mut document = serde_json::json!({"ociVersion": "1.0.0", "process": process});
+        let mut warnings = mend(&mut document);
+        let spec = typed(document, &mut warnings)?;
+        spec.process()
+            .clone()
+            .ok_or_else(|| Error::config("/process", "process property must not be empty"))
+    }
+
     /// The directory, absolute and without links.
     #[must_use]
     pub fn dir(&self) -> &Path {

@@ -13,7 +13,8 @@
 use crate::cgroup::live;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks;
-use crate::launch::{self, Launched};
+use crate::launch::{self, Launched, Stdio};
+use crate::plan::Plan;
 use crate::state::{State, StateDir};
 use crate::sys::{self, ExitStatus};
 use std::collections::BTreeMap;
@@ -199,31 +200,10 @@ impl Container {
         }
         match launch::started(&self.dir, &self.state) {
             launch::Started::Failed(e) => Err(e),
-            launch::Started::Executing { faults } => self.loaded(pidfd, faults),
-        }
-    }
-
-    /// The kernel closes descriptors before it has loaded the program. One that it cannot load it then kills:
-    /// a broken ELF, a stack or address space limit. There is no event for the end of loading, so what the
-    /// kernel notes at its very end is looked for, in a loop bounded by time. A process that is dead by then
-    /// was killed while it was loaded if it has touched no more pages since than loading does.
-    fn loaded(&self, pidfd: &OwnedFd, faults: u64) -> Result<()> {
-        for _ in 0..1000 {
-            let exited = sys::poll_exit(pidfd.as_fd(), Some(0)).unwrap_or(true);
-            match sys::loading(self.state.pid) {
-                sys::Loading::Underway if !exited => {
-                    let _ = sys::poll_exit(pidfd.as_fd(), Some(1));
-                }
-                sys::Loading::Killed {
-                    signal,
-                    faults: then,
-                } if exited && faults != 0 && then.saturating_sub(faults) <= LOADING => {
-                    return Err(launch::unloadable(&self.state.program, signal));
-                }
-                _ => return Ok(()),
+            launch::Started::Executing { faults } => {
+                loaded(self.state.pid, pidfd, faults, &self.state.program)
             }
         }
-        Ok(())
     }
 
     fn run_hooks(&self, name: &str, status: &str, pid: u32) -> Result<()> {
@@ -237,6 +217,37 @@ impl Container {
             }
         }
         Ok(())
+    }
+
+    /// Sets up a further process in the container, as `plan` ([`crate::Runtime::plan_exec`]) says. Its program runs after
+    /// [`Exec::start`]; dropped before that, it ends.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongState`] if the container is stopped; why a step failed.
+    pub fn exec(&self, plan: &Plan, stdio: Stdio) -> Result<Exec> {
+        let (Some(init), true) = (&self.pidfd, self.alive()) else {
+            return Err(Error::new(
+                ErrorKind::WrongState,
+                "cannot exec in a stopped container",
+            ));
+        };
+        let program = plan.steps.iter().find_map(|s| match &s.action {
+            crate::plan::action::Action::Lookup { name, .. } => Some(name.clone()),
+            _ => None,
+        });
+        let joined = launch::join(plan, init.as_fd(), stdio)?;
+        Ok(Exec {
+            joined,
+            program: program.unwrap_or_default(),
+        })
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(crate) fn config(&self) -> Result<Vec<u8>> {
+        self.dir.config()
     }
 
     /// Sends a signal to the process, or with `all` to every process of the container's cgroup.
@@ -340,5 +351,90 @@ impl Container {
             )),
             Err(e) => Err(Error::io("poll(pidfd)", &e)),
         }
+    }
+}
+
+/// The kernel closes descriptors before it has loaded the program. One that it cannot load it then kills:
+/// a broken ELF, a stack or address space limit. There is no event for the end of loading, so what the
+/// kernel notes at its very end is looked for, in a loop bounded by time. A process that is dead by then
+/// was killed while it was loaded if it has touched no more pages since than loading does.
+fn loaded(pid: u32, pidfd: &OwnedFd, faults: u64, program: &str) -> Result<()> {
+    for _ in 0..1000 {
+        let exited = sys::poll_exit(pidfd.as_fd(), Some(0)).unwrap_or(true);
+        match sys::loading(pid) {
+            sys::Loading::Underway if !exited => {
+                let _ = sys::poll_exit(pidfd.as_fd(), Some(1));
+            }
+            sys::Loading::Killed {
+                signal,
+                faults: then,
+            } if exited && faults != 0 && then.saturating_sub(faults) <= LOADING => {
+                return Err(launch::unloadable(program, signal));
+            }
+            _ => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// A further process of a container. Dropping the handle of a started one does nothing to it.
+#[derive(Debug)]
+pub struct Exec {
+    joined: launch::Joined,
+    program: String,
+}
+
+impl Exec {
+    /// Executes the program.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Exec`] if it cannot be executed.
+    pub fn start(&self) -> Result<()> {
+        match self.joined.start()? {
+            launch::Started::Executing { faults } => {
+                loaded(self.joined.pid, &self.joined.pidfd, faults, &self.program)
+            }
+            launch::Started::Failed(e) => {
+                // It is about to end, and nobody else will wait for it.
+                let _ = sys::poll_exit(self.joined.pidfd.as_fd(), Some(1000));
+                sys::reap(&self.joined.pidfd);
+                Err(e)
+            }
+        }
+    }
+
+    /// Its pid, as the caller sees it.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.joined.pid
+    }
+    /// A pidfd, for poll and friends.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.joined.pidfd.as_fd()
+    }
+    /// Takes the controlling side of its terminal. There is one once.
+    pub fn take_console(&mut self) -> Option<OwnedFd> {
+        self.joined.console.take()
+    }
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongState`] if it has ended.
+    pub fn kill(&self, signal: i32) -> Result<()> {
+        sys::pidfd_signal(&self.joined.pidfd, signal).map_err(|e| match e.raw_os_error() {
+            Some(libc::ESRCH) => Error::new(ErrorKind::WrongState, "os: process already finished"),
+            _ => Error::io(
+                format!("pidfd_send_signal({}, {signal})", self.joined.pid),
+                &e,
+            ),
+        })
+    }
+    /// Waits for its end, and reaps it if it is a child of the caller.
+    ///
+    /// # Errors
+    /// If waiting fails.
+    pub fn wait(&self) -> Result<ExitStatus> {
+        sys::wait(&self.joined.pidfd).map_err(|e| Error::io("waitid", &e))
     }
 }

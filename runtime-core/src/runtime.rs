@@ -8,6 +8,7 @@ use crate::facts::HostFacts;
 use crate::launch::{self, Stdio};
 use crate::plan::{self, CreateOptions, Plan};
 use crate::state::StateDir;
+use oci_spec::runtime::Process;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -92,6 +93,35 @@ impl Runtime {
                 Err(e)
             }
         }
+    }
+
+    /// Plans a further process in a container. Has no effect.
+    ///
+    /// # Errors
+    /// As [`plan::plan`]; [`crate::ErrorKind::WrongState`] if the container is stopped.
+    pub fn plan_exec(
+        &self,
+        container: &Container,
+        process: &Process,
+        options: &CreateOptions,
+    ) -> Result<Plan> {
+        if container.status()? == crate::Status::Stopped {
+            return Err(Error::new(
+                crate::ErrorKind::WrongState,
+                "cannot exec in a stopped container",
+            ));
+        }
+        let config = Bundle::from_json(&container.config()?)?;
+        plan::exec(container.state(), &config, process, self.facts()?, options)
+    }
+
+    /// The process of a container's config, to start a further one from.
+    ///
+    /// # Errors
+    /// If the private copy of the config cannot be read.
+    pub fn process_of(&self, container: &Container) -> Result<Process> {
+        let config = Bundle::from_json(&container.config()?)?;
+        Ok(config.spec().process().clone().unwrap_or_default())
     }
 
     /// Finds an existing container.

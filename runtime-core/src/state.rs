@@ -9,7 +9,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::Plan;
-use crate::plan::action::{CgroupDir, HookAction};
+use crate::plan::action::{Action, CgroupDir, HookAction, Namespace};
 use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,6 +41,10 @@ pub(crate) struct State {
     pub(crate) cgroups: Vec<CgroupDir>,
     /// The cgroups that create made and delete removes.
     pub(crate) made: Vec<PathBuf>,
+    /// The namespaces that it does not share with its creator, new and joined.
+    pub(crate) namespaces: Vec<Namespace>,
+    /// Its session keyring.
+    pub(crate) keyring: Option<String>,
     /// Whether the container has a pid namespace of its own: then its init takes all others along.
     pub(crate) own_pids: bool,
     pub(crate) hooks: Vec<HookAction>,
@@ -176,6 +180,12 @@ impl StateDir {
             .map_err(|e| self.failed("rename", "state.json", &e))
     }
 
+    /// The private copy of the config.
+    pub(crate) fn config(&self) -> Result<Vec<u8>> {
+        std::fs::read(self.path.join("config.json"))
+            .map_err(|e| self.failed("open", "config.json", &e))
+    }
+
     /// Reads the state.
     pub(crate) fn read(&self) -> Result<State> {
         let path = self.path.join("state.json");
@@ -256,11 +266,21 @@ fn make_root(root: &Path) -> Result<()> {
 impl State {
     /// The state of a container whose process was just made.
     pub(crate) fn new(plan: &Plan, pid: u32, pidfd: &OwnedFd, made: Vec<PathBuf>) -> State {
-        use crate::plan::action::{Action, Namespace};
         let inode = sys::pidfd_inode(pidfd).unwrap_or(0);
         let own_pids = plan.steps.iter().any(
             |s| matches!(&s.action, Action::Clone { new, .. } if new.contains(&Namespace::Pid)),
         );
+        let mut namespaces = Vec::new();
+        let mut keyring = None;
+        for step in &plan.steps {
+            match &step.action {
+                Action::Clone { new, .. } | Action::Unshare { new } => namespaces.extend(new),
+                Action::SetNs { kind, .. } => namespaces.push(*kind),
+                Action::NewUser => namespaces.push(Namespace::User),
+                Action::Session { keyring: name } => keyring.clone_from(name),
+                _ => {}
+            }
+        }
         let program = plan.steps.iter().find_map(|s| match &s.action {
             Action::Lookup { name, .. } => Some(name.clone()),
             _ => None,
@@ -282,6 +302,8 @@ impl State {
             annotations: plan.annotations.clone(),
             cgroups: plan.cgroups.clone(),
             made,
+            namespaces,
+            keyring,
             own_pids,
             hooks: plan.later_hooks.clone(),
             exec_step: plan.steps.len() as u32,

@@ -122,22 +122,6 @@ const fn because(engine: Engine, scenario: &'static str, reason: &'static str) -
 pub(super) const NOT_YET: &[Exception] = &[
     because(Engine::Docker, "pause", "the command pause is not written"),
     because(Engine::Docker, "top", "the command ps is not written"),
-    because(Engine::Docker, "exec", "the command exec is not written"),
-    because(
-        Engine::Docker,
-        "exec-user",
-        "the command exec is not written",
-    ),
-    because(
-        Engine::Docker,
-        "exec-terminal",
-        "the command exec is not written",
-    ),
-    because(
-        Engine::Docker,
-        "exec-missing",
-        "the command exec is not written",
-    ),
     because(
         Engine::Docker,
         "update",
@@ -149,11 +133,6 @@ pub(super) const NOT_YET: &[Exception] = &[
         "the command pause is not written",
     ),
     because(Engine::Containerd, "ps", "the command ps is not written"),
-    because(
-        Engine::Containerd,
-        "exec",
-        "the command exec is not written",
-    ),
 ];
 
 /// The reason of the entry for a scenario, if there is one.

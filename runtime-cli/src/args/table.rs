@@ -159,7 +159,7 @@ pub(crate) const COMMANDS: &[(&CommandDef, Support)] = &[
     (&commands::STATE, Support::On),
     (&commands::KILL, Support::On),
     (&commands::DELETE, Support::On),
-    (&commands::EXEC, Support::Off),
+    (&commands::EXEC, Support::On),
     (&commands::LIST, Support::On),
     (&commands::PS, Support::Off),
     (&commands::PAUSE, Support::Off),

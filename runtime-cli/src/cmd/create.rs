@@ -2,12 +2,12 @@
 
 use super::{Ctx, Failure};
 use crate::args;
+use crate::foreground;
 use crate::log::Level;
-use crate::{console, foreground};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use oxrun_core::{Bundle, Container, CreateOptions, Error, Plan, Runtime, Stdio};
 use std::io::IoSlice;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -18,7 +18,8 @@ pub(crate) fn create(ctx: &Ctx<'_>, a: &args::Create) -> Result<u8, Failure> {
     let plan = plan(ctx, &runtime, a, "create")?;
     check_console(ctx, &plan, a, true)?;
     let mut container = make(ctx, &runtime, &plan, "create")?;
-    let handed = hand_over(&mut container, a).and_then(|()| write_pid_file(&container, a));
+    let handed = hand_over_init(&mut container, a)
+        .and_then(|()| pid_file(a.pid_file.as_deref(), container.started_pid()));
     undo_unless(container, handed)?;
     Ok(0)
 }
@@ -34,9 +35,9 @@ pub(crate) fn run(ctx: &Ctx<'_>, a: &args::Run) -> Result<u8, Failure> {
         return session.run(ctx, container, &a.create, a.keep);
     }
     let mut container = make(ctx, &runtime, &plan, "run")?;
-    let done = hand_over(&mut container, &a.create)
+    let done = hand_over_init(&mut container, &a.create)
         .and_then(|()| container.start().map_err(|e| started(ctx, &e)))
-        .and_then(|()| write_pid_file(&container, &a.create));
+        .and_then(|()| pid_file(a.create.pid_file.as_deref(), container.started_pid()));
     undo_unless(container, done)?;
     Ok(0)
 }
@@ -135,15 +136,29 @@ fn make(
 }
 
 /// Sends the terminal and the pidfd where they were asked for.
-fn hand_over(container: &mut Container, a: &args::Create) -> Result<(), Failure> {
-    if let (Some(path), Some(master)) = (&a.console_socket, container.take_console()) {
-        console::clear_nonblocking(&master);
+pub(crate) fn hand_over(
+    console_socket: Option<&Path>,
+    console: Option<OwnedFd>,
+    pidfd_socket: Option<&Path>,
+    pidfd: Option<BorrowedFd<'_>>,
+) -> Result<(), Failure> {
+    if let (Some(path), Some(master)) = (console_socket, console) {
         send_fd(path, master.as_fd(), b"/dev/ptmx")?;
     }
-    if let (Some(path), Some(pidfd)) = (&a.pidfd_socket, container.pidfd()) {
+    if let (Some(path), Some(pidfd)) = (pidfd_socket, pidfd) {
         send_fd(path, pidfd, b"pidfd")?;
     }
     Ok(())
+}
+
+fn hand_over_init(container: &mut Container, a: &args::Create) -> Result<(), Failure> {
+    let console = container.take_console();
+    hand_over(
+        a.console_socket.as_deref(),
+        console,
+        a.pidfd_socket.as_deref(),
+        container.pidfd(),
+    )
 }
 
 fn send_fd(path: &Path, fd: BorrowedFd<'_>, name: &[u8]) -> Result<(), Failure> {
@@ -168,8 +183,8 @@ fn send_fd(path: &Path, fd: BorrowedFd<'_>, name: &[u8]) -> Result<(), Failure> 
 }
 
 /// Writes the pid, digits only, at once or not at all; the last thing before success.
-pub(crate) fn write_pid_file(container: &Container, a: &args::Create) -> Result<(), Failure> {
-    let Some(path) = &a.pid_file else {
+pub(crate) fn pid_file(path: Option<&Path>, pid: u32) -> Result<(), Failure> {
+    let Some(path) = path else {
         return Ok(());
     };
     let failure = |call: &str, e: &std::io::Error| {
@@ -181,7 +196,7 @@ pub(crate) fn write_pid_file(container: &Container, a: &args::Create) -> Result<
     let mut options = std::fs::OpenOptions::new();
     let options = options.write(true).create_new(true).mode(0o666);
     let mut file = options.open(&temp).map_err(|e| failure("open", &e))?;
-    let pid = container.started_pid().to_string();
+    let pid = pid.to_string();
     std::io::Write::write_all(&mut file, pid.as_bytes())
         .and_then(|()| std::fs::rename(&temp, path))
         .map_err(|e| failure("write", &e))

@@ -15,7 +15,7 @@ pub struct Ctx {
     pub script: &'static [u8],
     /// The control socket; gone after `created`.
     pub control: i32,
-    /// The start fifo.
+    /// The start fifo, or the pidfd of the container's process.
     pub fifo: i32,
     /// The first descriptor that the program does not inherit.
     pub first_private: u32,
@@ -29,6 +29,8 @@ pub struct Ctx {
     pub devpts: Option<Fd>,
     /// The empty directory that covers masked directories.
     pub empty: Option<Fd>,
+    /// The v2 cgroup that the clone is born in.
+    pub cgroup: Option<Fd>,
     /// What the host sent with its last "go".
     pub received: Option<Fd>,
     /// What the next "reached" takes along.
@@ -107,6 +109,7 @@ pub fn boot() -> Ctx {
         proc: None,
         devpts: None,
         empty: None,
+        cgroup: None,
         received: None,
         send: None,
         pending_cwd: None,

@@ -20,6 +20,9 @@ pub fn open(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     else {
         return Ok(());
     };
+    if ctx.devpts.is_none() {
+        ctx.devpts = joined()?;
+    }
     let Some(devpts) = &ctx.devpts else {
         return Err(Stop::detail(
             Detail::Text,
@@ -52,4 +55,12 @@ pub fn open(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     }
     ctx.send = Some(master);
     Ok(())
+}
+
+/// The devpts of a container that was joined: reached through no link, and really one.
+fn joined() -> Result<Option<Fd>, Stop> {
+    let resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    let found = sys::openat2(AT_FDCWD, c"/dev/pts", O_PATH | O_DIRECTORY, 0, resolve);
+    let Ok(fd) = found else { return Ok(None) };
+    Ok((sys::fs_magic(&fd)? == DEVPTS_MAGIC).then_some(fd))
 }

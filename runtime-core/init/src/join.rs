@@ -52,7 +52,7 @@ pub fn become_root(ctx: &Ctx) -> Result<(), Stop> {
 pub fn clone(ctx: &mut Ctx, flags: u64, cgroup: &CStr, step: u32) -> Result<(), Stop> {
     let mut pidfd = -1i32;
     let dir = match cgroup.is_empty() {
-        true => None,
+        true => ctx.cgroup.take(),
         false => Some(sys::open_host(cgroup, O_PATH | O_DIRECTORY)?),
     };
     let mut args = CloneArgs {
@@ -66,11 +66,24 @@ pub fn clone(ctx: &mut Ctx, flags: u64, cgroup: &CStr, step: u32) -> Result<(), 
     }
     let pid = sys::clone3(&args)?;
     if pid != 0 {
+        // The page is the clone's from now on, which may already have more to say.
+        sys::forget_page();
         let fd = Fd::own(pidfd as usize);
         let told = ctx.tell(step, pid as u32, Some(&fd));
         sys::exit(if told.is_ok() { 0 } else { 250 });
     }
     Ok(())
+}
+
+/// Opens a cgroup for the clone: once the mount namespace is joined its path leads nowhere.
+pub fn open_cgroup(ctx: &mut Ctx, path: &CStr) -> Result<(), Stop> {
+    ctx.cgroup = Some(sys::open_host(path, O_PATH | O_DIRECTORY)?);
+    Ok(())
+}
+
+/// Enters namespaces of a container, all at once.
+pub fn enter(ctx: &Ctx, flags: u32) -> Result<(), Stop> {
+    Ok(sys::setns_raw(ctx.fifo, flags)?)
 }
 
 /// Makes namespaces for this process itself.

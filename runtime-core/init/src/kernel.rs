@@ -152,6 +152,9 @@ pub const S_IFCHR: u32 = 0o20_000;
 /// The magic number of procfs.
 pub const PROC_MAGIC: u64 = 0x9fa0;
 
+/// The magic number of devpts.
+pub const DEVPTS_MAGIC: u64 = 0x1cd1;
+
 pub const STATX_BASIC: u32 = 0x7ff;
 
 #[repr(C)]

@@ -13,6 +13,9 @@
 //!                                            +-> records of lane `init`
 //!   Barrier: "reached N" ->, <- "go" (EOF: the creator is gone, exit)
 //!   Created: "reached N" ->, <- "go", then one byte from the fifo -> Seccomp -> Exec
+//!
+//! For a further process in a container the pidfd of its first one comes in the fifo's place, `Enter`
+//! joins its namespaces, and `Ready` stands where `Created` stands here.
 //! ```
 #![no_std]
 #![no_main]
@@ -71,6 +74,8 @@ fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
         Op::SetNs { path, kind } => join::setns(path, kind),
         Op::NewUser {} => join::new_user(),
         Op::BecomeRoot {} => join::become_root(ctx),
+        Op::OpenCgroup { path } => join::open_cgroup(ctx, path),
+        Op::Enter { flags } => join::enter(ctx, flags),
         Op::Clone { flags, cgroup } => join::clone(ctx, flags, cgroup, step),
         Op::Unshare { flags } => join::unshare(flags),
         Op::Session { keyring } => join::session(keyring),
@@ -133,6 +138,7 @@ fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
         Op::Ambient { set } => identity::ambient(set),
         Op::Home { uid } => program::home(ctx, uid),
         Op::Lookup { candidates } => program::lookup(ctx, candidates),
+        Op::Ready {} => program::ready(ctx, step),
         Op::Created {} => program::created(ctx, step),
         Op::Seccomp { flags, filter } => identity::seccomp(flags, filter.0),
         Op::Arguments { argv, envp } => program::arguments(ctx, argv, envp),

@@ -118,6 +118,15 @@ pub fn created(ctx: &mut Ctx, step: u32) -> Result<(), Stop> {
     Ok(sys::close_from(ctx.first_private, CLOSE_RANGE_CLOEXEC)?)
 }
 
+/// A further process of a container is set up. The host is told and lets go; that the program runs it learns
+/// from the end of the control socket, which the execve closes.
+pub fn ready(ctx: &mut Ctx, step: u32) -> Result<(), Stop> {
+    ctx.barrier(step)?;
+    ctx.received = None;
+    sys::note_faults(sys::minor_faults());
+    Ok(sys::close_from(ctx.first_private, CLOSE_RANGE_CLOEXEC)?)
+}
+
 /// Lays out the vectors of execve. HOME, if it was looked up, ends the environment.
 pub fn arguments(ctx: &mut Ctx, argv: Strs<'static>, envp: Strs<'static>) -> Result<(), Stop> {
     let home = (ctx.home[0] != 0).then_some(ctx.home.as_ptr() as usize);

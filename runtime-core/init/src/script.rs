@@ -218,7 +218,7 @@ ops! {
     18 Device { path: &'a CStr, mode: u32, dev: u64, uid: u32, gid: u32 }
     /// Make a symbolic link.
     19 Symlink { target: &'a CStr, path: &'a CStr }
-    /// Open the container's terminal, put it on 0, 1 and 2 and over `/dev/console`; send its
+    /// Open the container's terminal, put it on 0, 1 and 2 and, with `device`, over `/dev/console`; send its
     /// controlling side with the next barrier.
     20 Console { uid: u32, gid: u32, width: u32, height: u32, device: u32 }
     /// Cover a path: a file by the null device, a directory by an empty read-only one.
@@ -259,6 +259,12 @@ ops! {
     37 Exec {}
     /// Empty the ambient set, then raise these one by one.
     38 Ambient { set: u64 }
+    /// Open the v2 cgroup of a later clone, while the host's paths are in reach.
+    50 OpenCgroup { path: &'a CStr }
+    /// Enter the namespaces of the process whose pidfd came in the fifo's place.
+    51 Enter { flags: u32 }
+    /// Tell the host that the process is set up, and go on: the control socket is closed by the execve.
+    52 Ready {}
     /// Lay out arguments and environment: nothing may be needed for it once a filter is loaded.
     39 Arguments { argv: Strs<'a>, envp: Strs<'a> }
 }

@@ -54,6 +54,11 @@ pub fn set_page(at: usize) {
     PAGE.store(at as *mut Page, Relaxed);
 }
 
+/// Notes nothing any more.
+pub fn forget_page() {
+    PAGE.store(core::ptr::null_mut(), Relaxed);
+}
+
 /// Notes which step begins.
 pub fn enter(phase: Phase, step: u32) {
     if let Some(p) = page() {
@@ -528,6 +533,11 @@ pub fn unshare(flags: u64) -> Result<(), Errno> {
 /// `setns(2)`.
 pub fn setns(fd: &Fd, kind: u32) -> Result<(), Errno> {
     sc!(nr::SETNS, fd.0, kind).map(drop)
+}
+
+/// The same with a pidfd, and the namespaces of its process that are meant.
+pub fn setns_raw(fd: i32, kinds: u32) -> Result<(), Errno> {
+    sc!(nr::SETNS, fd, kinds).map(drop)
 }
 
 /// `clone3(2)` without a new stack: the memory is copied. 0 in the child.

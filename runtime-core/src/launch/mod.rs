@@ -91,10 +91,19 @@ struct Message {
     fd: Option<OwnedFd>,
 }
 
+/// Where a process is launched.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// In a new container with this state directory.
+    New(&'a StateDir),
+    /// In the container of this process.
+    In(BorrowedFd<'a>),
+}
+
 /// The host's side of a launch.
 struct Host<'a> {
     plan: &'a Plan,
-    dir: &'a StateDir,
+    place: Place<'a>,
     fault: File,
     control: Option<OwnedFd>,
     /// The process that was spawned or cloned last, and its pid.
@@ -126,28 +135,7 @@ pub(crate) fn launch(plan: &Plan, dir: &StateDir, stdio: Stdio) -> Result<Launch
     let script = script::encode(plan)?;
     dir.record_cgroups(&plan.cgroups.iter().map(CgroupDir::dir).collect::<Vec<_>>())?;
     let fault = dir.new_file(c"fault")?;
-    fault
-        .set_len(oxrun_init::fault::SIZE as u64)
-        .map_err(|e| Error::io("ftruncate(fault)", &e))?;
-    let mut host = Host {
-        plan,
-        dir,
-        fault,
-        control: None,
-        process: None,
-        console: None,
-        early: Vec::new(),
-        source: None,
-        made: Vec::new(),
-        state: None,
-    };
-    match host.walk(&script, stdio) {
-        Ok(()) => {}
-        Err(e) => {
-            host.undo();
-            return Err(e);
-        }
-    }
+    let host = carry_out(plan, Place::New(dir), fault, &script, stdio)?;
     let (Some(state), Some((_, pidfd))) = (host.state, host.process) else {
         return Err(Error::new(
             ErrorKind::Internal,
@@ -159,6 +147,95 @@ pub(crate) fn launch(plan: &Plan, dir: &StateDir, stdio: Stdio) -> Result<Launch
         pidfd,
         console: host.console,
     })
+}
+
+/// A further process of a container: set up, its program not yet executed.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) pid: u32,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) console: Option<OwnedFd>,
+    control: OwnedFd,
+    fault: File,
+    total: u32,
+    rootfs: PathBuf,
+}
+
+/// Sets up a further process in the container of `init`. If the handle is dropped before it is started, it ends.
+pub(crate) fn join(plan: &Plan, init: BorrowedFd<'_>, stdio: Stdio) -> Result<Joined> {
+    preserved(plan)?;
+    let script = script::encode(plan)?;
+    let fault = sys::memfd(c"oxrun-fault", 0).map_err(|e| Error::io("memfd_create", &e))?;
+    let host = carry_out(plan, Place::In(init), fault.into(), &script, stdio)?;
+    match (host.process, host.control) {
+        (Some((pid, pidfd)), Some(control)) => Ok(Joined {
+            pid,
+            pidfd,
+            console: host.console,
+            control,
+            fault: host.fault,
+            total: plan.steps.len() as u32,
+            rootfs: plan.rootfs.clone(),
+        }),
+        _ => Err(Error::new(
+            ErrorKind::Internal,
+            "the plan has no step `ready`",
+        )),
+    }
+}
+
+impl Joined {
+    /// Lets the program be executed; what the fault page says then.
+    pub(crate) fn start(&self) -> Result<Started> {
+        sys::send(&self.control, &[0; 4], &[]).map_err(|e| Error::io("sendmsg(go)", &e))?;
+        // The end of the socket: the execve, or the end of the process.
+        let mut buf = [0u8; 8];
+        sys::receive(&self.control, &mut buf).map_err(|e| Error::io("recvmsg", &e))?;
+        Ok(report::started(
+            &page(&self.fault),
+            self.total,
+            &self.rootfs,
+        ))
+    }
+}
+
+/// A fault page as it is now. One that cannot be read says nothing, as one that nobody wrote.
+fn page(file: &File) -> Vec<u8> {
+    let mut page = vec![0; oxrun_init::fault::SIZE];
+    let _ = std::os::unix::fs::FileExt::read_exact_at(file, &mut page, 0);
+    page
+}
+
+/// Walks the plan, and undoes what was made if that fails.
+fn carry_out<'a>(
+    plan: &'a Plan,
+    place: Place<'a>,
+    fault: File,
+    script: &[u8],
+    stdio: Stdio,
+) -> Result<Host<'a>> {
+    fault
+        .set_len(oxrun_init::fault::SIZE as u64)
+        .map_err(|e| Error::io("ftruncate(fault)", &e))?;
+    let mut host = Host {
+        plan,
+        place,
+        fault,
+        control: None,
+        process: None,
+        console: None,
+        early: Vec::new(),
+        source: None,
+        made: Vec::new(),
+        state: None,
+    };
+    match host.walk(script, stdio) {
+        Ok(()) => Ok(host),
+        Err(e) => {
+            host.undo();
+            Err(e)
+        }
+    }
 }
 
 impl Host<'_> {
@@ -196,6 +273,7 @@ impl Host<'_> {
                     self.go()?;
                     return Ok(());
                 }
+                (_, Action::Ready) => return self.reached(number),
                 _ => {}
             }
         }
@@ -214,7 +292,12 @@ impl Host<'_> {
             libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK,
         )
         .map_err(|e| Error::io("fcntl(F_ADD_SEALS)", &e))?;
-        let fifo = self.dir.new_fifo()?;
+        let fifo = match self.place {
+            Place::New(dir) => dir.new_fifo()?,
+            Place::In(init) => init
+                .try_clone_to_owned()
+                .map_err(|e| Error::io("dup", &e))?,
+        };
         let (ours, theirs) = sys::socketpair().map_err(|e| Error::io("socketpair", &e))?;
         let image = image::image()?;
         let (pid, pidfd) = sys::spawn(image, theirs.as_fd())
@@ -239,8 +322,8 @@ impl Host<'_> {
         match &step.action {
             Action::CgroupCreate { dirs } => {
                 let created = live::create(dirs, &mut self.made);
-                if self.made.len() != dirs.len() {
-                    self.dir.record_cgroups(&self.made)?;
+                if let (Place::New(dir), true) = (self.place, self.made.len() != dirs.len()) {
+                    dir.record_cgroups(&self.made)?;
                 }
                 created
             }
@@ -311,10 +394,16 @@ impl Host<'_> {
     /// Writes the state. From here on the container outlives this process.
     fn record(&mut self) -> Result<()> {
         let state = self.preliminary()?;
-        let mut copy = self.dir.new_file(c"config.json")?;
+        let Place::New(dir) = self.place else {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "`created` in a container that is there",
+            ));
+        };
+        let mut copy = dir.new_file(c"config.json")?;
         copy.write_all(&self.plan.config)
             .map_err(|e| Error::io("write(config.json)", &e))?;
-        self.dir.write(&state)?;
+        dir.write(&state)?;
         self.state = Some(state);
         Ok(())
     }
@@ -394,7 +483,7 @@ impl Host<'_> {
         let status = self.process.as_ref().and_then(|p| sys::wait(&p.1).ok());
         report::failure(
             self.plan,
-            &self.dir.fault(),
+            &page(&self.fault),
             status.unwrap_or(ExitStatus::Unknown),
         )
     }
@@ -437,14 +526,14 @@ impl Host<'_> {
         let status = match self.process.take() {
             Some((_, pidfd)) => {
                 // It hung up, so it is dying or dead; if it is neither it has no business any more.
-                if !hung_up(&pidfd) {
+                if !exits_soon(&pidfd) {
                     let _ = sys::pidfd_signal(&pidfd, libc::SIGKILL);
                 }
                 sys::wait(&pidfd).unwrap_or(ExitStatus::Unknown)
             }
             None => ExitStatus::Unknown,
         };
-        report::failure(self.plan, &self.dir.fault(), status)
+        report::failure(self.plan, &page(&self.fault), status)
     }
 
     /// Leaves nothing behind.
@@ -456,12 +545,14 @@ impl Host<'_> {
         }
         // The failure that is being reported is the one that matters.
         let _ = live::remove(&self.made);
-        let _ = self.dir.remove();
+        if let Place::New(dir) = self.place {
+            let _ = dir.remove();
+        }
     }
 }
 
 /// Gives a process that closed its socket the moment it needs to exit by itself.
-fn hung_up(pidfd: &OwnedFd) -> bool {
+fn exits_soon(pidfd: &OwnedFd) -> bool {
     sys::poll_exit(pidfd.as_fd(), Some(1000)).unwrap_or(false)
 }
 
@@ -571,7 +662,7 @@ pub(crate) enum Started {
 
 /// What the fault page says of a container that was told to start.
 pub(crate) fn started(dir: &StateDir, state: &State) -> Started {
-    report::started(&dir.fault(), state)
+    report::started(&dir.fault(), state.exec_step, &state.rootfs)
 }
 
 /// The error of a program that the kernel killed while it loaded it.

@@ -4,7 +4,6 @@ use super::Started;
 use crate::error::{Error, ErrorKind, errno_text};
 use crate::plan::Plan;
 use crate::plan::action::{Action, FilesystemMount};
-use crate::state::State;
 use crate::sys::ExitStatus;
 use oxrun_init::fault::{self, Detail, Phase, Record};
 
@@ -334,13 +333,13 @@ fn interpreter(e: Error, rootfs: &std::path::Path, r: &Record<'_>) -> Error {
 }
 
 /// How far a container came that was told to start: another process than the one that created it asks.
-pub(super) fn started(page: &[u8], state: &State) -> Started {
+pub(super) fn started(page: &[u8], total: u32, rootfs: &std::path::Path) -> Started {
     let Some(record) = fault::read(page) else {
         return Started::Executing { faults: 0 };
     };
     let step = crate::error::StepRef {
         number: record.step,
-        total: state.exec_step,
+        total,
         lane: crate::error::Lane::Init,
     };
     if record.phase == Phase::Exec as u32 {
@@ -356,7 +355,7 @@ pub(super) fn started(page: &[u8], state: &State) -> Started {
         return Started::Failed(Error::new(ErrorKind::Killed, text).in_step(step));
     }
     let e = if call(&record).starts_with("execve") {
-        interpreter(executing(&record), &state.rootfs, &record)
+        interpreter(executing(&record), rootfs, &record)
     } else {
         plain("error during container init", &record)
     };

@@ -201,6 +201,10 @@ pub enum Action {
     JoinTasks { files: Vec<PathBuf> },
     /// Enter a namespace.
     SetNs { kind: Namespace, path: PathBuf },
+    /// Open the v2 cgroup of the container before its mount namespace is entered.
+    OpenCgroup { dir: PathBuf },
+    /// Enter the namespaces of the container's process.
+    Enter { kinds: Vec<Namespace> },
     /// Make a user namespace.
     NewUser,
     /// Write the maps of the user namespace.
@@ -308,6 +312,8 @@ pub enum Action {
     },
     /// The container is created: wait for start.
     Created,
+    /// A further process of a container is set up.
+    Ready,
     /// Load the filter.
     Seccomp(Program),
     /// Become the program.

@@ -50,7 +50,9 @@ fn verb(action: &Action) -> &'static str {
         Action::DevicesV1 { .. } | Action::DevicesV2 { .. } | Action::Device(_) => "device",
         Action::Spawn { .. } => "spawn",
         Action::OomScoreAdj { .. } => "oom",
-        Action::SetNs { .. } => "enter",
+        Action::SetNs { .. } | Action::Enter { .. } => "enter",
+        Action::OpenCgroup { .. } => "open",
+        Action::Ready => "ready",
         Action::NewUser | Action::Unshare { .. } => "unshare",
         Action::MapIds { .. } => "map",
         Action::BecomeRoot | Action::Identity { .. } => "user",
@@ -122,6 +124,8 @@ fn sentence(action: &Action) -> String {
         Action::OomScoreAdj { value } => format!("oom_score_adj = {value}"),
         Action::JoinTasks { files } => format!("enter {} v1 hierarchies", files.len()),
         Action::SetNs { kind, path } => format!("{} namespace {}", kind.name(), path.display()),
+        Action::OpenCgroup { dir } => dir.display().to_string(),
+        Action::Enter { kinds: list } => format!("{} of the container", kinds(list)),
         Action::NewUser => "new user namespace".to_owned(),
         Action::MapIds { uids, gids, .. } => format!("uids {}; gids {}", maps(uids), maps(gids)),
         Action::BecomeRoot => "root of the user namespace".to_owned(),
@@ -257,6 +261,7 @@ fn sentence_process(action: &Action) -> String {
             n => format!("{name} in {n} directories of PATH"),
         },
         Action::Created => "wait for start".to_owned(),
+        Action::Ready => "tell the caller".to_owned(),
         Action::Seccomp(p) => {
             let archs: Vec<&str> = p.archs.iter().map(|a| a.name()).collect();
             format!(

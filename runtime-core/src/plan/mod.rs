@@ -17,11 +17,13 @@ pub mod action;
 pub mod caps;
 mod cgroups;
 mod display;
+mod exec;
 mod namespaces;
 pub mod options;
 mod process;
 mod rootfs;
 pub mod script;
+pub(crate) use exec::exec;
 mod sysctl;
 
 use crate::bundle::{Bundle, Warning};
@@ -216,7 +218,7 @@ pub fn plan(id: &str, bundle: &Bundle, facts: &HostFacts, options: &CreateOption
     rootfs::mounts(&mut b)?;
     host_hooks(&mut b)?;
     rootfs::finish(&mut b)?;
-    process::process(&mut b, process)?;
+    process::process(&mut b, process, process::Kind::First)?;
     Ok(finish(b, process, bundle))
 }
 

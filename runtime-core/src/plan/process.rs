@@ -14,24 +14,35 @@ use oci_spec::runtime::{Capabilities, Capability, PosixRlimitType, Process};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+/// Which process of a container it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// The one that the container lives and dies with.
+    First,
+    /// One that joins it.
+    Further,
+}
+
 /// All steps from the root to the program.
-pub(crate) fn process(b: &mut Builder<'_>, p: &Process) -> Result<()> {
+pub(crate) fn process(b: &mut Builder<'_>, p: &Process, kind: Kind) -> Result<()> {
     unsupported(b, p)?;
     rlimits(b, p)?;
     let user = p.user();
     let create = Action::Cwd {
         path: p.cwd().clone(),
-        create: true,
+        // A missing one is made for the first process only, as in runc.
+        create: kind == Kind::First,
         uid: 0,
         gid: 0,
     };
     b.init("/process/cwd", create);
     // Only now: the working directory was the last thing that may have had to be made.
-    if b.spec
+    let readonly = b
+        .spec
         .root()
         .as_ref()
-        .is_some_and(|r| r.readonly() == Some(true))
-    {
+        .is_some_and(|r| r.readonly() == Some(true));
+    if readonly && kind == Kind::First {
         b.init("/root/readonly", Action::RootReadonly);
     }
     b.init(
@@ -92,7 +103,7 @@ pub(crate) fn process(b: &mut Builder<'_>, p: &Process) -> Result<()> {
         "/process/capabilities/ambient",
         Action::Ambient { set: sets.ambient },
     );
-    arguments(b, p, program, early.then_some(sets))
+    arguments(b, p, program, early.then_some(sets), kind)
 }
 
 /// Fields that would change what the program may do and are not carried out yet: refused, because
@@ -311,6 +322,7 @@ fn arguments(
     p: &Process,
     filter: Option<seccomp::Program>,
     last: Option<CapSets>,
+    kind: Kind,
 ) -> Result<()> {
     let args = p.args().clone().unwrap_or_default();
     let name = args.first().cloned().unwrap_or_default();
@@ -330,7 +342,14 @@ fn arguments(
     }
     let candidates = candidates(&name, &env);
     b.init("/process/args/0", Action::Lookup { name, candidates });
-    b.init("(lifecycle)", Action::Created);
+    b.init(
+        "(lifecycle)",
+        if kind == Kind::First {
+            Action::Created
+        } else {
+            Action::Ready
+        },
+    );
     if let Some(program) = filter {
         b.init("/linux/seccomp", Action::Seccomp(program));
     }

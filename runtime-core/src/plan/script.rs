@@ -37,7 +37,7 @@ pub fn encode(plan: &Plan) -> Result<Vec<u8>> {
             continue;
         }
         barrier = false;
-        if matches!(step.action, Action::Created) {
+        if matches!(step.action, Action::Created | Action::Ready) {
             arguments(&mut out, plan)?;
         }
         record(&mut out, number, step).map_err(|e| e.or_at(&step.field))?;
@@ -119,6 +119,11 @@ fn record(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
                     kind: kind.flag() as u32,
                 },
             );
+        }
+        Action::OpenCgroup { dir } => out.push(n, &Op::OpenCgroup { path: &path(dir)? }),
+        Action::Enter { kinds } => {
+            let flags = kinds.iter().fold(0, |f, k| f | k.flag() as u32);
+            out.push(n, &Op::Enter { flags });
         }
         Action::NewUser => out.push(n, &Op::NewUser {}),
         Action::BecomeRoot => out.push(n, &Op::BecomeRoot {}),
@@ -321,6 +326,7 @@ fn record_process(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
             );
         }
         Action::Created => out.push(n, &Op::Created {}),
+        Action::Ready => out.push(n, &Op::Ready {}),
         Action::Seccomp(program) => {
             let filter: Vec<u8> = program
                 .insns

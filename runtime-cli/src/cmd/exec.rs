@@ -1,0 +1,171 @@
+//! `exec`: another program in a container, from a file or from the command line.
+
+use super::create::{hand_over, pid_file};
+use super::{Ctx, Failure};
+use crate::args;
+use crate::foreground::Session;
+use oxrun_core::{
+    Bundle, Container, CreateOptions, Error, ErrorKind, Exec, Process, Runtime, Stdio,
+};
+use std::path::Path;
+
+/// Every failure before the program runs has this exit code, as in runc.
+const FAILED: u8 = 255;
+
+/// Largest process document, in bytes.
+const MAX_PROCESS: u64 = 4 << 20;
+
+/// `exec ID COMMAND`.
+pub(crate) fn exec(ctx: &Ctx<'_>, a: &args::Exec) -> Result<u8, Failure> {
+    attempt(ctx, a).map_err(|f| Failure {
+        code: if f.code == 1 { FAILED } else { f.code },
+        ..f
+    })
+}
+
+fn attempt(ctx: &Ctx<'_>, a: &args::Exec) -> Result<u8, Failure> {
+    if !a.cgroups.is_empty() {
+        return Err(Failure::plain("exec --cgroup cannot be done yet"));
+    }
+    let runtime = ctx.runtime()?;
+    let container = runtime.open(&a.id).map_err(|e| failed(&e))?;
+    let process = process(&runtime, &container, a)?;
+    let terminal = process.terminal().unwrap_or(false);
+    if terminal && a.detach && a.console_socket.is_none() {
+        return Err(Failure::plain(format!(
+            "cannot allocate tty if {} will detach without setting console socket",
+            ctx.program
+        )));
+    }
+    if a.console_socket.is_some() && !(terminal && a.detach) {
+        return Err(Failure::plain(format!(
+            "cannot use console socket if {} will not detach or allocate tty",
+            ctx.program
+        )));
+    }
+    let options = CreateOptions {
+        preserve_fds: a.preserve_fds,
+        ..CreateOptions::default()
+    };
+    let plan = runtime
+        .plan_exec(&container, &process, &options)
+        .map_err(|e| failed(&e))?;
+    for w in plan.warnings() {
+        ctx.log.warning(&format!("{}: {}", w.field, w.message));
+    }
+    let session = if a.detach {
+        None
+    } else {
+        Some(Session::begin(true)?)
+    };
+    let mut exec = container
+        .exec(&plan, Stdio::inherit())
+        .map_err(|e| failed(&e))?;
+    match session {
+        Some(session) => session.run_exec(exec, a.pid_file.as_deref()),
+        None => {
+            let console = exec.take_console();
+            hand_over(
+                a.console_socket.as_deref(),
+                console,
+                a.pidfd_socket.as_deref(),
+                Some(exec.pidfd()),
+            )?;
+            exec.start().map_err(|e| failed(&e))?;
+            written(&exec, a.pid_file.as_deref())
+        }
+    }
+}
+
+/// Writes the pid file of a detached process; one that cannot be handed to the caller is ended.
+fn written(exec: &Exec, path: Option<&Path>) -> Result<u8, Failure> {
+    pid_file(path, exec.pid()).inspect_err(|_| {
+        // The failure that is being reported is the one that matters.
+        let _ = exec.kill(nix::libc::SIGKILL);
+        let _ = exec.wait();
+    })?;
+    Ok(0)
+}
+
+/// The failure of an exec in runc's words.
+pub(crate) fn failed(e: &Error) -> Failure {
+    let prefix = match e.kind() {
+        // The program's own execve: the only line, as its caller knows it.
+        ErrorKind::Exec if e.syscall_text().is_some_and(|c| c.starts_with("execve")) => "",
+        _ if e.step().is_some() || e.kind() == ErrorKind::Exec => {
+            "exec failed: unable to start container process: "
+        }
+        ErrorKind::NotFound => "",
+        _ => "exec failed: ",
+    };
+    Failure {
+        code: FAILED,
+        ..Failure::of(prefix, e)
+    }
+}
+
+/// The process: a whole document, or the container's own with what the command line says.
+fn process(runtime: &Runtime, container: &Container, a: &args::Exec) -> Result<Process, Failure> {
+    if let Some(path) = &a.process {
+        let file = std::fs::File::open(path);
+        let mut bytes = Vec::new();
+        let read = file.and_then(|f| {
+            std::io::Read::read_to_end(&mut std::io::Read::take(f, MAX_PROCESS), &mut bytes)
+        });
+        read.map_err(|e| {
+            let text = oxrun_core::errno_text(e.raw_os_error().unwrap_or(0));
+            Failure::plain(format!("open {}: {text}", path.display()))
+        })?;
+        return Bundle::process_from_json(&bytes).map_err(|e| failed(&e));
+    }
+    if a.command.is_empty() {
+        return Err(Failure::plain("exec args cannot be empty"));
+    }
+    let base = runtime.process_of(container).map_err(|e| failed(&e))?;
+    let mut document = serde_json::to_value(&base).map_err(|e| Failure::plain(e.to_string()))?;
+    let mut set = |key: &str, value: serde_json::Value| document[key] = value;
+    set("args", a.command.clone().into());
+    set("terminal", a.tty.into());
+    set("consoleSize", serde_json::Value::Null);
+    let mut env = base.env().clone().unwrap_or_default();
+    env.extend(a.env.iter().cloned());
+    set("env", env.into());
+    if let Some(cwd) = &a.cwd {
+        set("cwd", cwd.clone().into());
+    }
+    if a.no_new_privs {
+        set("noNewPrivileges", true.into());
+    }
+    if let Some(profile) = &a.apparmor {
+        set("apparmorProfile", profile.clone().into());
+    }
+    if let Some(label) = &a.process_label {
+        set("selinuxLabel", label.clone().into());
+    }
+    if let Some(user) = &a.user {
+        document["user"]["uid"] = user.uid.into();
+        if let Some(gid) = user.gid {
+            document["user"]["gid"] = gid.into();
+        }
+    }
+    for gid in &a.additional_gids {
+        push(&mut document["user"]["additionalGids"], (*gid).into());
+    }
+    // Never the inheritable set: CVE-2022-29162.
+    for cap in &a.caps {
+        for set in ["bounding", "effective", "permitted"] {
+            push(&mut document["capabilities"][set], cap.clone().into());
+        }
+    }
+    let json = serde_json::to_vec(&document).map_err(|e| Failure::plain(e.to_string()))?;
+    Bundle::process_from_json(&json).map_err(|e| failed(&e))
+}
+
+/// Appends to an array that may not be there yet, once.
+fn push(list: &mut serde_json::Value, item: serde_json::Value) {
+    match list.as_array_mut() {
+        Some(list) if list.contains(&item) => {}
+        Some(list) => list.push(item),
+        None => *list = vec![item].into(),
+    }
+}

@@ -1,0 +1,126 @@
+//! A further process in a container: join what the first one has, then the same steps as for the first.
+//!
+//! The v1 cgroups and the directory of the v2 one are taken while the host's paths are in reach; the
+//! namespaces are entered by one setns(2) of the first process's pidfd. The cgroup namespace comes after the
+//! clone: seen from inside it, the clone's source would lie outside of what may be moved.
+
+use super::action::{Action, CgroupDir, Namespace};
+use super::namespaces::Namespaces;
+use super::process::{self, Kind};
+use super::{Builder, CreateOptions, Plan};
+use crate::bundle::Bundle;
+use crate::error::Result;
+use crate::facts::HostFacts;
+use crate::state::State;
+use oci_spec::runtime::Process;
+
+/// Plans a further process. `config` is the container's private copy.
+pub(crate) fn exec(
+    state: &State,
+    config: &Bundle,
+    p: &Process,
+    facts: &HostFacts,
+    options: &CreateOptions,
+) -> Result<Plan> {
+    super::check_process(p)?;
+    let mut b = Builder {
+        spec: config.spec(),
+        facts,
+        options,
+        id: &state.id,
+        bundle: &state.bundle,
+        steps: Vec::with_capacity(32),
+        warnings: Vec::new(),
+        namespaces: Namespaces {
+            new: state.namespaces.clone(),
+            joined: Vec::new(),
+        },
+        rootfs: state.rootfs.clone(),
+        cgroups: state.cgroups.clone(),
+    };
+    b.host(
+        "(lifecycle)",
+        Action::Spawn {
+            preserve_fds: options.preserve_fds,
+        },
+    );
+    join(&mut b, state, p);
+    b.init(
+        "(lifecycle)",
+        Action::Session {
+            keyring: state.keyring.clone(),
+        },
+    );
+    if p.terminal() == Some(true) {
+        let (width, height) = p
+            .console_size()
+            .map_or((0, 0), |s| (s.width() as u32, s.height() as u32));
+        let uid = p.user().uid();
+        b.init(
+            "/process/terminal",
+            Action::Console {
+                uid,
+                width,
+                height,
+                on_dev: false,
+            },
+        );
+        b.host("/process/terminal", Action::ReceiveConsole);
+    }
+    process::process(&mut b, p, Kind::Further)?;
+    Ok(Plan {
+        id: b.id.to_owned(),
+        bundle: state.bundle.clone(),
+        rootfs: state.rootfs.clone(),
+        host: format!("linux {}, cgroup {}", facts.kernel, facts.cgroup.layout()),
+        steps: b.steps,
+        warnings: b.warnings,
+        annotations: state.annotations.clone(),
+        terminal: p.terminal().unwrap_or(false),
+        cgroups: Vec::new(),
+        later_hooks: Vec::new(),
+        dumpable: facts.euid != 0,
+        config: config.bytes.clone(),
+    })
+}
+
+fn join(b: &mut Builder<'_>, state: &State, p: &Process) {
+    let files: Vec<_> = state
+        .cgroups
+        .iter()
+        .filter(|d| d.controllers.is_some())
+        .map(|d| d.dir().join("tasks"))
+        .collect();
+    if !files.is_empty() {
+        b.join("/linux/cgroupsPath", Action::JoinTasks { files });
+    }
+    if let Some(dir) = state
+        .cgroups
+        .iter()
+        .find(|d| d.controllers.is_none())
+        .map(CgroupDir::dir)
+    {
+        b.join("/linux/cgroupsPath", Action::OpenCgroup { dir });
+    }
+    if let Some(value) = p.oom_score_adj() {
+        b.join("/process/oomScoreAdj", Action::OomScoreAdj { value });
+    }
+    let (late, kinds): (Vec<_>, Vec<_>) = state
+        .namespaces
+        .iter()
+        .copied()
+        .partition(|n| *n == Namespace::Cgroup);
+    if !kinds.is_empty() {
+        b.join("/linux/namespaces", Action::Enter { kinds });
+    }
+    b.join(
+        "(lifecycle)",
+        Action::Clone {
+            new: Vec::new(),
+            cgroup: None,
+        },
+    );
+    if !late.is_empty() {
+        b.init("/linux/namespaces", Action::Enter { kinds: late });
+    }
+}
