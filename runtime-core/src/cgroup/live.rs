@@ -3,6 +3,7 @@
 //! What must hold: only directories that were made here are removed; a process is signalled through a
 //! pidfd that was opened while it was seen in the cgroup; nothing waits but for an event of the kernel.
 
+use super::devices::DeviceRule;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::action::CgroupDir;
 use crate::sys;
@@ -145,6 +146,29 @@ pub(crate) fn write(file: &Path, value: &str) -> Result<()> {
         .open(file)
         .map_err(|e| Error::io(format!("open({})", file.display()), &e))?;
     std::io::Write::write_all(&mut &f, value.as_bytes()).map_err(|e| Error::io(call(), &e))
+}
+
+/// Writes the device rules of a v1 cgroup, one write each, in order.
+pub(crate) fn write_rules(dir: &Path, rules: &[DeviceRule]) -> Result<()> {
+    let (mut allow, mut deny) = (None, None);
+    for rule in rules {
+        let (file, name) = if rule.allow {
+            (&mut allow, "devices.allow")
+        } else {
+            (&mut deny, "devices.deny")
+        };
+        let path = dir.join(name);
+        if file.is_none() {
+            let opened = std::fs::OpenOptions::new().write(true).open(&path);
+            *file = Some(opened.map_err(|e| failed("open", &path, &e))?);
+        }
+        if let Some(file) = file {
+            let text = rule.to_string();
+            std::io::Write::write_all(file, text.as_bytes())
+                .map_err(|e| Error::io(format!("write({}, {text:?})", path.display()), &e))?;
+        }
+    }
+    Ok(())
 }
 
 /// The pids in a cgroup, as this process sees them.

@@ -328,17 +328,7 @@ impl Host<'_> {
                 created
             }
             Action::CgroupWrite { file, value } => live::write(file, value),
-            Action::DevicesV1 { dir, rules } => {
-                for rule in rules {
-                    let file = if rule.allow {
-                        "devices.allow"
-                    } else {
-                        "devices.deny"
-                    };
-                    live::write(&dir.join(file), &rule.to_string())?;
-                }
-                Ok(())
-            }
+            Action::DevicesV1 { dir, rules } => live::write_rules(dir, rules),
             Action::DevicesV2 { dir, rules } => attach_devices(dir, rules),
             Action::MapIds {
                 uids,

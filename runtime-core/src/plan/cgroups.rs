@@ -156,7 +156,13 @@ fn push_devices(b: &mut Builder<'_>, resources: &LinuxResources, pure_v2: bool) 
     if rules.first().is_none_or(|r| *r != DENY_ALL) {
         rules.insert(0, DENY_ALL);
     }
-    rules.extend(devices::defaults());
+    // What the config allows after its last denial need not be allowed again.
+    let settled = rules.iter().rposition(|r| !r.allow).map_or(0, |i| i + 1);
+    for rule in devices::defaults() {
+        if !rules.get(settled..).is_some_and(|r| r.contains(&rule)) {
+            rules.push(rule);
+        }
+    }
     let field = "/linux/resources/devices";
     let Some(dir) = dir_of(b, "devices", pure_v2).map(CgroupDir::dir) else {
         return Err(Error::config(
