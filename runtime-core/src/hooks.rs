@@ -1,4 +1,4 @@
-//! Hooks that run on the host, in the caller's namespaces.
+//! Hooks that run on the host, in the caller's namespaces, and the errors of all hooks.
 //!
 //! What must hold: the state is readable on stdin and a hook that does not read it cannot hurt the caller
 //! (a memfd, no pipe: no SIGPIPE, nothing blocks); what a hook prints becomes part of the error; a hook past
@@ -10,7 +10,7 @@ use crate::sys;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Stdio};
 
 /// Most of a hook's output that is kept, in bytes.
@@ -41,32 +41,20 @@ pub(crate) fn run(hook: &HookAction, state: &str) -> Result<()> {
     if let Some((first, rest)) = hook.args.split_first() {
         command.arg0(first).args(rest);
     }
-    for entry in &hook.env {
+    for entry in hook.env.iter().flatten() {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
         command.env(name, value);
     }
-    let mut child = command.spawn().map_err(|e| {
-        let errno = e.raw_os_error().unwrap_or(0);
-        let text = format!(
-            "fork/exec {}: {}",
-            hook.path.display(),
-            crate::error::errno_text(errno)
-        );
-        failed(hook, &text)
-            .with_call(format!("execve({:?})", hook.path), errno)
-            .at(format!("{}/path", field(hook)))
-    })?;
+    let mut child = command
+        .spawn()
+        .map_err(|e| not_executed(hook, e.raw_os_error().unwrap_or(0)))?;
     if let Some(seconds) = hook.timeout {
         let pidfd = sys::pidfd_open(child.id()).map_err(|e| io("pidfd_open", &e))?;
         let millis = i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX);
         if !sys::poll_exit(pidfd.as_fd(), Some(millis)).map_err(|e| io("poll", &e))? {
             let _ = sys::pidfd_signal(&pidfd, libc::SIGKILL);
             let _ = child.wait();
-            return Err(failed(
-                hook,
-                &format!("hook ran past specified timeout of {seconds}.0s"),
-            )
-            .of_kind(ErrorKind::Timeout));
+            return Err(ended(hook, &End::Late(seconds), b""));
         }
     }
     let status = child.wait().map_err(|e| io("wait", &e))?;
@@ -76,25 +64,85 @@ pub(crate) fn run(hook: &HookAction, state: &str) -> Result<()> {
     let mut text = Vec::new();
     let _ = output.seek(SeekFrom::Start(0));
     let _ = output.take(OUTPUT).read_to_end(&mut text);
-    let said = String::from_utf8_lossy(&text);
-    let said = said.trim().replace('\n', "; ");
-    let how = match (
-        status.code(),
-        std::os::unix::process::ExitStatusExt::signal(&status),
-    ) {
-        (Some(code), _) => format!("exit status {code}"),
-        (_, Some(signal)) => format!("signal {signal}"),
-        _ => "unknown status".to_owned(),
+    let end = match (status.code(), status.signal()) {
+        (Some(code), _) => End::Exited(code),
+        (_, Some(signal)) => End::Signaled(signal, status.core_dumped()),
+        _ => End::Unknown,
     };
+    Err(ended(hook, &end, &text))
+}
+
+/// How a hook ended that did not succeed.
+pub(crate) enum End {
+    /// With an exit status.
+    Exited(i32),
+    /// By a signal, perhaps with a core.
+    Signaled(i32, bool),
+    /// It was killed after so many seconds.
+    Late(u64),
+    /// Nobody knows.
+    Unknown,
+}
+
+/// The error of a hook that ended without success.
+pub(crate) fn ended(hook: &HookAction, end: &End, output: &[u8]) -> Error {
+    let said = String::from_utf8_lossy(output);
+    let said = said.trim().replace('\n', "; ");
     let colon = if said.is_empty() { "" } else { ": " };
-    Err(failed(hook, &format!("{how}{colon}{said}")))
+    let how = match end {
+        End::Exited(code) => format!("exit status {code}"),
+        End::Signaled(signal, core) => {
+            let core = if *core { " (core dumped)" } else { "" };
+            format!("signal: {}{core}", signal_name(*signal))
+        }
+        End::Late(seconds) => {
+            let text = format!("hook ran past specified timeout of {seconds}.0s{colon}{said}");
+            return failed(hook, &text).of_kind(ErrorKind::Timeout);
+        }
+        End::Unknown => "unknown status".to_owned(),
+    };
+    failed(hook, &format!("{how}{colon}{said}"))
+}
+
+/// The error of a hook whose file could not be executed.
+pub(crate) fn not_executed(hook: &HookAction, errno: i32) -> Error {
+    let path = hook.path.display();
+    let text = format!("fork/exec {path}: {}", crate::error::errno_text(errno));
+    failed(hook, &text)
+        .with_call(format!("execve({:?})", hook.path), errno)
+        .at(format!("{}/path", field(hook)))
+}
+
+/// A signal in words.
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        libc::SIGHUP => "hangup",
+        libc::SIGINT => "interrupt",
+        libc::SIGQUIT => "quit",
+        libc::SIGILL => "illegal instruction",
+        libc::SIGTRAP => "trace/breakpoint trap",
+        libc::SIGABRT => "aborted",
+        libc::SIGBUS => "bus error",
+        libc::SIGFPE => "floating point exception",
+        libc::SIGKILL => "killed",
+        libc::SIGSEGV => "segmentation fault",
+        libc::SIGPIPE => "broken pipe",
+        libc::SIGALRM => "alarm clock",
+        libc::SIGTERM => "terminated",
+        libc::SIGXCPU => "cpu time limit exceeded",
+        libc::SIGXFSZ => "file size limit exceeded",
+        libc::SIGSYS => "bad system call",
+        other => return format!("signal {other}"),
+    };
+    name.to_owned()
 }
 
 fn field(hook: &HookAction) -> String {
     format!("/hooks/{}/{}", hook.name, hook.index)
 }
 
-fn failed(hook: &HookAction, text: &str) -> Error {
+/// The error of a hook, with runc's words in front.
+pub(crate) fn failed(hook: &HookAction, text: &str) -> Error {
     let message = format!("error running {} hook #{}: {text}", hook.name, hook.index);
     Error::new(ErrorKind::Hook, message).at(field(hook))
 }

@@ -8,8 +8,8 @@
 //! that init leaves).
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::Plan;
 use crate::plan::action::{Action, CgroupDir, HookAction, Namespace};
+use crate::plan::{Plan, Step};
 use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -50,6 +50,8 @@ pub(crate) struct State {
     pub(crate) hooks: Vec<HookAction>,
     /// Number of the plan's last step, for messages about it.
     pub(crate) exec_step: u32,
+    /// Number of the first step that is a startContainer hook, for messages about them.
+    pub(crate) first_start_hook: u32,
     /// The program, for messages.
     pub(crate) program: String,
 }
@@ -285,6 +287,12 @@ impl State {
             Action::Lookup { name, .. } => Some(name.clone()),
             _ => None,
         });
+        let start = |s: &Step| matches!(&s.action, Action::Hook(h) if h.name == "startContainer");
+        let first_start_hook = plan
+            .steps
+            .iter()
+            .position(start)
+            .map_or(0, |i| i as u32 + 1);
         State {
             version: VERSION,
             id: plan.id.clone(),
@@ -307,6 +315,7 @@ impl State {
             own_pids,
             hooks: plan.later_hooks.clone(),
             exec_step: plan.steps.len() as u32,
+            first_start_hook,
             program: program.unwrap_or_default(),
         }
     }
@@ -324,22 +333,40 @@ impl State {
 
     /// The state that the specification describes, as hooks and `state` get it.
     pub(crate) fn document(&self, status: &str, pid: u32) -> String {
-        let text = |s: &str| serde_json::Value::from(s).to_string();
-        let mut out = format!(
-            "{{\"ociVersion\":\"1.3.0\",\"id\":{},\"status\":{},\"pid\":{pid},\"bundle\":{}",
-            text(&self.id),
-            text(status),
-            text(&self.bundle.to_string_lossy()),
-        );
-        if !self.annotations.is_empty()
-            && let Ok(json) = serde_json::to_string(&self.annotations)
-        {
-            out.push_str(",\"annotations\":");
-            out.push_str(&json);
-        }
-        out.push('}');
-        out
+        let (before, after) = document(&self.id, status, &self.bundle, &self.annotations);
+        format!("{before}{pid}{after}")
     }
+
+    /// The startContainer hook that is step `number`.
+    pub(crate) fn start_hook(&self, number: u32) -> Option<&HookAction> {
+        let index = number.checked_sub(self.first_start_hook)? as usize;
+        let mut hooks = self.hooks.iter().filter(|h| h.name == "startContainer");
+        hooks.nth(index)
+    }
+}
+
+/// What the state says before and after the pid.
+pub(crate) fn document(
+    id: &str,
+    status: &str,
+    bundle: &Path,
+    annotations: &BTreeMap<String, String>,
+) -> (String, String) {
+    let text = |s: &str| serde_json::Value::from(s).to_string();
+    let before = format!(
+        "{{\"ociVersion\":\"1.3.0\",\"id\":{},\"status\":{},\"pid\":",
+        text(id),
+        text(status),
+    );
+    let mut after = format!(",\"bundle\":{}", text(&bundle.to_string_lossy()));
+    if !annotations.is_empty()
+        && let Ok(json) = serde_json::to_string(annotations)
+    {
+        after.push_str(",\"annotations\":");
+        after.push_str(&json);
+    }
+    after.push('}');
+    (before, after)
 }
 
 /// Field 22 of /proc/PID/stat: when the process began, in clock ticks since boot.

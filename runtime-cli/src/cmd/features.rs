@@ -16,7 +16,7 @@ pub(crate) fn features() -> Result<u8, Failure> {
 fn document() -> Value {
     let options: Vec<&str> = TABLE
         .iter()
-        .filter(|(_, e)| !matches!(e, Effect::CopyUp | Effect::IdMap(_)))
+        .filter(|(_, e)| !matches!(e, Effect::IdMap(_)))
         .map(|(name, _)| *name)
         .collect();
     let namespaces: Vec<&str> = Namespace::ALL
@@ -27,7 +27,9 @@ fn document() -> Value {
     json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.3.0",
-        "hooks": ["prestart", "createRuntime", "poststart", "poststop"],
+        "hooks": [
+            "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop",
+        ],
         "mountOptions": options,
         "linux": {
             "namespaces": namespaces,

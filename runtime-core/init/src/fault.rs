@@ -55,6 +55,23 @@ pub enum Detail {
     Text = 10,
     /// Something else than a procfs was to be bound over /proc.
     NotProc = 11,
+    /// A hook failed. The text begins with how it ended, see [`ended`]; its output follows.
+    Hook = 12,
+    /// Copying what a tmpfs covers failed at the path in the text.
+    CopyUp = 13,
+}
+
+/// How a hook ended: the first four bytes of the text of [`Detail::Hook`]; the next four are its exit
+/// status or signal, all in the order of the machine.
+pub mod ended {
+    /// It was killed because its time was over.
+    pub const TIMEOUT: u32 = 0;
+    /// It exited (`CLD_EXITED`).
+    pub const EXITED: u32 = 1;
+    /// A signal killed it (`CLD_KILLED`).
+    pub const KILLED: u32 = 2;
+    /// A signal killed it and it left a core (`CLD_DUMPED`).
+    pub const DUMPED: u32 = 3;
 }
 
 impl Detail {
@@ -75,6 +92,8 @@ impl Detail {
             BadNull,
             Text,
             NotProc,
+            Hook,
+            CopyUp,
         ]
         .get(n as usize)
         .copied()

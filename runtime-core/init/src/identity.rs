@@ -16,6 +16,12 @@ pub fn no_new_privs() -> Result<(), Stop> {
     Ok(())
 }
 
+/// The execution domain.
+pub fn personality(domain: u32) -> Result<(), Stop> {
+    sys::personality(domain)?;
+    Ok(())
+}
+
 /// The file mode creation mask.
 pub fn umask(mask: u32) -> Result<(), Stop> {
     sys::umask(mask);

@@ -18,6 +18,10 @@ macro_rules! syscalls {
 syscalls! {
     READ 0 63
     WRITE 1 64
+    LSEEK 8 62
+    PREAD64 17 67
+    PWRITE64 18 68
+    GETPID 39 172
     CLOSE 3 57
     MMAP 9 222
     RT_SIGACTION 13 134
@@ -30,6 +34,7 @@ syscalls! {
     CHDIR 80 49
     FCHDIR 81 50
     GETRUSAGE 98 165
+    PERSONALITY 135 92
     FSTATFS 138 44
     FCHOWN 93 55
     UMASK 95 166
@@ -47,18 +52,24 @@ syscalls! {
     SCHED_SETAFFINITY 203 122
     EXIT_GROUP 231 94
     KEYCTL 250 219
+    GETDENTS64 217 61
+    WAITID 247 95
     OPENAT 257 56
     MKDIRAT 258 34
     MKNODAT 259 33
     FCHOWNAT 260 54
     SYMLINKAT 266 36
     READLINKAT 267 78
+    FCHMODAT 268 53
+    PPOLL 271 73
     UNSHARE 272 97
     DUP3 292 24
     PRLIMIT64 302 261
     SETNS 308 268
     SECCOMP 317 277
+    MEMFD_CREATE 319 279
     STATX 332 291
+    PIDFD_SEND_SIGNAL 424 424
     OPEN_TREE 428 428
     MOVE_MOUNT 429 429
     FSOPEN 430 430
@@ -78,6 +89,8 @@ pub const STRING_ARGS: &[(usize, u8)] = &[
     (nr::MKDIRAT, 0b10),
     (nr::MKNODAT, 0b10),
     (nr::FCHOWNAT, 0b10),
+    (nr::FCHMODAT, 0b10),
+    (nr::MEMFD_CREATE, 0b1),
     (nr::SYMLINKAT, 0b101),
     (nr::READLINKAT, 0b10),
     (nr::STATX, 0b10),
@@ -126,6 +139,8 @@ pub const O_NOFOLLOW: u64 = 0o100_000;
 pub const O_RDONLY: u64 = 0;
 pub const O_WRONLY: u64 = 1;
 pub const O_RDWR: u64 = 2;
+pub const O_CREAT: u64 = 0o100;
+pub const O_EXCL: u64 = 0o200;
 pub const O_NOCTTY: u64 = 0o400;
 pub const O_NONBLOCK: u64 = 0o4000;
 pub const O_CLOEXEC: u64 = 0o2_000_000;
@@ -148,6 +163,7 @@ pub const S_IFMT: u32 = 0o170_000;
 pub const S_IFDIR: u32 = 0o40_000;
 pub const S_IFREG: u32 = 0o100_000;
 pub const S_IFCHR: u32 = 0o20_000;
+pub const S_IFLNK: u32 = 0o120_000;
 
 /// The magic number of procfs.
 pub const PROC_MAGIC: u64 = 0x9fa0;
@@ -217,6 +233,7 @@ pub const CLONE_NEWUSER: u64 = 0x1000_0000;
 pub const CLONE_NEWPID: u64 = 0x2000_0000;
 pub const CLONE_PARENT: u64 = 0x8000;
 pub const CLONE_PIDFD: u64 = 0x1000;
+pub const CLONE_VFORK: u64 = 0x4000;
 pub const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 #[repr(C)]
@@ -233,6 +250,35 @@ pub struct CloneArgs {
     pub set_tid: u64,
     pub set_tid_size: u64,
     pub cgroup: u64,
+}
+
+pub const SIGKILL: u32 = 9;
+pub const SIGCHLD: u64 = 17;
+pub const P_PIDFD: u32 = 3;
+pub const WEXITED: u32 = 4;
+pub const POLLIN: i16 = 1;
+pub const POLLHUP: i16 = 0x10;
+pub const MFD_CLOEXEC: u32 = 1;
+
+#[repr(C)]
+pub struct PollFd {
+    pub fd: i32,
+    pub events: i16,
+    pub revents: i16,
+}
+
+/// `siginfo_t` as `waitid` fills it: code and status of a child that ended.
+#[repr(C)]
+#[derive(Default)]
+pub struct SigInfo {
+    pub signo: i32,
+    pub errno: i32,
+    pub code: i32,
+    pub pad: i32,
+    pub pid: i32,
+    pub uid: u32,
+    pub status: i32,
+    pub rest: [u32; 25],
 }
 
 pub const KEYCTL_JOIN_SESSION_KEYRING: u32 = 1;
@@ -301,6 +347,7 @@ pub const MAP_SHARED: u32 = 1;
 pub const MAP_PRIVATE: u32 = 2;
 pub const MAP_ANONYMOUS: u32 = 0x20;
 
+pub const PR_SET_PDEATHSIG: u32 = 1;
 pub const PR_SET_DUMPABLE: u32 = 4;
 pub const PR_SET_KEEPCAPS: u32 = 8;
 pub const PR_CAPBSET_DROP: u32 = 24;

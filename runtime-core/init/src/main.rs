@@ -12,7 +12,7 @@
 //!   boot -> records of lane `join` -> Clone -+-> (this process exits)
 //!                                            +-> records of lane `init`
 //!   Barrier: "reached N" ->, <- "go" (EOF: the creator is gone, exit)
-//!   Created: "reached N" ->, <- "go", then one byte from the fifo -> Seccomp -> Exec
+//!   Created: "reached N" ->, <- "go", then one byte from the fifo -> [Hook] -> Seccomp -> Exec
 //!
 //! For a further process in a container the pidfd of its first one comes in the fifo's place, `Enter`
 //! joins its namespaces, and `Ready` stands where `Created` stands here.
@@ -26,9 +26,11 @@
 
 mod boot;
 mod console;
+mod copyup;
 #[allow(dead_code, missing_docs)] // the half that the host uses
 mod fault;
 mod files;
+mod hook;
 mod identity;
 mod join;
 mod kernel;
@@ -122,6 +124,7 @@ fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
             uid,
             gid,
         } => files::cwd(ctx, path, create != 0, uid, gid),
+        Op::Personality { domain } => identity::personality(domain),
         Op::Umask { mask } => identity::umask(mask),
         Op::Bounding { keep, last } => identity::bounding(keep, last),
         Op::Identity {
@@ -139,6 +142,7 @@ fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
         Op::Home { uid } => program::home(ctx, uid),
         Op::Lookup { candidates } => program::lookup(ctx, candidates),
         Op::Ready {} => program::ready(ctx, step),
+        Op::Hook { .. } => hook::run(ctx, op, step),
         Op::Created {} => program::created(ctx, step),
         Op::Seccomp { flags, filter } => identity::seccomp(flags, filter.0),
         Op::Arguments { argv, envp } => program::arguments(ctx, argv, envp),

@@ -5,6 +5,7 @@
 //! it does not exist.
 
 use crate::boot::Ctx;
+use crate::copyup;
 use crate::fault::Detail;
 use crate::files::{self, Leaf};
 use crate::kernel::*;
@@ -65,6 +66,9 @@ pub fn mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
                 ..MountAttr::default()
             },
         )?;
+    }
+    if require & need::COPY_UP != 0 && !made {
+        copyup::copy(&target, &mount)?;
     }
     attach(&mount, &target, dest)?;
     match (fstype.to_bytes(), dest.to_bytes()) {

@@ -109,6 +109,7 @@ pub fn created(ctx: &mut Ctx, step: u32) -> Result<(), Stop> {
     ctx.received = None;
     ctx.proc = None;
     drop(sys::Fd::own(ctx.control as usize));
+    ctx.control = -1;
     sys::enter(Phase::Waiting, step);
     let mut byte = [0u8; 1];
     sys::read(ctx.fifo, &mut byte)?;
@@ -130,6 +131,16 @@ pub fn ready(ctx: &mut Ctx, step: u32) -> Result<(), Stop> {
 /// Lays out the vectors of execve. HOME, if it was looked up, ends the environment.
 pub fn arguments(ctx: &mut Ctx, argv: Strs<'static>, envp: Strs<'static>) -> Result<(), Stop> {
     let home = (ctx.home[0] != 0).then_some(ctx.home.as_ptr() as usize);
+    (ctx.argv, ctx.envp) = vectors(argv, envp, home)?;
+    Ok(())
+}
+
+/// Two arrays of pointers, each with a null at its end; `last` is one more string of the second.
+pub fn vectors(
+    argv: Strs<'static>,
+    envp: Strs<'static>,
+    last: Option<usize>,
+) -> Result<(usize, usize), Errno> {
     let count = argv.count as usize + envp.count as usize + 3;
     let at = sys::mmap(
         count * 8,
@@ -149,12 +160,10 @@ pub fn arguments(ctx: &mut Ctx, argv: Strs<'static>, envp: Strs<'static>) -> Res
         *slot = s.map_or(0, |s: &CStr| s.as_ptr() as usize);
         used += 1;
     }
-    if let (Some(home), Some(slot)) = (home, words.get_mut(used)) {
-        *slot = home;
+    if let (Some(last), Some(slot)) = (last, words.get_mut(used)) {
+        *slot = last;
     }
-    ctx.argv = at;
-    ctx.envp = at + (argv.count as usize + 1) * 8;
-    Ok(())
+    Ok((at, at + (argv.count as usize + 1) * 8))
 }
 
 /// Becomes the program.

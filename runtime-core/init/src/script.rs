@@ -267,6 +267,14 @@ ops! {
     52 Ready {}
     /// Lay out arguments and environment: nothing may be needed for it once a filter is loaded.
     39 Arguments { argv: Strs<'a>, envp: Strs<'a> }
+    /// Run a hook and wait for its end. `flags` is a set of [`hook`] bits; `timeout` is in seconds, 0 for
+    /// none. The state on its stdin is `before`, the pid of this process, `after`.
+    40 Hook {
+        path: &'a CStr, argv: Strs<'a>, envp: Strs<'a>, flags: u32, timeout: u64, before: Bytes<'a>,
+        after: Bytes<'a>
+    }
+    /// Set the execution domain.
+    41 Personality { domain: u32 }
 }
 
 /// What a mount asks of the directory it goes on.
@@ -276,6 +284,17 @@ pub mod require {
     pub const ORDINARY: u32 = 1;
     /// Take the mode of a new tmpfs from the directory that it covers.
     pub const MODE_OF_TARGET: u32 = 2;
+    /// Copy what the filesystem covers into it.
+    pub const COPY_UP: u32 = 4;
+}
+
+/// Flags of [`Op::Hook`].
+pub mod hook {
+    /// It runs as the program will: under the filter that stands further on in the script, with the program's
+    /// capabilities, working directory and file mode creation mask.
+    pub const AS_PROGRAM: u32 = 1;
+    /// It gets the program's environment instead of its own.
+    pub const INHERIT: u32 = 2;
 }
 
 /// Flags of [`Op::Bind`].

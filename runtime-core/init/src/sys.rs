@@ -87,6 +87,25 @@ pub fn die(stop: &Stop) -> ! {
     exit(255)
 }
 
+/// Leaves a failure on the page for the process that this one was copied from, and ends.
+pub fn leave(stop: &Stop) -> ! {
+    if let Some(p) = page() {
+        p.detail.store(stop.detail as u32, Relaxed);
+        p.errno.store(stop.errno, Relaxed);
+    }
+    exit(255)
+}
+
+/// What a copy of this process has left. Its last call and the strings of it stand on the page.
+pub fn left() -> Option<Stop> {
+    let p = page()?;
+    let stop = Stop {
+        errno: p.errno.load(Relaxed),
+        detail: Detail::from_u32(p.detail.load(Relaxed)),
+    };
+    (stop.errno != 0 || stop.detail != Detail::None).then_some(stop)
+}
+
 /// Copies the string arguments of a call that has just failed to the page: the host cannot follow
 /// pointers, and the buffers they lie in may be gone by the time the step gives up.
 fn save_strings(p: &Page, nr: usize, args: [usize; 6]) {
@@ -169,6 +188,12 @@ macro_rules! sc {
         unsafe { call($nr, args) }
     }};
 }
+
+mod child;
+mod tree;
+
+pub use child::*;
+pub use tree::*;
 
 /// Ends all threads. A filter may deny even that: then an illegal instruction does it.
 pub fn exit(code: i32) -> ! {
@@ -283,6 +308,7 @@ pub fn write(fd: &Fd, bytes: &[u8]) -> Result<usize, Errno> {
 pub struct Stat {
     pub mode: u32,
     pub uid: u32,
+    pub gid: u32,
     pub rdev: u64,
 }
 
@@ -336,6 +362,7 @@ fn stat_of(s: &Statx) -> Stat {
     Stat {
         mode: u32::from(s.mode),
         uid: s.uid,
+        gid: s.gid,
         rdev: makedev(s.rdev_major, s.rdev_minor),
     }
 }

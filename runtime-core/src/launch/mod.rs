@@ -195,6 +195,7 @@ impl Joined {
             &page(&self.fault),
             self.total,
             &self.rootfs,
+            |_| None,
         ))
     }
 }
@@ -444,7 +445,7 @@ impl Host<'_> {
             (control.as_fd(), libc::POLLIN),
             (pidfd.as_fd(), libc::POLLIN),
         ];
-        let ready = sys::poll(&mut fds, Some(PATIENCE)).map_err(io)?;
+        let ready = sys::poll(&mut fds, self.patience()).map_err(io)?;
         let said = |ready: &[i16]| ready.first().is_some_and(|e| *e != 0);
         if said(&ready) {
             return Ok(());
@@ -466,6 +467,14 @@ impl Host<'_> {
                 PATIENCE / 1000
             ),
         ))
+    }
+
+    /// How long to wait for init. A hook that it runs may take as long as the config lets it.
+    fn patience(&self) -> Option<i32> {
+        let hook = |s: &Step| s.lane == Lane::Init && matches!(s.action, Action::Hook(_));
+        let created = |s: &&Step| !matches!(s.action, Action::Created);
+        let hooks = self.plan.steps.iter().take_while(created).any(hook);
+        (!hooks).then_some(PATIENCE)
     }
 
     /// The error of a process that ended without a word.
@@ -652,7 +661,9 @@ pub(crate) enum Started {
 
 /// What the fault page says of a container that was told to start.
 pub(crate) fn started(dir: &StateDir, state: &State) -> Started {
-    report::started(&dir.fault(), state.exec_step, &state.rootfs)
+    report::started(&dir.fault(), state.exec_step, &state.rootfs, |n| {
+        state.start_hook(n)
+    })
 }
 
 /// The error of a program that the kernel killed while it loaded it.

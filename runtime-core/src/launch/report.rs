@@ -2,10 +2,11 @@
 
 use super::Started;
 use crate::error::{Error, ErrorKind, errno_text};
+use crate::hooks::{self, End};
 use crate::plan::Plan;
-use crate::plan::action::{Action, FilesystemMount};
+use crate::plan::action::{Action, FilesystemMount, HookAction};
 use crate::sys::ExitStatus;
-use oxrun_init::fault::{self, Detail, Phase, Record};
+use oxrun_init::fault::{self, Detail, Phase, Record, ended};
 
 /// The error of an init that ended before the container was created.
 pub(super) fn failure(plan: &Plan, page: &[u8], status: ExitStatus) -> Error {
@@ -160,6 +161,7 @@ fn explain(action: &Action, field: &str, r: &Record<'_>) -> Error {
             d.major,
             d.minor,
         )),
+        Action::Hook(h) => hook(h, r),
         Action::Mask { path } => plain(
             &format!("can't mask path {:?}", path.display().to_string()),
             r,
@@ -179,6 +181,7 @@ fn explain(action: &Action, field: &str, r: &Record<'_>) -> Error {
         Action::Bounding { .. } | Action::Caps { .. } | Action::Ambient { .. } => {
             plain("unable to apply caps", r)
         }
+        Action::Personality { .. } => plain("error setting the personality", r),
         Action::Seccomp(_) => plain("unable to init seccomp", r),
         Action::Clone { .. } => plain("unable to create the container's process", r),
         _ => plain("error during container init", r),
@@ -193,6 +196,30 @@ fn path_of_cwd(action: &Action, r: &Record<'_>) -> Option<String> {
             strings(r).into_iter().next().map(|s| s.1)
         }
         _ => None,
+    }
+}
+
+/// The failure of a hook that init ran.
+fn hook(h: &HookAction, r: &Record<'_>) -> Error {
+    let number = |at: usize| {
+        let bytes = r.text.get(at..at + 4).and_then(|b| b.try_into().ok());
+        bytes.map_or(0, u32::from_ne_bytes)
+    };
+    match r.detail {
+        Detail::Hook => {
+            let status = number(4) as i32;
+            let end = match number(0) {
+                ended::TIMEOUT => End::Late(h.timeout.unwrap_or(0)),
+                ended::EXITED => End::Exited(status),
+                ended::KILLED => End::Signaled(status, false),
+                ended::DUMPED => End::Signaled(status, true),
+                _ => End::Unknown,
+            };
+            hooks::ended(h, &end, r.text.get(8..).unwrap_or(b""))
+        }
+        Detail::BadScript | Detail::HostGone => plain("error running a hook", r),
+        _ if call(r).starts_with("execve") => hooks::not_executed(h, r.errno),
+        _ => hooks::failed(h, &format!("{}: {}", call(r), errno_text(r.errno))),
     }
 }
 
@@ -222,6 +249,7 @@ fn mounting(source: &str, destination: &str, fstype: &str, r: &Record<'_>) -> Er
         Detail::NotProc => error(format!(
             "{destination:?} cannot be mounted because it is not of type proc"
         )),
+        Detail::CopyUp => error(format!("copying {:?}: {call}: {errno}", text(r.text))),
         _ if call.starts_with("fsopen") && r.errno == libc::ENODEV => {
             error(format!("{call}: {errno}")).hint(format!("{fstype:?} is unknown to this kernel"))
         }
@@ -333,7 +361,12 @@ fn interpreter(e: Error, rootfs: &std::path::Path, r: &Record<'_>) -> Error {
 }
 
 /// How far a container came that was told to start: another process than the one that created it asks.
-pub(super) fn started(page: &[u8], total: u32, rootfs: &std::path::Path) -> Started {
+pub(super) fn started<'a>(
+    page: &[u8],
+    total: u32,
+    rootfs: &std::path::Path,
+    start_hook: impl Fn(u32) -> Option<&'a HookAction>,
+) -> Started {
     let Some(record) = fault::read(page) else {
         return Started::Executing { faults: 0 };
     };
@@ -353,6 +386,13 @@ pub(super) fn started(page: &[u8], total: u32, rootfs: &std::path::Path) -> Star
             step.number, step.total
         );
         return Started::Failed(Error::new(ErrorKind::Killed, text).in_step(step));
+    }
+    if let Some(h) = start_hook(record.step) {
+        let mut e = hook(h, &record);
+        if record.errno != 0 {
+            e = e.with_call(call(&record), record.errno);
+        }
+        return Started::Failed(e.in_step(step));
     }
     let e = if call(&record).starts_with("execve") {
         interpreter(executing(&record), rootfs, &record)
@@ -425,6 +465,12 @@ fn calls() -> &'static [(i64, &'static str, &'static str)] {
         (libc::SYS_sethostname, "sethostname", "sn"),
         (libc::SYS_setdomainname, "setdomainname", "sn"),
         (libc::SYS_keyctl, "keyctl", "np"),
+        (libc::SYS_pwrite64, "pwrite64", "dpnn"),
+        (libc::SYS_personality, "personality", "x"),
+        (libc::SYS_getdents64, "getdents64", "dpn"),
+        (libc::SYS_lseek, "lseek", "dnn"),
+        (libc::SYS_fchmodat, "fchmodat", "dsx"),
+        (libc::SYS_memfd_create, "memfd_create", "sx"),
         (libc::SYS_openat, "openat", "dsx"),
         (libc::SYS_mkdirat, "mkdirat", "dsx"),
         (libc::SYS_mknodat, "mknodat", "dsxx"),

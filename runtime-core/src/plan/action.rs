@@ -117,8 +117,8 @@ pub struct HookAction {
     pub path: PathBuf,
     /// argv with argv[0]; the path alone if the config gives none.
     pub args: Vec<String>,
-    /// The whole environment.
-    pub env: Vec<String>,
+    /// The whole environment. Without one a startContainer hook gets the program's, the others get none.
+    pub env: Option<Vec<String>>,
     /// Seconds after which it is killed.
     pub timeout: Option<u64>,
 }
@@ -251,7 +251,8 @@ pub enum Action {
     Device(DeviceNode),
     /// Make a symbolic link.
     Symlink { target: String, path: PathBuf },
-    /// Run a hook of the host.
+    /// Run a hook: prestart and createRuntime in the host's lane; createContainer and startContainer in init's,
+    /// the latter under the filter that a later step loads.
     Hook(HookAction),
     /// Open the terminal.
     Console {
@@ -281,6 +282,8 @@ pub enum Action {
     },
     /// Forbid new privileges.
     NoNewPrivs,
+    /// Set the execution domain.
+    Personality { domain: u32 },
     /// Set the umask.
     Umask { mask: u32 },
     /// Go to the working directory.

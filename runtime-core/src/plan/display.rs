@@ -78,6 +78,7 @@ fn verb(action: &Action) -> &'static str {
         | Action::Bounding { .. }
         | Action::Caps { .. }
         | Action::Ambient { .. } => "caps",
+        Action::Personality { .. } => "domain",
         Action::Umask { .. } => "umask",
         Action::Cwd { .. } => "cwd",
         Action::Home { .. } => "env",
@@ -228,6 +229,7 @@ fn sentence_process(action: &Action) -> String {
             format!("{name} {} {}", n(*soft), n(*hard))
         }
         Action::NoNewPrivs => "no new privileges".to_owned(),
+        Action::Personality { domain } => if *domain == 0 { "LINUX" } else { "LINUX32" }.to_owned(),
         Action::Umask { mask } => format!("{mask:04o}"),
         Action::Cwd { path, .. } => path.display().to_string(),
         Action::Bounding { keep, .. } => format!("bounding {}", list(*keep)),

@@ -9,8 +9,9 @@
 //! join   cgroups v1, joined namespaces, [user namespace: host writes maps], clone into the new ones
 //! init   session, names, root, mounts, devices
 //! host   prestart, createRuntime
+//! init   createContainer
 //! init   terminal, masks, read-only, pivot, sysctl, limits, identity, capabilities, lookup
-//! init   created ... start ... filter, exec
+//! init   created ... start ... startContainer, filter, exec
 //! ```
 
 pub mod action;
@@ -27,7 +28,7 @@ pub(crate) use exec::exec;
 mod sysctl;
 
 use crate::bundle::{Bundle, Warning};
-use crate::error::{Error, ErrorKind, Lane, Result, StepRef};
+use crate::error::{Error, Lane, Result, StepRef};
 use crate::facts::HostFacts;
 use action::{Action, CgroupDir, HookAction};
 use namespaces::Namespaces;
@@ -83,7 +84,7 @@ pub struct Plan {
     pub terminal: bool,
     /// The cgroups of the container.
     pub cgroups: Vec<CgroupDir>,
-    /// Hooks that run after create: poststart and poststop.
+    /// Hooks that run after create: startContainer, which is a step of the plan too, poststart and poststop.
     pub later_hooks: Vec<HookAction>,
     /// Whether init must stay traceable by its user while it sets up.
     pub dumpable: bool,
@@ -216,7 +217,7 @@ pub fn plan(id: &str, bundle: &Bundle, facts: &HostFacts, options: &CreateOption
     namespaces::join(&mut b)?;
     namespaces::names(&mut b)?;
     rootfs::mounts(&mut b)?;
-    host_hooks(&mut b)?;
+    create_hooks(&mut b)?;
     rootfs::finish(&mut b)?;
     process::process(&mut b, process, process::Kind::First)?;
     Ok(finish(b, process, bundle))
@@ -226,6 +227,7 @@ fn finish(b: Builder<'_>, process: &Process, bundle: &Bundle) -> Plan {
     let mut later_hooks = Vec::new();
     if let Some(hooks) = b.spec.hooks() {
         for (name, list) in [
+            ("startContainer", hooks.start_container()),
             ("poststart", hooks.poststart()),
             ("poststop", hooks.poststop()),
         ] {
@@ -278,34 +280,20 @@ fn check_process(process: &Process) -> Result<()> {
     Ok(())
 }
 
-/// prestart and createRuntime run on the host, after the mounts and before pivot_root.
-fn host_hooks(b: &mut Builder<'_>) -> Result<()> {
+/// The hooks of create run after the mounts and before pivot_root: prestart and createRuntime on the host,
+/// createContainer in init, which still sees the host's files. Those that run later are checked.
+fn create_hooks(b: &mut Builder<'_>) -> Result<()> {
     let Some(hooks) = b.spec.hooks() else {
         return Ok(());
     };
     #[allow(deprecated)] // prestart is deprecated and every docker 20.10 container has one
-    let lists = [
-        ("prestart", hooks.prestart()),
-        ("createRuntime", hooks.create_runtime()),
-    ];
-    for (name, list) in lists {
-        for hook in hook_actions(name, list.as_deref()) {
-            let field = format!("/hooks/{name}/{}", hook.index);
-            check_hook(&field, &hook)?;
-            b.host(field, Action::Hook(hook));
-        }
-    }
-    for (name, list) in [
-        ("createContainer", hooks.create_container()),
-        ("startContainer", hooks.start_container()),
+    let prestart = hooks.prestart();
+    for (lane, name, list) in [
+        (Lane::Host, "prestart", prestart),
+        (Lane::Host, "createRuntime", hooks.create_runtime()),
+        (Lane::Init, "createContainer", hooks.create_container()),
     ] {
-        if list.as_ref().is_some_and(|l| !l.is_empty()) {
-            return Err(Error::config(
-                format!("/hooks/{name}"),
-                format!("hooks of kind {name} cannot be run yet"),
-            )
-            .of_kind(ErrorKind::Unsupported));
-        }
+        run_hooks(b, lane, name, list.as_deref())?;
     }
     for (name, list) in [
         ("poststart", hooks.poststart()),
@@ -314,6 +302,31 @@ fn host_hooks(b: &mut Builder<'_>) -> Result<()> {
         for hook in hook_actions(name, list.as_deref()) {
             check_hook(&format!("/hooks/{name}/{}", hook.index), &hook)?;
         }
+    }
+    Ok(())
+}
+
+/// startContainer runs when everything but the filter is as the program will find it.
+fn start_hooks(b: &mut Builder<'_>) -> Result<()> {
+    match b.spec.hooks() {
+        Some(hooks) => {
+            let list = hooks.start_container();
+            run_hooks(b, Lane::Init, "startContainer", list.as_deref())
+        }
+        None => Ok(()),
+    }
+}
+
+fn run_hooks(
+    b: &mut Builder<'_>,
+    lane: Lane,
+    name: &str,
+    list: Option<&[oci_spec::runtime::Hook]>,
+) -> Result<()> {
+    for hook in hook_actions(name, list) {
+        let field = format!("/hooks/{name}/{}", hook.index);
+        check_hook(&field, &hook)?;
+        b.push(lane, field, Action::Hook(hook));
     }
     Ok(())
 }
@@ -328,7 +341,7 @@ fn hook_actions(name: &str, list: Option<&[oci_spec::runtime::Hook]>) -> Vec<Hoo
             .clone()
             .filter(|a| !a.is_empty())
             .unwrap_or_else(|| vec![h.path().display().to_string()]),
-        env: h.env().clone().unwrap_or_default(),
+        env: h.env().clone(),
         timeout: h
             .timeout()
             .and_then(|t| u64::try_from(t).ok())

@@ -276,6 +276,9 @@ impl MountOptions {
         }
         words.extend(propagation_word(self.propagation));
         words.extend(self.superblock.iter().cloned());
+        if self.copy_up {
+            words.push("tmpcopyup".to_owned());
+        }
         for option in &self.data {
             words.push(match &option.value {
                 Some(value) => format!("{}={value}", option.key),

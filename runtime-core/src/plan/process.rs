@@ -10,7 +10,9 @@ use super::action::Action;
 use super::caps::{self, CapSets, SYS_ADMIN};
 use crate::error::{Error, ErrorKind, Result};
 use crate::seccomp;
-use oci_spec::runtime::{Capabilities, Capability, PosixRlimitType, Process};
+use oci_spec::runtime::{
+    Capabilities, Capability, LinuxPersonalityDomain, PosixRlimitType, Process,
+};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
@@ -51,6 +53,7 @@ pub(crate) fn process(b: &mut Builder<'_>, p: &Process, kind: Kind) -> Result<()
             mask: user.umask().unwrap_or(0o022) & 0o777,
         },
     );
+    personality(b);
     let no_new_privs = p.no_new_privileges() == Some(true);
     if no_new_privs {
         b.init("/process/noNewPrivileges", Action::NoNewPrivs);
@@ -138,9 +141,6 @@ fn unsupported(b: &Builder<'_>, p: &Process) -> Result<()> {
         return no("/process/ioPriority", "an I/O priority");
     }
     if let Some(l) = b.linux() {
-        if l.personality().is_some() {
-            return no("/linux/personality", "a personality");
-        }
         if l.memory_policy().is_some() {
             return no("/linux/memoryPolicy", "a memory policy");
         }
@@ -152,6 +152,32 @@ fn unsupported(b: &Builder<'_>, p: &Process) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The execution domain, which a filter may not allow to set.
+fn personality(b: &mut Builder<'_>) {
+    let Some((domain, flags)) = b
+        .linux()
+        .and_then(|l| l.personality().as_ref())
+        .map(|p| (p.domain(), p.flags().clone().unwrap_or_default()))
+    else {
+        return;
+    };
+    if !flags.is_empty() {
+        b.warn(
+            "/linux/personality/flags",
+            format!(
+                "no flag of a personality is known, ignored: {}",
+                flags.join(", ")
+            ),
+        );
+    }
+    const PER_LINUX32: u32 = 8;
+    let domain = match domain {
+        LinuxPersonalityDomain::PerLinux => 0,
+        LinuxPersonalityDomain::PerLinux32 => PER_LINUX32,
+    };
+    b.init("/linux/personality", Action::Personality { domain });
 }
 
 fn rlimits(b: &mut Builder<'_>, p: &Process) -> Result<()> {
@@ -350,6 +376,9 @@ fn arguments(
             Action::Ready
         },
     );
+    if kind == Kind::First {
+        super::start_hooks(b)?;
+    }
     if let Some(program) = filter {
         b.init("/linux/seccomp", Action::Seccomp(program));
     }

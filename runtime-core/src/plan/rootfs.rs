@@ -110,13 +110,14 @@ fn mount(
         return Err(Error::config(field, "id-mapped mounts cannot be made yet")
             .of_kind(ErrorKind::Unsupported));
     }
-    if options.copy_up {
-        return Err(
-            Error::config(format!("{field}/options"), "tmpcopyup cannot be done yet")
-                .of_kind(ErrorKind::Unsupported),
+    let fstype = m.typ().as_deref().unwrap_or("");
+    if options.copy_up && fstype != "tmpfs" {
+        options.copy_up = false;
+        b.warn(
+            format!("{field}/options"),
+            "tmpcopyup is for a tmpfs only, ignored",
         );
     }
-    let fstype = m.typ().as_deref().unwrap_or("");
     if options.bind.is_some() || fstype == "bind" {
         return bind(b, &field, m, destination, options);
     }
@@ -131,8 +132,9 @@ fn mount(
         }
         _ => {
             // What is mounted on a read-only tmpfs later still needs its mountpoint.
-            if fstype == "tmpfs" && options.set & attr::RDONLY != 0 {
+            if fstype == "tmpfs" && (options.set | options.set_recursive) & attr::RDONLY != 0 {
                 options.set &= !attr::RDONLY;
+                options.set_recursive &= !attr::RDONLY;
                 late.push((format!("{field}/options"), destination.clone()));
             }
             // A read-only mount of a device must not even replay its journal.

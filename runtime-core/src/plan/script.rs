@@ -3,12 +3,13 @@
 //! Steps of the host become one barrier for each run of them; the other steps become one record each,
 //! with two exceptions, where one sentence is two operations of the kernel.
 
-use super::action::{Action, BindMount, DeviceNode, FilesystemMount};
+use super::action::{Action, BindMount, DeviceNode, FilesystemMount, HookAction};
 use super::options::MountOptions;
 use super::{Plan, Step};
 use crate::error::{Error, ErrorKind, Lane, Result};
+use crate::state::document;
 use oxrun_init::encode::{StrList, Writer};
-use oxrun_init::script::{Bytes, Header, Op, bind, require};
+use oxrun_init::script::{Bytes, Header, Op, bind, hook, require};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -40,7 +41,11 @@ pub fn encode(plan: &Plan) -> Result<Vec<u8>> {
         if matches!(step.action, Action::Created | Action::Ready) {
             arguments(&mut out, plan)?;
         }
-        record(&mut out, number, step).map_err(|e| e.or_at(&step.field))?;
+        match &step.action {
+            Action::Hook(h) => hook(&mut out, number, plan, h),
+            _ => record(&mut out, number, step),
+        }
+        .map_err(|e| e.or_at(&step.field))?;
     }
     Ok(out.finish())
 }
@@ -60,6 +65,30 @@ fn arguments(out: &mut Writer, plan: &Plan) -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+/// A hook that init runs, with the state around its pid.
+fn hook(out: &mut Writer, n: u32, plan: &Plan, h: &HookAction) -> Result<()> {
+    let (flags, status) = match h.name.as_str() {
+        "startContainer" if h.env.is_none() => (hook::AS_PROGRAM | hook::INHERIT, "created"),
+        "startContainer" => (hook::AS_PROGRAM, "created"),
+        _ => (0, "creating"),
+    };
+    let (before, after) = document(&plan.id, status, &plan.bundle, &plan.annotations);
+    let env = h.env.as_deref().unwrap_or(&[]);
+    out.push(
+        n,
+        &Op::Hook {
+            path: &path(&h.path)?,
+            argv: list(&h.args, |s| text(s))?.get(),
+            envp: list(env, |s| text(s))?.get(),
+            flags,
+            timeout: h.timeout.unwrap_or(0),
+            before: Bytes(before.as_bytes()),
+            after: Bytes(after.as_bytes()),
+        },
+    );
     Ok(())
 }
 
@@ -262,6 +291,7 @@ fn record_process(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
             );
         }
         Action::NoNewPrivs => out.push(n, &Op::NoNewPrivs {}),
+        Action::Personality { domain } => out.push(n, &Op::Personality { domain: *domain }),
         Action::Umask { mask } => out.push(n, &Op::Umask { mask: *mask }),
         Action::Cwd {
             path: p,
@@ -376,7 +406,8 @@ fn mount(out: &mut Writer, n: u32, m: &FilesystemMount) -> Result<()> {
             require::MODE_OF_TARGET
         } else {
             0
-        };
+        }
+        | if o.copy_up { require::COPY_UP } else { 0 };
     out.push(
         n,
         &Op::Mount {
