@@ -1,15 +1,18 @@
 //! Hooks: when they run, what they are told, and what their failure does.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use oxrun_conformance::harness::{Bundle, Config, Sandbox, oxrun_only, run, test};
-use oxrun_conformance::sys::Inherited;
+use oxrun_conformance::harness::{Bundle, Config, Host, Sandbox, oxrun_only, run, test};
+use oxrun_conformance::sys::{self, Inherited};
 use oxrun_conformance::{Check, check, check_eq};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
+const SIGKILL: i32 = 9;
 const EXIT: &[&str] = &["/bin/probe", "exit", "0"];
 const KINDS: [&str; 6] = [
     "prestart",
@@ -782,6 +785,50 @@ fn a_hook_inside_that_does_not_read_its_input_does_no_harm() -> Check {
     Ok(())
 }
 
+fn a_hook_inside_does_not_outlive_the_creator() -> Check {
+    let mut s = sandbox()?;
+    s.runtime_mut()
+        .wrap(&["sh", "-c", "echo begin; exec \"$@\"", "sh"]);
+    let fifo = s.dir().join("fifo");
+    let made = Command::new("mkfifo").arg(&fifo).status()?;
+    check!(made.success(), "mkfifo failed");
+    // Open for writing too, so that opening waits for nobody.
+    let reader = fs::File::options().read(true).write(true).open(&fifo)?;
+    let body = format!("echo up > {}; exec sleep 1000", fifo.display());
+    let mut entry = hook(&s, "hook", &body)?;
+    entry["env"] = json!(["PATH=/usr/bin:/bin"]);
+    let config = Config::new(EXIT)
+        .without_namespace("pid")
+        .push("/hooks/createContainer", entry);
+    let bundle = s.bundle(&config)?;
+    let before = s.leaks()?;
+    let path = bundle.path().to_string_lossy().into_owned();
+    let creator = s
+        .runtime()
+        .foreground(&["create", "--bundle", &path, "c1"])?;
+    check!(
+        sys::readable(reader.as_fd(), Duration::from_secs(20))?,
+        "the hook did not run"
+    );
+    let inside = Host::processes_in(s.cgroup_prefix())?;
+    check!(inside.len() >= 2, "init and the hook: {inside:?}");
+    let pidfds: Vec<_> = inside
+        .into_iter()
+        .filter_map(|p| sys::pidfd(p).ok())
+        .collect();
+    sys::kill(creator.pid(), SIGKILL)?;
+    for pidfd in &pidfds {
+        check!(
+            sys::readable(pidfd.as_fd(), Duration::from_secs(20))?,
+            "a process stayed"
+        );
+    }
+    drop(creator);
+    s.runtime().call(&["delete", "--force", "c1"])?.success()?;
+    while let Ok(Some(_)) = sys::reap(-1) {}
+    before.assert_same()
+}
+
 fn main() -> ExitCode {
     macro_rules! tests {
         ($($name:ident),* $(,)?) => { vec![$(test(stringify!($name), $name)),*] };
@@ -820,6 +867,11 @@ fn main() -> ExitCode {
         a_hook_inside_that_does_not_read_its_input_does_no_harm,
     ];
     tests.extend([
+        oxrun_only(
+            "a_hook_inside_does_not_outlive_the_creator",
+            "runc notices only when the hook has ended",
+            a_hook_inside_does_not_outlive_the_creator,
+        ),
         oxrun_only(
             "a_failing_poststop_hook_is_a_warning_and_the_next_one_runs",
             "runc stops at the first one that fails and returns its error",
