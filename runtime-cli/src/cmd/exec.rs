@@ -100,7 +100,7 @@ pub(crate) fn failed(e: &Error) -> Failure {
     };
     Failure {
         code: FAILED,
-        ..Failure::of(prefix, e)
+        ..Failure::of(prefix, e).fieldless(e, prefix)
     }
 }
 

@@ -41,6 +41,14 @@ impl Failure {
         }
     }
 
+    /// The same without the field in the line: what is wrong is not in a config.json.
+    pub(crate) fn fieldless(self, e: &Error, prefix: &str) -> Failure {
+        Failure {
+            message: format!("{prefix}{e}"),
+            ..self
+        }
+    }
+
     /// A failure of the library, after `prefix`.
     pub(crate) fn of(prefix: &str, e: &Error) -> Failure {
         let field = match e.field() {
