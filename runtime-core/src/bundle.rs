@@ -60,7 +60,7 @@ impl Bundle {
     pub fn from_json(bytes: &[u8]) -> Result<Bundle> {
         let mut document = parse(bytes)?;
         let mut warnings = mend(&mut document);
-        let spec = typed(document, &mut warnings)?;
+        let spec: Spec = typed(document, "config.json", &mut warnings)?;
         check_version(spec.version())?;
         Ok(Bundle {
             dir: PathBuf::from("/"),
@@ -78,7 +78,7 @@ impl Bundle {
         let process = parse(bytes)?;
         let mut document = serde_json::json!({"ociVersion": "1.0.0", "process": process});
         let mut warnings = mend(&mut document);
-        let spec = typed(document, &mut warnings)?;
+        let spec: Spec = typed(document, "process", &mut warnings)?;
         spec.process()
             .clone()
             .ok_or_else(|| Error::config("/process", "process property must not be empty"))
@@ -177,11 +177,15 @@ fn mend(document: &mut Value) -> Vec<Warning> {
         unknown_capabilities(process.get_mut("capabilities"), &mut warnings);
         affinity(process.get_mut("execCPUAffinity"));
     }
-    let resources = document.pointer_mut("/linux/resources");
-    if let Some(devices) = resources
-        .and_then(|r| r.get_mut("devices"))
-        .and_then(Value::as_array_mut)
-    {
+    if let Some(resources) = document.pointer_mut("/linux/resources") {
+        mend_resources(resources);
+    }
+    warnings
+}
+
+/// The same for linux.resources.
+pub(crate) fn mend_resources(resources: &mut Value) {
+    if let Some(devices) = resources.get_mut("devices").and_then(Value::as_array_mut) {
         for device in devices.iter_mut().filter_map(Value::as_object_mut) {
             // An empty type means all, as no type does.
             if device.get("type").and_then(Value::as_str) == Some("") {
@@ -190,16 +194,13 @@ fn mend(document: &mut Value) -> Vec<Warning> {
         }
     }
     // `pids: {}` would become a limit of 0.
-    if let Some(resources) = document
-        .pointer_mut("/linux/resources")
-        .and_then(Value::as_object_mut)
+    if let Some(resources) = resources.as_object_mut()
         && resources
             .get("pids")
             .is_some_and(|p| p.get("limit").is_none_or(Value::is_null))
     {
         resources.remove("pids");
     }
-    warnings
 }
 
 /// A capability that is not known is a warning, not an error (runtime-spec, config.md).
@@ -240,18 +241,22 @@ fn affinity(value: Option<&mut Value>) {
 }
 
 /// Document to model, with the pointer of what does not fit and a warning for each unknown key.
-fn typed(document: Value, warnings: &mut Vec<Warning>) -> Result<Spec> {
+pub(crate) fn typed<T: for<'de> Deserialize<'de>>(
+    document: Value,
+    name: &str,
+    warnings: &mut Vec<Warning>,
+) -> Result<T> {
     let mut unknown = Vec::new();
     let mut note = |path: serde_ignored::Path<'_>| unknown.push(pointer_of_ignored(&path));
     let mut track = serde_path_to_error::Track::new();
     let read = {
         let inner = serde_path_to_error::Deserializer::new(document, &mut track);
         let outer = serde_ignored::Deserializer::new(inner, &mut note);
-        Spec::deserialize(outer)
+        T::deserialize(outer)
     };
-    let spec = read.map_err(|e| {
+    let value = read.map_err(|e| {
         let field = pointer(&track.path());
-        Error::config(field.clone(), format!("config.json: {field}: {e}"))
+        Error::config(field.clone(), format!("{name}: {field}: {e}"))
     })?;
     for field in unknown {
         let near = crate::plan::nearest(&field);
@@ -261,7 +266,7 @@ fn typed(document: Value, warnings: &mut Vec<Warning>) -> Result<Spec> {
         };
         warnings.push(Warning { field, message });
     }
-    Ok(spec)
+    Ok(value)
 }
 
 fn pointer(path: &serde_path_to_error::Path) -> String {

@@ -5,18 +5,21 @@
 //!  created ---------> running -----> stopped --delete--> gone
 //!     |  exits or kill                  ^
 //!     +---------------------------------+
+//!
+//!  created, running <--pause, resume--> paused
 //! ```
 //!
-//! The status is derived, never stored: no process is stopped; a process that still holds the start fifo is
-//! created; any other is running.
+//! The status is derived, never stored: no process is stopped; a cgroup that was frozen is paused; a process
+//! that still holds the start fifo is created; any other is running.
 
-use crate::cgroup::live;
+use crate::cgroup::{freezer, live, update};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks;
 use crate::launch::{self, Launched, Stdio};
 use crate::plan::Plan;
 use crate::state::{State, StateDir};
 use crate::sys::{self, ExitStatus};
+use oci_spec::runtime::LinuxResources;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -36,6 +39,8 @@ pub enum Status {
     Created,
     /// Its program runs.
     Running,
+    /// Its processes are frozen, those of a program or the one that waits for start.
+    Paused,
     /// Its process is gone.
     Stopped,
 }
@@ -45,9 +50,14 @@ impl fmt::Display for Status {
         f.pad(match self {
             Status::Created => "created",
             Status::Running => "running",
+            Status::Paused => "paused",
             Status::Stopped => "stopped",
         })
     }
+}
+
+fn not_running() -> Error {
+    Error::new(ErrorKind::WrongState, "container not running")
 }
 
 /// A container. Dropping the handle does nothing to it.
@@ -146,7 +156,9 @@ impl Container {
         if !self.alive() {
             return Ok(Status::Stopped);
         }
-        Ok(if self.dir.fifo()?.is_some() {
+        Ok(if freezer::is_frozen(&self.state.cgroups) {
+            Status::Paused
+        } else if self.dir.fifo()?.is_some() {
             Status::Created
         } else {
             Status::Running
@@ -156,13 +168,10 @@ impl Container {
     /// Starts the program of a created container. Comes back when it runs.
     ///
     /// # Errors
-    /// [`ErrorKind::WrongState`] if it is not created; [`ErrorKind::Exec`] if the program cannot be executed.
+    /// [`ErrorKind::WrongState`] if it is not created, or paused; [`ErrorKind::Exec`] if the program cannot be executed.
     pub fn start(&self) -> Result<()> {
-        self.dir.lock()?;
-        let begun = self.begin();
         // Neither a program that takes long to load nor a hook may keep others from deleting the container.
-        self.dir.unlock();
-        let (fifo, pidfd) = begun?;
+        let (fifo, pidfd) = self.locked(|| self.begin())?;
         self.executed(&fifo, pidfd)?;
         self.run_hooks("poststart", "running", self.state.pid)
     }
@@ -173,6 +182,9 @@ impl Container {
         let (Some(pidfd), true) = (&self.pidfd, self.alive()) else {
             return wrong("cannot start a container that has stopped");
         };
+        if freezer::is_frozen(&self.state.cgroups) {
+            return wrong("cannot start a container in the paused state");
+        }
         let Some(fifo) = self.dir.fifo()? else {
             return wrong("cannot start an already running container");
         };
@@ -259,7 +271,7 @@ impl Container {
         let everybody = all || (signal == libc::SIGKILL && !self.state.own_pids);
         let alive = self.alive();
         if !alive && !all {
-            return Err(Error::new(ErrorKind::WrongState, "container not running"));
+            return Err(not_running());
         }
         if everybody && !self.state.cgroups.is_empty() {
             return live::signal_all(&self.state.cgroups, signal);
@@ -268,12 +280,73 @@ impl Container {
             return Ok(());
         };
         sys::pidfd_signal(pidfd, signal).map_err(|e| match e.raw_os_error() {
-            Some(libc::ESRCH) => Error::new(ErrorKind::WrongState, "container not running"),
+            Some(libc::ESRCH) => not_running(),
             _ => Error::io(
                 format!("pidfd_send_signal({}, {signal})", self.state.pid),
                 &e,
             ),
+        })?;
+        if signal == libc::SIGKILL {
+            freezer::release_killed(&self.state.cgroups);
+        }
+        Ok(())
+    }
+
+    /// Freezes every process of the container. Comes back when all stand still; if they do not in time, they
+    /// go on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongState`] if it is neither created nor running; [`ErrorKind::Timeout`].
+    pub fn pause(&self) -> Result<()> {
+        self.locked(|| match self.status()? {
+            Status::Created | Status::Running => freezer::freeze(&self.state.cgroups),
+            Status::Paused | Status::Stopped => Err(not_running()),
         })
+    }
+
+    /// Lets the processes of a paused container go on: it is again what it was before.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongState`] if it is not paused.
+    pub fn resume(&self) -> Result<()> {
+        self.locked(|| match self.status()? {
+            Status::Paused => freezer::thaw(&self.state.cgroups),
+            _ => Err(Error::new(ErrorKind::WrongState, "container not paused")),
+        })
+    }
+
+    /// Changes limits. What is not named stays; a zero of memory, CPU and block I/O names nothing. If one
+    /// limit cannot be set, all have their old values again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongState`] if it is stopped; why a limit cannot be set.
+    pub fn update(&self, resources: &LinuxResources) -> Result<()> {
+        self.locked(|| match self.alive() {
+            true => update::update(&self.state.cgroups, resources),
+            false => Err(not_running()),
+        })
+    }
+
+    /// Does something while nobody else changes the container.
+    fn locked<T>(&self, what: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.dir.lock()?;
+        let done = what();
+        self.dir.unlock();
+        done
+    }
+
+    /// The pids of all its processes, as the caller sees them, in order. None if it is stopped.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] if it has no cgroup of its own, by which they could be told.
+    pub fn processes(&self) -> Result<Vec<u32>> {
+        if self.state.cgroups.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "cannot tell the container's processes: it has no cgroup of its own",
+            ));
+        }
+        Ok(live::members(&self.state.cgroups))
     }
 
     /// Waits for the process to end. Reaps it if it is a child of the caller.
@@ -296,7 +369,7 @@ impl Container {
         self.dir.lock()?;
         let status = self.status()?;
         match status {
-            Status::Running if !force => {
+            Status::Running | Status::Paused if !force => {
                 return Err(Error::new(
                     ErrorKind::WrongState,
                     format!(
@@ -305,7 +378,7 @@ impl Container {
                     ),
                 ));
             }
-            Status::Created | Status::Running => self.end()?,
+            Status::Created | Status::Running | Status::Paused => self.end()?,
             Status::Stopped => {}
         }
         if !self.state.own_pids || status != Status::Stopped {
@@ -340,6 +413,7 @@ impl Container {
             }
             _ => {}
         }
+        freezer::release_killed(&self.state.cgroups);
         match sys::poll_exit(pidfd.as_fd(), Some(DEATH)) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::new(

@@ -36,11 +36,12 @@ mod sys;
 pub mod time;
 
 pub use bundle::{Bundle, MAX_CONFIG, MAX_DEPTH, Warning};
+pub use cgroup::resources_from_json;
 pub use container::{Container, Exec, Status};
 pub use error::{Error, ErrorKind, Lane, Result, StepRef, errno_text};
 pub use facts::{CgroupFacts, HostFacts, V1Hierarchy, V2Tree};
 pub use launch::{Stdio, Stream, init_size};
-pub use oci_spec::runtime::{Process, Spec};
+pub use oci_spec::runtime::{LinuxResources, Process, Spec};
 pub use plan::{CreateOptions, Plan};
 pub use runtime::Runtime;
 pub use sys::{ExitStatus, copy_window_size};

@@ -180,8 +180,43 @@ pub(crate) fn processes(dir: &Path) -> Vec<u32> {
         .collect()
 }
 
+/// The directory of a controller: the v2 tree's, if there is nothing else.
+pub(crate) fn dir_of<'a>(dirs: &'a [CgroupDir], controller: &str) -> Option<&'a CgroupDir> {
+    let pure_v2 = dirs.iter().all(|d| d.controllers.is_none());
+    dirs.iter().find(|d| match &d.controllers {
+        None => pure_v2,
+        Some(list) => list.iter().any(|c| c == controller),
+    })
+}
+
+/// Where a limit is written: the weights of block I/O have another name where BFQ makes them.
+pub(crate) fn limit_file(file: &Path) -> PathBuf {
+    let name = file.file_name().and_then(|n| n.to_str()).unwrap_or("");
+    if let Some(weight) = name.strip_prefix("blkio.weight") {
+        let bfq = file.with_file_name(format!("blkio.bfq.weight{weight}"));
+        if !file.exists() && bfq.exists() {
+            return bfq;
+        }
+    }
+    file.to_owned()
+}
+
+/// Writes a limit. Where the kernel does not count something it has nothing to be unlimited.
+pub(crate) fn set_limit(file: &Path, value: &str) -> Result<()> {
+    let name = file.file_name().and_then(|n| n.to_str()).unwrap_or("");
+    let optional = match name {
+        "memory.memsw.limit_in_bytes" => value == "-1",
+        "memory.swap.max" => matches!(value, "max" | "0"),
+        _ => name.contains(".rsvd."),
+    };
+    match write(&limit_file(file), value) {
+        Err(e) if optional && e.errno() == Some(libc::ENOENT) => Ok(()),
+        written => written,
+    }
+}
+
 /// The cgroup and everything below it, the deepest first.
-fn tree(dir: &Path, out: &mut Vec<PathBuf>) {
+pub(crate) fn tree(dir: &Path, out: &mut Vec<PathBuf>) {
     if let Ok(list) = std::fs::read_dir(dir) {
         for entry in list.flatten() {
             if entry.file_type().is_ok_and(|t| t.is_dir()) {
@@ -192,8 +227,32 @@ fn tree(dir: &Path, out: &mut Vec<PathBuf>) {
     out.push(dir.to_owned());
 }
 
+/// The pids in the container's cgroup and in those below it, as this process sees them, in order.
+pub(crate) fn members(dirs: &[CgroupDir]) -> Vec<u32> {
+    let mut all = Vec::new();
+    if let Some(dir) = dirs
+        .iter()
+        .find(|d| d.controllers.is_none())
+        .or(dirs.first())
+    {
+        tree(&dir.dir(), &mut all);
+    }
+    let mut pids: Vec<u32> = all.iter().flat_map(|d| processes(d)).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    pids
+}
+
 /// Sends a signal to every process of a cgroup and of those below it. The v2 tree kills at once.
 pub(crate) fn signal_all(dirs: &[CgroupDir], signal: i32) -> Result<()> {
+    signal_everybody(dirs, signal)?;
+    if signal == libc::SIGKILL {
+        super::freezer::release_killed(dirs);
+    }
+    Ok(())
+}
+
+fn signal_everybody(dirs: &[CgroupDir], signal: i32) -> Result<()> {
     let v2 = dirs.iter().find(|d| d.controllers.is_none());
     if let Some(dir) = v2.filter(|_| signal == libc::SIGKILL)
         && write(&dir.dir().join("cgroup.kill"), "1").is_ok()
@@ -283,8 +342,9 @@ fn wait_empty(dir: &Path) {
     }
 }
 
-fn still_used(dir: &Path, e: &std::io::Error) -> Error {
-    let who: Vec<String> = processes(dir)
+/// Who is in a cgroup and what the kernel waits for in each.
+pub(crate) fn describe(dir: &Path) -> Vec<String> {
+    processes(dir)
         .iter()
         .map(|pid| {
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -296,7 +356,11 @@ fn still_used(dir: &Path, e: &std::io::Error) -> Error {
             let wchan = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
             format!("{pid} (state {state}, wchan {wchan})")
         })
-        .collect();
+        .collect()
+}
+
+fn still_used(dir: &Path, e: &std::io::Error) -> Error {
+    let who = describe(dir);
     let error = failed("rmdir", dir, e);
     if who.is_empty() {
         error

@@ -1,13 +1,19 @@
 //! Cgroups on two independent axes: who places a process, and which files the limits go to.
 //!
 //! [`v1`] and [`v2`] turn linux.resources into writes, purely. [`live`] makes, empties and removes the
-//! directories.
+//! directories, [`freezer`] stops what is in them, [`update`] changes the limits of a container that exists.
 
 pub mod device_bpf;
 pub mod devices;
+mod document;
+pub(crate) mod freezer;
 pub(crate) mod live;
+pub(crate) mod update;
 pub mod v1;
+mod v1_devices;
 pub mod v2;
+
+pub use document::resources_from_json;
 
 use serde::{Deserialize, Serialize};
 

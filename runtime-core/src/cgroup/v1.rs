@@ -120,7 +120,6 @@ fn cpu(cpu: &LinuxCpu, out: &mut Vec<Write>) {
         cpu.quota().map(|n| n.to_string()),
         "quota",
     );
-    put("cpu.cfs_burst_us", text(cpu.burst()), "burst");
     put(
         "cpu.rt_period_us",
         text(cpu.realtime_period()),
@@ -131,6 +130,10 @@ fn cpu(cpu: &LinuxCpu, out: &mut Vec<Write>) {
         cpu.realtime_runtime().map(|n| n.to_string()),
         "realtimeRuntime",
     );
+    // No burst at all is a value of its own.
+    if let Some(burst) = cpu.burst() {
+        out.push(Write::new("cpu", "cpu.cfs_burst_us", burst, "cpu/burst"));
+    }
     for (value, file, field) in [
         (cpu.cpus(), "cpuset.cpus", "cpus"),
         (cpu.mems(), "cpuset.mems", "mems"),

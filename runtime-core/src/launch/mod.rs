@@ -328,7 +328,7 @@ impl Host<'_> {
                 }
                 created
             }
-            Action::CgroupWrite { file, value } => live::write(file, value),
+            Action::CgroupWrite { file, value } => live::set_limit(file, value),
             Action::DevicesV1 { dir, rules } => live::write_rules(dir, rules),
             Action::DevicesV2 { dir, rules } => attach_devices(dir, rules),
             Action::MapIds {

@@ -4,7 +4,7 @@ use super::action::{Action, BindMount, CgroupDir, FilesystemMount, Namespace};
 use super::options::{DataOption, MountOptions, attr};
 use super::{Builder, clean};
 use crate::cgroup::devices::{self, DeviceKind, DeviceRule};
-use crate::cgroup::{Write, v1, v2};
+use crate::cgroup::{Write, live, v1, v2};
 use crate::error::{Error, ErrorKind, Result};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, LinuxResources};
 use std::path::{Path, PathBuf};
@@ -70,12 +70,16 @@ pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
         v1_writes(&resources)?
     };
     for write in writes {
-        push_write(b, &write, pure_v2)?;
+        push_write(b, &write)?;
     }
     push_devices(b, &resources, pure_v2)
 }
 
-fn v1_writes(resources: &LinuxResources) -> Result<Vec<Write>> {
+/// The writes for v1.
+///
+/// # Errors
+/// If there are limits that only v2 has.
+pub(crate) fn v1_writes(resources: &LinuxResources) -> Result<Vec<Write>> {
     if resources.unified().as_ref().is_some_and(|u| !u.is_empty()) {
         return Err(Error::config(
             "/linux/resources/unified",
@@ -117,26 +121,22 @@ fn relative(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }
 
-/// The directory of a controller.
-fn dir_of<'a>(b: &'a Builder<'_>, controller: &str, pure_v2: bool) -> Option<&'a CgroupDir> {
-    b.cgroups.iter().find(|d| match &d.controllers {
-        None => pure_v2,
-        Some(list) => list.iter().any(|c| c == controller),
-    })
-}
-
-fn push_write(b: &mut Builder<'_>, write: &Write, pure_v2: bool) -> Result<()> {
-    let Some(dir) = dir_of(b, &write.controller, pure_v2) else {
-        return Err(Error::config(
+/// The directory that a limit is written to.
+pub(crate) fn controller_dir<'a>(dirs: &'a [CgroupDir], write: &Write) -> Result<&'a CgroupDir> {
+    live::dir_of(dirs, &write.controller).ok_or_else(|| {
+        Error::config(
             write.field.clone(),
             format!(
                 "cannot set {}: this host has no {} cgroup controller",
                 write.file, write.controller
             ),
         )
-        .of_kind(ErrorKind::Unsupported));
-    };
-    let file = dir.dir().join(&write.file);
+        .of_kind(ErrorKind::Unsupported)
+    })
+}
+
+fn push_write(b: &mut Builder<'_>, write: &Write) -> Result<()> {
+    let file = controller_dir(&b.cgroups, write)?.dir().join(&write.file);
     b.host(
         write.field.clone(),
         Action::CgroupWrite {
@@ -148,23 +148,9 @@ fn push_write(b: &mut Builder<'_>, write: &Write, pure_v2: bool) -> Result<()> {
 }
 
 fn push_devices(b: &mut Builder<'_>, resources: &LinuxResources, pure_v2: bool) -> Result<()> {
-    let mut rules = Vec::new();
-    for (i, device) in resources.devices().iter().flatten().enumerate() {
-        rules.extend(self::rules(i, device)?);
-    }
-    // What nobody allows is denied, whether the config begins by saying so or not, as in runc.
-    if rules.first().is_none_or(|r| *r != DENY_ALL) {
-        rules.insert(0, DENY_ALL);
-    }
-    // What the config allows after its last denial need not be allowed again.
-    let settled = rules.iter().rposition(|r| !r.allow).map_or(0, |i| i + 1);
-    for rule in devices::defaults() {
-        if !rules.get(settled..).is_some_and(|r| r.contains(&rule)) {
-            rules.push(rule);
-        }
-    }
+    let rules = device_rules(resources)?;
     let field = "/linux/resources/devices";
-    let Some(dir) = dir_of(b, "devices", pure_v2).map(CgroupDir::dir) else {
+    let Some(dir) = live::dir_of(&b.cgroups, "devices").map(CgroupDir::dir) else {
         return Err(Error::config(
             field,
             "cannot set device rules: this host has no devices cgroup controller",
@@ -180,6 +166,26 @@ fn push_devices(b: &mut Builder<'_>, resources: &LinuxResources, pure_v2: bool) 
         },
     );
     Ok(())
+}
+
+/// The rules of the config, and what is around them.
+pub(crate) fn device_rules(resources: &LinuxResources) -> Result<Vec<DeviceRule>> {
+    let mut rules = Vec::new();
+    for (i, device) in resources.devices().iter().flatten().enumerate() {
+        rules.extend(self::rules(i, device)?);
+    }
+    // What nobody allows is denied, whether the config begins by saying so or not, as in runc.
+    if rules.first().is_none_or(|r| *r != DENY_ALL) {
+        rules.insert(0, DENY_ALL);
+    }
+    // What the config allows after its last denial need not be allowed again.
+    let settled = rules.iter().rposition(|r| !r.allow).map_or(0, |i| i + 1);
+    for rule in devices::defaults() {
+        if !rules.get(settled..).is_some_and(|r| r.contains(&rule)) {
+            rules.push(rule);
+        }
+    }
+    Ok(rules)
 }
 
 fn rules(index: usize, device: &LinuxDeviceCgroup) -> Result<Vec<DeviceRule>> {

@@ -16,7 +16,7 @@
 
 pub mod action;
 pub mod caps;
-mod cgroups;
+pub(crate) mod cgroups;
 mod display;
 mod exec;
 mod namespaces;

@@ -15,11 +15,17 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 const BPF_PROG_LOAD: c_int = 5;
 const BPF_PROG_ATTACH: c_int = 8;
+const BPF_PROG_GET_FD_BY_ID: c_int = 13;
+const BPF_OBJ_GET_INFO_BY_FD: c_int = 15;
+const BPF_PROG_QUERY: c_int = 16;
 
 const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const BPF_CGROUP_DEVICE: u32 = 6;
 const BPF_F_ALLOW_MULTI: u32 = 1 << 1;
 const BPF_F_REPLACE: u32 = 1 << 2;
+
+/// The most programs of one type that a cgroup has (`BPF_CGROUP_MAX_PROGS`).
+const MAX_ATTACHED: usize = 64;
 
 /// The name by which tools show the program; 15 bytes and a NUL.
 const NAME: [u8; 16] = *b"oxrun_devices\0\0\0";
@@ -55,6 +61,47 @@ struct Attach {
     attach_type: u32,
     attach_flags: u32,
     replace_bpf_fd: RawFd,
+}
+
+/// Attributes of `BPF_PROG_QUERY`. Newer kernels write the revision whatever size they are told;
+/// the reserve is for what may follow it.
+#[repr(C)]
+struct Query {
+    target_fd: RawFd,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    prog_cnt: u32,
+    padding: u32,
+    prog_attach_flags: u64,
+    link_ids: u64,
+    link_attach_flags: u64,
+    revision: u64,
+    reserve: [u64; 8],
+}
+
+/// Attributes of `BPF_PROG_GET_FD_BY_ID`.
+#[repr(C)]
+struct FdById {
+    prog_id: u32,
+    next_id: u32,
+    open_flags: u32,
+}
+
+/// Attributes of `BPF_OBJ_GET_INFO_BY_FD`.
+#[repr(C)]
+struct GetInfo {
+    bpf_fd: RawFd,
+    info_len: u32,
+    info: u64,
+}
+
+/// What is told of a program, up to its name.
+#[repr(C)]
+struct Info {
+    before: [u64; 8],
+    name: [u8; 16],
 }
 
 /// One call of bpf(2).
@@ -176,6 +223,70 @@ pub(crate) fn attach(
     unsafe { bpf(BPF_PROG_ATTACH, &mut attr) }.map(drop)
 }
 
+/// The device programs that are attached to a cgroup itself, in the kernel's order.
+///
+/// # Errors
+///
+/// The error of bpf(2). A program that goes away meanwhile is left out.
+pub(crate) fn attached(cgroup: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
+    let mut ids = [0_u32; MAX_ATTACHED];
+    let mut attr = Query {
+        target_fd: cgroup.as_raw_fd(),
+        attach_type: BPF_CGROUP_DEVICE,
+        query_flags: 0,
+        attach_flags: 0,
+        prog_ids: ids.as_mut_ptr() as u64,
+        prog_cnt: MAX_ATTACHED as u32,
+        padding: 0,
+        prog_attach_flags: 0,
+        link_ids: 0,
+        link_attach_flags: 0,
+        revision: 0,
+        reserve: [0; 8],
+    };
+    // SAFETY: `ids` outlives the call and has as many elements as `prog_cnt` says; what is written
+    // back lies before the reserve.
+    unsafe { bpf(BPF_PROG_QUERY, &mut attr) }?;
+    let count = (attr.prog_cnt as usize).min(MAX_ATTACHED);
+    let mut programs = Vec::with_capacity(count);
+    for &prog_id in &ids[..count] {
+        match by_id(prog_id) {
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {}
+            program => programs.push(program?),
+        }
+    }
+    Ok(programs)
+}
+
+fn by_id(prog_id: u32) -> io::Result<OwnedFd> {
+    let mut attr = FdById {
+        prog_id,
+        next_id: 0,
+        open_flags: 0,
+    };
+    // SAFETY: the attributes hold no pointer and nothing is written back.
+    let fd = unsafe { bpf(BPF_PROG_GET_FD_BY_ID, &mut attr) }?;
+    // SAFETY: BPF_PROG_GET_FD_BY_ID returns a new descriptor.
+    unsafe { own(fd) }
+}
+
+/// Whether a program has the name that [`load`] gives. One that cannot be asked is somebody else's.
+pub(crate) fn is_ours(prog: BorrowedFd<'_>) -> bool {
+    let mut info = Info {
+        before: [0; 8],
+        name: [0; 16],
+    };
+    let mut attr = GetInfo {
+        bpf_fd: prog.as_raw_fd(),
+        info_len: size_of::<Info>() as u32,
+        info: &raw mut info as u64,
+    };
+    // SAFETY: `info` outlives the call and has the length given. It is zero: no pointer in it asks the
+    // kernel to write elsewhere.
+    let told = unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) };
+    told.is_ok() && info.name == NAME
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,6 +301,15 @@ mod tests {
         assert_eq!(size_of::<Load>(), 72);
         assert_eq!(offset_of!(Attach, replace_bpf_fd), 16);
         assert_eq!(size_of::<Attach>(), 20);
+        assert_eq!(offset_of!(Query, prog_ids), 16);
+        assert_eq!(offset_of!(Query, prog_cnt), 24);
+        assert_eq!(offset_of!(Query, prog_attach_flags), 32);
+        assert_eq!(offset_of!(Query, revision), 56);
+        assert_eq!(size_of::<Query>(), 128);
+        assert_eq!(size_of::<FdById>(), 12);
+        assert_eq!(size_of::<GetInfo>(), 16);
+        assert_eq!(offset_of!(Info, name), 64);
+        assert_eq!(size_of::<Info>(), 80);
     }
 
     #[test]

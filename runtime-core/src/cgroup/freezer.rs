@@ -1,0 +1,189 @@
+//! Freezing the processes of a container, and what a frozen one means for killing it.
+//!
+//! What must hold: one file is written and the same file is read again: `cgroup.freeze` where there is a v2
+//! tree, with controllers or without, else `freezer.state`. Whoever fails to freeze thaws again. What was
+//! killed is thawed on v1, where a frozen process does not die.
+
+use super::live;
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::action::CgroupDir;
+use crate::sys;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long the v2 tree may take to freeze everybody.
+const FREEZE: Duration = Duration::from_secs(10);
+/// How long v1 may, which has no event to wait for.
+const FREEZE_V1: Duration = Duration::from_secs(1);
+
+/// The file that freezes a container.
+enum Freezer {
+    /// The directory in the v2 tree.
+    V2(PathBuf),
+    /// The directory in the v1 hierarchy of the freezer.
+    V1(PathBuf),
+}
+
+fn v1_dir(dirs: &[CgroupDir]) -> Option<PathBuf> {
+    let is_freezer = |d: &&CgroupDir| d.controllers.iter().flatten().any(|c| c == "freezer");
+    dirs.iter().find(is_freezer).map(CgroupDir::dir)
+}
+
+fn freezer(dirs: &[CgroupDir]) -> Option<Freezer> {
+    match dirs.iter().find(|d| d.controllers.is_none()) {
+        Some(tree) => Some(Freezer::V2(tree.dir())),
+        None => v1_dir(dirs).map(Freezer::V1),
+    }
+}
+
+/// Whether somebody froze the container, or is about to.
+pub(crate) fn is_frozen(dirs: &[CgroupDir]) -> bool {
+    match freezer(dirs) {
+        Some(Freezer::V2(dir)) => read(&dir.join("cgroup.freeze")) == "1",
+        Some(Freezer::V1(dir)) => matches!(
+            read(&dir.join("freezer.state")).as_str(),
+            "FROZEN" | "FREEZING"
+        ),
+        None => false,
+    }
+}
+
+fn read(file: &Path) -> String {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.trim().to_owned()
+}
+
+/// Freezes every process of the container and of the cgroups below it. Comes back when all stand still.
+pub(crate) fn freeze(dirs: &[CgroupDir]) -> Result<()> {
+    match freezer(dirs) {
+        Some(Freezer::V2(dir)) => freeze_v2(&dir),
+        Some(Freezer::V1(dir)) => freeze_v1(&dir),
+        None => Err(none()),
+    }
+}
+
+/// Lets them go on.
+pub(crate) fn thaw(dirs: &[CgroupDir]) -> Result<()> {
+    match freezer(dirs) {
+        Some(Freezer::V2(dir)) => live::write(&dir.join("cgroup.freeze"), "0"),
+        Some(Freezer::V1(dir)) => live::write(&dir.join("freezer.state"), "THAWED"),
+        None => Err(none()),
+    }
+}
+
+fn none() -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        "cannot freeze: the container has no cgroup in a v2 tree or a freezer hierarchy",
+    )
+}
+
+fn freeze_v2(dir: &Path) -> Result<()> {
+    let path = dir.join("cgroup.events");
+    let events =
+        File::open(&path).map_err(|e| Error::io(format!("open({})", path.display()), &e))?;
+    live::write(&dir.join("cgroup.freeze"), "1")?;
+    let end = Instant::now() + FREEZE;
+    loop {
+        // Reading is what makes the next poll wait for a change.
+        let mut text = [0; 256];
+        let n = events
+            .read_at(&mut text, 0)
+            .map_err(|e| Error::io(format!("read({})", path.display()), &e))?;
+        if says_frozen(text.get(..n).unwrap_or_default()) {
+            return Ok(());
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(give_up(dir, "cgroup.freeze", "0", FREEZE));
+        }
+        let millis = i32::try_from(left.as_millis()).unwrap_or(i32::MAX).max(1);
+        sys::poll(&mut [(events.as_fd(), libc::POLLPRI)], Some(millis))
+            .map_err(|e| Error::io(format!("poll({})", path.display()), &e))?;
+    }
+}
+
+fn says_frozen(events: &[u8]) -> bool {
+    events
+        .split(|b| *b == b'\n')
+        .any(|line| line == b"frozen 1")
+}
+
+/// v1 may miss processes that are just being made, and then stays at FREEZING until it is told again.
+fn freeze_v1(dir: &Path) -> Result<()> {
+    let file = dir.join("freezer.state");
+    let end = Instant::now() + FREEZE_V1;
+    loop {
+        live::write(&file, "FROZEN")?;
+        if read(&file) == "FROZEN" {
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            return Err(give_up(dir, "freezer.state", "THAWED", FREEZE_V1));
+        }
+        sys::poll(&mut [], Some(1)).map_err(|e| Error::io("poll", &e))?;
+    }
+}
+
+fn give_up(dir: &Path, file: &str, thawed: &str, limit: Duration) -> Error {
+    let who = live::describe(dir);
+    // The failure to freeze is the one that is told.
+    let _ = live::write(&dir.join(file), thawed);
+    let error = Error::new(
+        ErrorKind::Timeout,
+        format!(
+            "unable to freeze {}: not every process stands still after {} s",
+            dir.display(),
+            limit.as_secs()
+        ),
+    );
+    if who.is_empty() {
+        error
+    } else {
+        error.hint(format!("in it: {}", who.join(", ")))
+    }
+}
+
+/// After SIGKILL: thaws every cgroup of the v1 freezer, the container's and those that it made itself. A
+/// process that is frozen there keeps its death pending; on v2 it dies.
+pub(crate) fn release_killed(dirs: &[CgroupDir]) {
+    let Some(dir) = v1_dir(dirs) else { return };
+    let mut all = Vec::new();
+    live::tree(&dir, &mut all);
+    for file in all.iter().map(|d| d.join("freezer.state")) {
+        if read(&file) != "THAWED" {
+            // One that goes away meanwhile has nobody to kill; others show when the death is waited for.
+            let _ = live::write(&file, "THAWED");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dir(controllers: Option<&[&str]>) -> CgroupDir {
+        CgroupDir {
+            mount: PathBuf::from("/nowhere"),
+            path: PathBuf::from("c"),
+            controllers: controllers.map(|c| c.iter().map(|c| (*c).to_owned()).collect()),
+        }
+    }
+
+    #[test]
+    fn the_v2_tree_freezes_also_beside_a_v1_freezer() {
+        let dirs = [dir(Some(&["freezer"])), dir(None)];
+        assert!(matches!(freezer(&dirs), Some(Freezer::V2(_))));
+        assert!(matches!(freezer(&dirs[..1]), Some(Freezer::V1(_))));
+        assert!(freezer(&[dir(Some(&["cpu"]))]).is_none());
+    }
+
+    #[test]
+    fn only_the_line_of_the_freezer_counts() {
+        assert!(says_frozen(b"populated 0\nfrozen 1\n"));
+        assert!(!says_frozen(b"populated 1\nfrozen 0\n"));
+    }
+}
