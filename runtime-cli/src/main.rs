@@ -75,17 +75,17 @@ fn carry_out(invocation: &Invocation, log: &Log) -> Result<u8, Failure> {
         Command::Delete(delete) => cmd::lifecycle::delete(&ctx, delete),
         Command::Exec(exec) => cmd::exec::exec(&ctx, exec),
         Command::List(list) => cmd::query::list(&ctx, list),
+        Command::Ps(ps) => cmd::ps::ps(&ctx, ps),
+        Command::Pause(id) => cmd::lifecycle::pause(&ctx, &id.id),
+        Command::Resume(id) => cmd::lifecycle::resume(&ctx, &id.id),
+        Command::Update(update) => cmd::update::update(&ctx, update),
         Command::Spec(spec) => cmd::bundle::spec(&ctx, spec),
         Command::Features => cmd::features::features(),
         Command::Explain(explain) => cmd::bundle::explain(&ctx, explain),
         Command::Try(it) => cmd::attempt::attempt(&ctx, it),
         // Not in the table of commands: parsing refuses them.
-        Command::Ps(_)
-        | Command::Pause(_)
-        | Command::Resume(_)
-        | Command::Update(_)
-        | Command::Events(_)
-        | Command::Checkpoint(_)
-        | Command::Restore(_) => Err(Failure::plain("this command is not available")),
+        Command::Events(_) | Command::Checkpoint(_) | Command::Restore(_) => {
+            Err(Failure::plain("this command is not available"))
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `start`, `kill`, `delete`.
+//! `start`, `pause`, `resume`, `kill`, `delete`.
 
 use super::{Ctx, Failure};
 use crate::args;
@@ -7,6 +7,18 @@ use oxrun_core::ErrorKind;
 /// `start ID`.
 pub(crate) fn start(ctx: &Ctx<'_>, id: &str) -> Result<u8, Failure> {
     ctx.runtime()?.open(id)?.start()?;
+    Ok(0)
+}
+
+/// `pause ID`.
+pub(crate) fn pause(ctx: &Ctx<'_>, id: &str) -> Result<u8, Failure> {
+    ctx.runtime()?.open(id)?.pause()?;
+    Ok(0)
+}
+
+/// `resume ID`.
+pub(crate) fn resume(ctx: &Ctx<'_>, id: &str) -> Result<u8, Failure> {
+    ctx.runtime()?.open(id)?.resume()?;
     Ok(0)
 }
 

@@ -6,7 +6,9 @@ pub(crate) mod create;
 pub(crate) mod exec;
 pub(crate) mod features;
 pub(crate) mod lifecycle;
+pub(crate) mod ps;
 pub(crate) mod query;
+pub(crate) mod update;
 
 use crate::args::Global;
 use crate::args::root::{RootFacts, StateRoot};
