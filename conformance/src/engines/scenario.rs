@@ -124,19 +124,6 @@ const fn because(engine: Engine, scenario: &'static str, reason: &'static str) -
 
 /// Scenarios that are played and shown, but do not count.
 pub(super) const NOT_YET: &[Exception] = &[
-    because(Engine::Docker, "pause", "the command pause is not written"),
-    because(Engine::Docker, "top", "the command ps is not written"),
-    because(
-        Engine::Docker,
-        "update",
-        "the command update is not written",
-    ),
-    because(
-        Engine::Containerd,
-        "pause",
-        "the command pause is not written",
-    ),
-    because(Engine::Containerd, "ps", "the command ps is not written"),
 ];
 
 /// The reason of the entry for a scenario, if there is one.

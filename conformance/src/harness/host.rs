@@ -13,14 +13,15 @@ use std::path::{Path, PathBuf};
 pub struct Host;
 
 /// Cuts the process off from the host's mounts and makes orphans its children. With
-/// `OXRUN_CGROUP_VIEW=v2` the namespace shows nothing but the cgroup2 hierarchy.
+/// `OXRUN_CGROUP_VIEW=v2` the namespace shows nothing but the cgroup2 hierarchy, with `v1` all but that.
 pub(super) fn isolate() -> io::Result<()> {
     sys::private_mounts()?;
     sys::become_subreaper()?;
     match std::env::var("OXRUN_CGROUP_VIEW").as_deref() {
         Ok("v2") => v2_view(),
+        Ok("v1") => sys::unmount(Path::new("/sys/fs/cgroup/unified")),
         Ok(other) => Err(io::Error::other(format!(
-            "OXRUN_CGROUP_VIEW: {other:?} is not \"v2\""
+            "OXRUN_CGROUP_VIEW: {other:?} is neither \"v1\" nor \"v2\""
         ))),
         Err(_) => Ok(()),
     }

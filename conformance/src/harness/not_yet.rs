@@ -3,23 +3,11 @@
 
 /// The test and what is missing.
 const NOT_YET: &[(&str, &str)] = &[
-    (
-        "an_unknown_id_is_refused_by_every_command",
-        "the commands pause and resume",
-    ),
     ("a_mount_namespace_is_joined", "joined mount namespaces"),
     ("a_new_time_namespace_has_its_offsets", "time namespaces"),
     (
         "a_new_user_namespace_has_its_mappings",
         "user namespaces made by root",
-    ),
-    (
-        "delete_force_removes_a_paused_container",
-        "the commands pause and resume",
-    ),
-    (
-        "pause_freezes_and_resume_thaws",
-        "the commands pause and resume",
     ),
 ];
 

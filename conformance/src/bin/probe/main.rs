@@ -8,9 +8,11 @@ mod sys;
 use std::io::Write as _;
 use std::process::Command;
 
-const USAGE: &str = "usage: oxrun-probe report [--sysctl NAME] [--stat PATH] [--open PATH:MODE] [--call NAME]
+const USAGE: &str =
+    "usage: oxrun-probe report [--sysctl NAME] [--stat PATH] [--open PATH:MODE] [--call NAME]
                    [--out FILE] | exit N | sleep | spawn N | hold NAMESPACE,... | signal-self N
-                   | write FILE TEXT | write-fd N TEXT | alloc MIB | ls DIR | cat FILE | echo ARGS...";
+                   | write FILE TEXT | write-fd N TEXT | alloc MIB | open-always PATH
+                   | open-until PATH allowed|denied | ls DIR | cat FILE | echo ARGS...";
 
 /// What a subcommand ends with: an exit code, or a line for stderr.
 type Ending = Result<i32, String>;
@@ -49,6 +51,8 @@ fn dispatch(name: &str, rest: &[String]) -> Ending {
             .map(|()| 0)
             .map_err(text),
         ("alloc", [mib]) => alloc(number(mib)?),
+        ("open-always", [path]) => open_always(path),
+        ("open-until", [path, what]) => open_until(path, what == "allowed"),
         ("ls", [directory]) => list(directory),
         ("cat", [file]) => {
             let bytes = std::fs::read(file).map_err(text)?;
@@ -148,6 +152,31 @@ fn alloc(mib: i32) -> Ending {
     }
     std::hint::black_box(&memory);
     say("ready").map(|()| 0)
+}
+
+/// Whether a device cgroup lets a node be opened; that nothing is behind the node is no refusal.
+fn is_allowed(path: &str) -> bool {
+    let opened = sys::try_open(path.as_ref(), libc::O_RDONLY | libc::O_NONBLOCK);
+    opened.map_or_else(|e| e.raw_os_error() != Some(libc::EPERM), |()| true)
+}
+
+/// Opens a device again and again until SIGTERM. Exits with 1 if it was refused once.
+fn open_always(path: &str) -> Ending {
+    sys::block_term();
+    say("ready")?;
+    let mut refused = 0;
+    while !sys::term_is_pending() {
+        refused |= i32::from(!is_allowed(path));
+    }
+    Ok(refused)
+}
+
+/// Opens a device again and again until it is allowed, or denied.
+fn open_until(path: &str, allowed: bool) -> Ending {
+    let at_once = is_allowed(path) == allowed;
+    say("ready")?;
+    while is_allowed(path) != allowed {}
+    Ok(i32::from(at_once))
 }
 
 fn list(directory: &str) -> Ending {

@@ -266,6 +266,17 @@ pub(crate) fn wait_for_term() {
     }
 }
 
+/// Whether SIGTERM, blocked, has come.
+pub(crate) fn term_is_pending() -> bool {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: the set is initialised by sigemptyset before use; sigpending fills it.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigpending(set.as_mut_ptr());
+        libc::sigismember(set.as_ptr(), libc::SIGTERM) == 1
+    }
+}
+
 /// Sends a signal to the caller itself.
 pub(crate) fn signal_self(signal: i32) -> io::Result<()> {
     // SAFETY: getpid and kill take numbers only.

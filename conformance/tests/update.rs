@@ -1,0 +1,396 @@
+//! Changing limits: each option reaches its file, what is not named stays, a failure changes
+//! nothing, and device rules change without a moment of denial.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use oxrun_conformance::harness::{
+    Config, Host, Output, Sandbox, conditional, oxrun_only, run, test,
+};
+use oxrun_conformance::{Check, Failed, check, check_eq};
+use serde_json::json;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const SLEEP: &[&str] = &["/bin/probe", "sleep"];
+
+fn sandbox() -> Check<Sandbox> {
+    Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))
+}
+
+/// A file of the container's cgroups by its name on v1 and on v2.
+fn file(s: &Sandbox, v1: &str, v2: &str) -> Check<PathBuf> {
+    let name = if Host::is_pure_v2() { v2 } else { v1 };
+    let all = Host::cgroups(s.cgroup_prefix())?;
+    let found = all.into_iter().map(|d| d.join(name)).find(|f| f.exists());
+    found.ok_or_else(|| Failed::from(format!("no cgroup has a file {name}")))
+}
+
+fn value(s: &Sandbox, v1: &str, v2: &str) -> Check<String> {
+    Ok(fs::read_to_string(file(s, v1, v2)?)?.trim().to_owned())
+}
+
+fn memory(s: &Sandbox) -> Check<String> {
+    value(s, "memory.limit_in_bytes", "memory.max")
+}
+
+fn pids(s: &Sandbox) -> Check<String> {
+    value(s, "pids.max", "pids.max")
+}
+
+fn update(s: &Sandbox, options: &[&str]) -> Check<Output> {
+    s.runtime().call(&[&["update"], options, &["c1"]].concat())
+}
+
+fn update_from(s: &Sandbox, document: &str) -> Check<Output> {
+    let path = s.make_file("resources.json", document)?;
+    update(s, &["--resources", &path.to_string_lossy()])
+}
+
+fn each_option_reaches_its_file() -> Check {
+    let s = sandbox()?;
+    s.sleeper("c1", &Config::new(SLEEP))?;
+    // Option, its value, the files of v1 and v2, what they say then.
+    for (option, text, v1, v2, on_v1, on_v2) in [
+        ("--pids-limit", "20", "pids.max", "pids.max", "20", "20"),
+        ("--pids-limit", "-1", "pids.max", "pids.max", "max", "max"),
+        (
+            "--cpu-share",
+            "1024",
+            "cpu.shares",
+            "cpu.weight",
+            "1024",
+            "100",
+        ),
+        (
+            "--cpu-quota",
+            "40000",
+            "cpu.cfs_quota_us",
+            "cpu.max",
+            "40000",
+            "40000 100000",
+        ),
+        (
+            "--cpu-period",
+            "80000",
+            "cpu.cfs_period_us",
+            "cpu.max",
+            "80000",
+            "40000 80000",
+        ),
+        (
+            "--cpu-burst",
+            "30000",
+            "cpu.cfs_burst_us",
+            "cpu.max.burst",
+            "30000",
+            "30000",
+        ),
+        (
+            "--cpu-burst",
+            "0",
+            "cpu.cfs_burst_us",
+            "cpu.max.burst",
+            "0",
+            "0",
+        ),
+        (
+            "--cpu-quota",
+            "-1",
+            "cpu.cfs_quota_us",
+            "cpu.max",
+            "-1",
+            "max 80000",
+        ),
+        ("--cpuset-cpus", "0", "cpuset.cpus", "cpuset.cpus", "0", "0"),
+        ("--cpuset-mems", "0", "cpuset.mems", "cpuset.mems", "0", "0"),
+        (
+            "--memory",
+            "64M",
+            "memory.limit_in_bytes",
+            "memory.max",
+            "67108864",
+            "67108864",
+        ),
+        (
+            "--memory-reservation",
+            "32M",
+            "memory.soft_limit_in_bytes",
+            "memory.low",
+            "33554432",
+            "33554432",
+        ),
+        ("--cpu-idle", "1", "cpu.idle", "cpu.idle", "1", "1"),
+    ] {
+        update(&s, &[option, text])?.success()?;
+        let expected = if Host::is_pure_v2() { on_v2 } else { on_v1 };
+        check_eq!(value(&s, v1, v2)?, expected, "{v1} after {option} {text}");
+    }
+    Ok(())
+}
+
+fn an_update_without_a_limit_changes_nothing() -> Check {
+    let s = sandbox()?;
+    let limit = json!({"limit": 11});
+    s.sleeper(
+        "c1",
+        &Config::new(SLEEP).set("/linux/resources/pids", limit),
+    )?;
+    let output = update(&s, &[])?.success()?;
+    check_eq!(
+        (output.stdout, output.stderr),
+        (String::new(), String::new()),
+        "output"
+    );
+    update_from(&s, "{}")?.success()?;
+    check_eq!(pids(&s)?, "11", "pids.max");
+    Ok(())
+}
+
+fn a_document_is_read_from_standard_input() -> Check {
+    let s = sandbox()?;
+    s.sleeper("c1", &Config::new(SLEEP))?;
+    let path = s.make_file("resources.json", r#"{"PIDS":{"Limit":21}}"#)?;
+    for words in [&["--resources", "-", "c1"][..], &["--resources=-", "c1"]] {
+        update(&s, &["--pids-limit", "5"])?.success()?;
+        let mut command = s.runtime().command();
+        // The option beside it does not count.
+        command.args(["update", "--pids-limit", "9"]).args(words);
+        command.stdin(fs::File::open(&path)?);
+        s.runtime().finish(command)?.success()?;
+        check_eq!(pids(&s)?, "21", "pids.max after {words:?}");
+    }
+    Ok(())
+}
+
+fn zeros_in_a_document_leave_the_limits_alone() -> Check {
+    let s = sandbox()?;
+    let config = Config::new(SLEEP)
+        .set("/linux/resources/memory", json!({"limit": 64 << 20}))
+        .set("/linux/resources/cpu", json!({"shares": 500}));
+    s.sleeper("c1", &config)?;
+    let shares = value(&s, "cpu.shares", "cpu.weight")?;
+    let zeros = r#"{"memory":{"limit":0,"reservation":0,"swap":0,"kernel":0},
+        "cpu":{"shares":0,"quota":0,"period":0,"realtimeRuntime":0,"realtimePeriod":0,"cpus":"","mems":""},
+        "blockIO":{"weight":0}}"#;
+    update_from(&s, zeros)?.success()?;
+    check_eq!(memory(&s)?, "67108864", "memory");
+    check_eq!(value(&s, "cpu.shares", "cpu.weight")?, shares, "shares");
+    Ok(())
+}
+
+fn memory_and_swap_are_raised_and_lowered_together() -> Check {
+    let s = sandbox()?;
+    s.sleeper("c1", &Config::new(SLEEP))?;
+    for (limit, swap) in [(64, 64), (128, 256), (96, 128), (256, 256), (32, 32)] {
+        let (limit_text, swap_text) = (format!("{limit}M"), format!("{swap}M"));
+        update(&s, &["--memory", &limit_text, "--memory-swap", &swap_text])?.success()?;
+        check_eq!(
+            memory(&s)?,
+            (limit << 20).to_string(),
+            "memory of {limit}/{swap}"
+        );
+        let expected = if Host::is_pure_v2() {
+            swap - limit
+        } else {
+            swap
+        };
+        check_eq!(
+            value(&s, "memory.memsw.limit_in_bytes", "memory.swap.max")?,
+            (i64::from(expected) << 20).to_string(),
+            "swap of {limit}/{swap}"
+        );
+    }
+    update(&s, &["--memory", "-1"])?.success()?;
+    let swap = value(&s, "memory.memsw.limit_in_bytes", "memory.swap.max")?;
+    check!(
+        swap == "max" || swap.parse::<u64>().is_ok_and(|n| n > 1 << 60),
+        "swap is still limited to {swap}"
+    );
+    Ok(())
+}
+
+fn a_limit_that_is_refused_changes_no_other() -> Check {
+    let s = sandbox()?;
+    let config = Config::new(SLEEP)
+        .set("/linux/resources/memory", json!({"limit": 64 << 20}))
+        .set("/linux/resources/pids", json!({"limit": 11}));
+    s.sleeper("c1", &config)?;
+    let output = update(
+        &s,
+        &[
+            "--memory",
+            "128M",
+            "--pids-limit",
+            "30",
+            "--cpuset-cpus",
+            "4000",
+        ],
+    )?;
+    check_eq!(output.code, 1, "exit code of {output}");
+    check!(output.says("cpuset.cpus"), "{output}");
+    check_eq!(memory(&s)?, "67108864", "memory");
+    check_eq!(pids(&s)?, "11", "pids.max");
+    Ok(())
+}
+
+fn memory_in_use_is_checked_first_if_asked() -> Check {
+    let s = sandbox()?;
+    s.sleeper("c1", &Config::new(SLEEP))?;
+    let before = memory(&s)?;
+    let document = r#"{"memory":{"limit":4096,"checkBeforeUpdate":true},"pids":{"limit":5}}"#;
+    update_from(&s, document)?.refused("rejecting memory limit")?;
+    check_eq!(memory(&s)?, before, "memory");
+    check_eq!(pids(&s)?, "max", "pids.max");
+    Ok(())
+}
+
+fn created_and_paused_containers_are_updated_and_stay_so() -> Check {
+    let s = sandbox()?;
+    let rt = s.runtime();
+    let bundle = s.bundle(&Config::new(SLEEP))?;
+    rt.create(bundle.path(), "c1")?.success()?;
+    update(&s, &["--pids-limit", "20"])?.success()?;
+    check_eq!(pids(&s)?, "20", "pids.max");
+    rt.has_status("c1", "created")?;
+    rt.call(&["pause", "c1"])?.success()?;
+    update(&s, &["--pids-limit", "30"])?.success()?;
+    check_eq!(pids(&s)?, "30", "pids.max");
+    rt.has_status("c1", "paused")
+}
+
+fn an_update_of_a_stopped_container_is_refused() -> Check {
+    let s = sandbox()?;
+    let rt = s.runtime();
+    let pid = s.sleeper("c1", &Config::new(SLEEP))?;
+    rt.kill("c1", "KILL")?.success()?;
+    rt.wait_for(pid)?;
+    update(&s, &["--pids-limit", "20"])?.refused("container not running")?;
+    rt.call(&["update", "--pids-limit", "20", "nope"])?
+        .refused("container does not exist")?;
+    Ok(())
+}
+
+fn rdt_schemas_are_refused_without_rdt() -> Check {
+    let s = sandbox()?;
+    s.sleeper("c1", &Config::new(SLEEP))?;
+    for option in ["--l3-cache-schema", "--mem-bw-schema"] {
+        update(&s, &[option, "L3:0=f"])?
+            .refused("updating a non-existent Intel RDT configuration is not supported")?;
+    }
+    Ok(())
+}
+
+fn a_document_that_cannot_be_read_is_refused() -> Check {
+    let s = sandbox()?;
+    s.sleeper("c1", &Config::new(SLEEP))?;
+    for document in ["", "{", "[]", r#"{"memory":{"limit":"much"}}"#] {
+        update_from(&s, document)?.refused("resources")?;
+    }
+    update(&s, &["--resources", "/nonexistent"])?.refused("no such file or directory")?;
+    Ok(())
+}
+
+/// A device that no container may use by default; nothing is behind it.
+const NODE: &str = "/dev/nothing";
+
+fn with_node(args: &[&str], allow: bool) -> Config {
+    let config = Config::new(args).push(
+        "/linux/devices",
+        json!({"path": NODE, "type": "c", "major": 240, "minor": 77, "fileMode": 438}),
+    );
+    config.push("/linux/resources/devices", rule(allow))
+}
+
+fn rule(allow: bool) -> serde_json::Value {
+    json!({"allow": allow, "type": "c", "major": 240, "minor": 77, "access": "rwm"})
+}
+
+fn devices(allow: bool) -> String {
+    json!({"devices": [{"allow": false, "access": "rwm"}, rule(allow)]}).to_string()
+}
+
+fn device_rules_take_effect_in_both_directions() -> Check {
+    for (before, word) in [(true, "denied"), (false, "allowed")] {
+        let s = sandbox()?;
+        let bundle = s.bundle(&with_node(
+            &["/bin/probe", "open-until", NODE, word],
+            before,
+        ))?;
+        let pid = s.runtime().start_ready(bundle.path(), "c1")?;
+        update_from(&s, &devices(!before))?.success()?;
+        check_eq!(s.runtime().wait_for(pid)?, Some(0), "until {word}");
+    }
+    Ok(())
+}
+
+fn device_rules_change_without_a_moment_of_denial() -> Check {
+    let s = sandbox()?;
+    let bundle = s.bundle(&with_node(
+        &["/bin/probe", "open-always", "/dev/null"],
+        true,
+    ))?;
+    let pid = s.runtime().start_ready(bundle.path(), "c1")?;
+    for round in 0..10 {
+        update_from(&s, &devices(round % 2 == 1))?.success()?;
+        update_from(&s, r#"{"devices":[{"allow":true,"access":"rwm"}]}"#)?.success()?;
+    }
+    s.runtime().has_status("c1", "running")?;
+    s.runtime().kill("c1", "TERM")?.success()?;
+    check_eq!(
+        s.runtime().wait_for(pid)?,
+        Some(0),
+        "whether /dev/null was never denied"
+    );
+    Ok(())
+}
+
+/// Whether the limits of a container can be set at all on this host.
+fn without_controllers() -> Option<String> {
+    let list = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers");
+    let missing = list.is_ok_and(|t| {
+        ["memory", "cpu", "cpuset", "pids"]
+            .iter()
+            .any(|c| !t.split_whitespace().any(|w| w == *c))
+    });
+    missing.then(|| "the v2 tree lacks controllers".to_owned())
+}
+
+fn main() -> ExitCode {
+    macro_rules! limits {
+        ($($name:ident),* $(,)?) => {
+            vec![$(conditional(stringify!($name), without_controllers, $name)),*]
+        };
+    }
+    let mut tests = limits![
+        each_option_reaches_its_file,
+        an_update_without_a_limit_changes_nothing,
+        a_document_is_read_from_standard_input,
+        zeros_in_a_document_leave_the_limits_alone,
+        memory_and_swap_are_raised_and_lowered_together,
+        a_limit_that_is_refused_changes_no_other,
+        memory_in_use_is_checked_first_if_asked,
+        created_and_paused_containers_are_updated_and_stay_so,
+    ];
+    macro_rules! tests {
+        ($($name:ident),* $(,)?) => { [$(test(stringify!($name), $name)),*] };
+    }
+    tests.extend(tests![
+        an_update_of_a_stopped_container_is_refused,
+        rdt_schemas_are_refused_without_rdt,
+        a_document_that_cannot_be_read_is_refused,
+    ]);
+    let why = "runc ignores device rules in an update";
+    tests.extend([
+        oxrun_only(
+            "device_rules_take_effect_in_both_directions",
+            why,
+            device_rules_take_effect_in_both_directions,
+        ),
+        oxrun_only(
+            "device_rules_change_without_a_moment_of_denial",
+            why,
+            device_rules_change_without_a_moment_of_denial,
+        ),
+    ]);
+    run(tests)
+}
