@@ -78,6 +78,25 @@ pub fn unmount(target: &Path) -> io::Result<()> {
     check(unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) }).map(drop)
 }
 
+/// Exchanges two names of one filesystem.
+///
+/// # Errors
+/// What the kernel answers.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    let (one, other) = (c_path(one)?, c_path(other)?);
+    // SAFETY: both paths end in NUL.
+    let result = unsafe {
+        libc::renameat2(
+            libc::AT_FDCWD,
+            one.as_ptr(),
+            libc::AT_FDCWD,
+            other.as_ptr(),
+            libc::RENAME_EXCHANGE,
+        )
+    };
+    check(result).map(drop)
+}
+
 /// Makes orphaned descendants children of the calling process.
 ///
 /// # Errors

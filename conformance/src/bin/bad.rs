@@ -1,17 +1,20 @@
 //! A bad runtime on purpose, for the controls of the hostile suite: it must be caught. It changes
 //! the call and hands it to the real runtime, `OXRUN_BAD_RUNTIME`. What it does wrong is said by
 //! `OXRUN_BAD_HOW`: `leak` hands every descriptor from 3 to 17 to the container, `unmask` masks
-//! nothing.
+//! nothing, `climb` takes `..` in the links of an image by its letters, `follow` makes the targets
+//! of mounts by their paths on the host.
 
 use oxrun_conformance::Check;
 use oxrun_conformance::harness::Config;
 use oxrun_conformance::sys::Inherited;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Component, Path};
 use std::process::{Command, ExitCode};
 
 const LAST: i32 = 17;
+/// As many times the bad runtime makes a target: what swaps below it must be caught in the act.
+const TRIES: usize = 50;
 
 fn main() -> ExitCode {
     match pass_on() {
@@ -39,7 +42,9 @@ fn pass_on() -> Check {
             words.insert(id, "--preserve-fds".into());
         }
         "unmask" if creates => unmask(&words)?,
-        "leak" | "unmask" => {}
+        "climb" if creates => climb(&words)?,
+        "follow" if creates => follow(&words)?,
+        "leak" | "unmask" | "climb" | "follow" => {}
         _ => return Err(format!("OXRUN_BAD_HOW: unknown {how:?}").into()),
     }
     let error = Command::new(runtime).args(words).exec();
@@ -47,14 +52,63 @@ fn pass_on() -> Check {
     Err(error.into())
 }
 
+fn bundle(words: &[OsString]) -> Check<&Path> {
+    let place = words.iter().position(|word| word == "--bundle");
+    let bundle = place.and_then(|index| words.get(index + 1));
+    Ok(Path::new(bundle.ok_or("no --bundle")?))
+}
+
+/// Makes what the links of the image point to, each `..` being the name before it taken back.
+fn climb(words: &[OsString]) -> Check {
+    let rootfs = bundle(words)?.join("rootfs");
+    for entry in std::fs::read_dir(&rootfs)? {
+        let Ok(link) = std::fs::read_link(entry?.path()) else {
+            continue;
+        };
+        let mut place = rootfs.clone();
+        for part in link.components() {
+            match part {
+                Component::ParentDir => drop(place.pop()),
+                Component::Normal(name) => place.push(name),
+                _ => {}
+            }
+        }
+        if !place.starts_with(&rootfs) {
+            std::fs::create_dir_all(place.join("made"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes each target below a bind in the source of that bind, whatever a link there leads to.
+fn follow(words: &[OsString]) -> Check {
+    let text = std::fs::read_to_string(bundle(words)?.join("config.json"))?;
+    let config = Config::parse(&text)?;
+    let text = |index: usize, key: &str| config.get(&format!("/mounts/{index}/{key}")).as_str();
+    let count = config.get("/mounts").as_array().map_or(0, Vec::len);
+    for (outer, inner) in (0..count).flat_map(|outer| (outer..count).map(move |i| (outer, i))) {
+        let (Some(source), Some(above), Some(below)) = (
+            text(outer, "source"),
+            text(outer, "destination"),
+            text(inner, "destination"),
+        ) else {
+            continue;
+        };
+        let rest = below.strip_prefix(above).unwrap_or_default();
+        if source.starts_with('/') && rest.starts_with('/') {
+            for _ in 0..TRIES {
+                // What a swapper has just taken away is not there.
+                let _ = std::fs::create_dir_all(format!("{source}{rest}"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Takes the masked paths out of the bundle, and gives a `/dev` of the image a null device, without
 /// which some runtimes refuse for another reason.
 fn unmask(words: &[OsString]) -> Check {
-    let place = words.iter().position(|word| word == "--bundle");
-    let bundle = place
-        .and_then(|index| words.get(index + 1))
-        .ok_or("no --bundle")?;
-    let file = Path::new(bundle).join("config.json");
+    let file = bundle(words)?.join("config.json");
     let config = Config::parse(&std::fs::read_to_string(&file)?)?.remove("/linux/maskedPaths");
     std::fs::write(&file, config.text())?;
     let dev = config

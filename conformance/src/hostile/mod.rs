@@ -6,6 +6,7 @@
 mod canary;
 mod descriptors;
 mod devices;
+mod links;
 
 use crate::harness::{Runtime, Sandbox, first_version_line, guarded, isolate};
 use crate::{Check, Failed, locate};
@@ -80,7 +81,7 @@ struct Attack {
 }
 
 fn attacks() -> Vec<Attack> {
-    [devices::attacks(), descriptors::attacks()]
+    [devices::attacks(), links::attacks(), descriptors::attacks()]
         .into_iter()
         .flatten()
         .collect()
