@@ -248,6 +248,26 @@ fn a_namespace_path_that_is_missing_is_refused() -> Check {
     )
 }
 
+fn a_namespace_path_that_is_a_fifo_is_not_waited_for() -> Check {
+    let mut s = sandbox()?;
+    s.runtime_mut().limit(Duration::from_secs(10));
+    let fifo = s.dir().join("fifo");
+    let made = Command::new("mkfifo").arg(&fifo).status()?;
+    check!(made.success(), "mkfifo failed");
+    for kind in ["network", "ipc", "uts", "pid", "cgroup"] {
+        let config = plain(kind).namespace(kind, Some(&fifo.to_string_lossy()));
+        let bundle = s.bundle(&config)?;
+        let before = s.leaks()?;
+        let output = s.runtime().create(bundle.path(), "c1")?.exits(1)?;
+        check!(
+            !output.stderr.is_empty(),
+            "{kind} by a FIFO is refused without a word"
+        );
+        before.assert_same()?;
+    }
+    Ok(())
+}
+
 fn a_repeated_namespace_is_refused() -> Check {
     refused(
         &Config::new(REPORT).push("/linux/namespaces", json!({ "type": "ipc" })),
@@ -314,6 +334,20 @@ fn a_sysctl_of_the_host_is_refused() -> Check {
     )?;
     let config = plain("network").set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" }));
     refused(&config, "net.ipv4.ip_forward")
+}
+
+fn a_sysctl_of_the_hosts_network_is_refused_when_that_is_joined() -> Check {
+    let value = fs::read_to_string("/proc/sys/net/ipv4/ip_default_ttl")?;
+    let own = format!("/proc/{}/ns/net", std::process::id());
+    for path in ["/proc/self/ns/net", &own] {
+        // The value it has: even a runtime that is wrong changes nothing.
+        let config = Config::new(REPORT).namespace("network", Some(path)).set(
+            "/linux/sysctl",
+            json!({ "net.ipv4.ip_default_ttl": value.trim() }),
+        );
+        refused(&config, "net.ipv4.ip_default_ttl")?;
+    }
+    Ok(())
 }
 
 fn a_new_cgroup_namespace_hides_the_path() -> Check {
@@ -454,6 +488,7 @@ fn main() -> ExitCode {
         a_namespace_kept_by_a_bind_mount_is_joined,
         a_namespace_of_another_type_is_refused,
         a_namespace_path_that_is_missing_is_refused,
+        a_namespace_path_that_is_a_fifo_is_not_waited_for,
         a_repeated_namespace_is_refused,
         a_host_name_without_a_uts_namespace_is_refused,
         the_host_name_is_set,
@@ -461,6 +496,7 @@ fn main() -> ExitCode {
         loopback_is_up_in_a_new_network_namespace,
         sysctls_are_set_in_their_namespaces,
         a_sysctl_of_the_host_is_refused,
+        a_sysctl_of_the_hosts_network_is_refused_when_that_is_joined,
         a_new_cgroup_namespace_hides_the_path,
         a_new_user_namespace_has_its_mappings,
         a_user_namespace_without_mappings_is_refused,

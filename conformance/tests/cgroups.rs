@@ -1,0 +1,348 @@
+//! Control groups: what the configuration asks for is in their files, and nothing that is not the
+//! container's is taken for it.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use oxrun_conformance::harness::{
+    Bundle, Config, Host, Sandbox, conditional, oxrun_only, run, test,
+};
+use oxrun_conformance::{Check, check, check_eq};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+
+const SLEEP: &[&str] = &["/bin/probe", "sleep"];
+const EXIT: &[&str] = &["/bin/probe", "exit", "7"];
+
+fn sandbox() -> Check<Sandbox> {
+    Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))
+}
+
+/// Where a v1 controller is mounted.
+fn controller(name: &str) -> PathBuf {
+    Path::new("/sys/fs/cgroup").join(name)
+}
+
+/// A file of a container's cgroup, without its last newline.
+fn file(s: &Sandbox, bundle: &Bundle, controller_name: &str, name: &str) -> Check<String> {
+    let config = Config::parse(&fs::read_to_string(bundle.path().join("config.json"))?)?;
+    let path = config
+        .get("/linux/cgroupsPath")
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    check!(path.contains(s.cgroup_prefix()), "cgroupsPath is {path}");
+    let path = controller(controller_name)
+        .join(path.trim_start_matches('/'))
+        .join(name);
+    Ok(fs::read_to_string(&path)
+        .map_err(|error| format!("{}: {error}", path.display()))?
+        .trim_end()
+        .to_owned())
+}
+
+fn starts(resources: Value) -> Check {
+    let s = sandbox()?;
+    let config = resources
+        .as_object()
+        .unwrap()
+        .iter()
+        .fold(Config::new(EXIT), |config, (key, value)| {
+            config.set(&format!("/linux/resources/{key}"), value.clone())
+        });
+    let bundle = s.bundle(&config)?;
+    s.runtime().run(bundle.path(), "c1")?.exits(7)?;
+    Ok(())
+}
+
+fn a_container_of_one_process_starts() -> Check {
+    starts(json!({ "pids": { "limit": 1 } }))
+}
+
+fn a_process_limit_of_zero_does_not_keep_the_program_from_starting() -> Check {
+    starts(json!({ "pids": { "limit": 0 } }))
+}
+
+fn the_first_processor_alone_is_a_set_of_processors() -> Check {
+    let s = sandbox()?;
+    let config = Config::new(EXIT).set("/linux/resources/cpu", json!({ "cpus": "0", "mems": "0" }));
+    let bundle = s.bundle(&config)?;
+    s.runtime().create(bundle.path(), "c1")?.success()?;
+    check_eq!(file(&s, &bundle, "cpuset", "cpuset.cpus")?, "0");
+    check_eq!(file(&s, &bundle, "cpuset", "cpuset.mems")?, "0");
+    Ok(())
+}
+
+fn limits_are_in_the_files_of_their_controllers() -> Check {
+    let s = sandbox()?;
+    let config = Config::new(EXIT)
+        .set("/linux/resources/memory", json!({ "limit": 64 << 20 }))
+        .set("/linux/resources/pids", json!({ "limit": 33 }))
+        .set(
+            "/linux/resources/cpu",
+            json!({ "shares": 512, "quota": 20_000, "period": 50_000 }),
+        );
+    let bundle = s.bundle(&config)?;
+    s.runtime().create(bundle.path(), "c1")?.success()?;
+    for (controller, name, value) in [
+        ("memory", "memory.limit_in_bytes", "67108864"),
+        ("pids", "pids.max", "33"),
+        ("cpu", "cpu.shares", "512"),
+        ("cpu", "cpu.cfs_quota_us", "20000"),
+        ("cpu", "cpu.cfs_period_us", "50000"),
+    ] {
+        check_eq!(file(&s, &bundle, controller, name)?, value, "{name}");
+    }
+    Ok(())
+}
+
+/// Cgroups that the test itself makes, in every hierarchy; with a process if it is asked for.
+struct Own {
+    directories: Vec<PathBuf>,
+    process: Option<Child>,
+}
+
+impl Own {
+    /// Makes these paths, of which the first is the parent of the others, everywhere.
+    fn new(paths: &[String]) -> Check<Self> {
+        let mut own = Self {
+            directories: Vec::new(),
+            process: None,
+        };
+        for root in Host::cgroup_roots()? {
+            for path in paths {
+                let directory = root.join(path);
+                match fs::create_dir(&directory) {
+                    Ok(()) => own.directories.push(directory),
+                    // Two controllers of one hierarchy show it twice.
+                    Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(own)
+    }
+
+    /// Puts a process into one cgroup.
+    fn occupy(&mut self, s: &Sandbox, directory: &Path) -> Check<u32> {
+        let child = Command::new(s.probe())
+            .arg("sleep")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()?;
+        let pid = child.id();
+        self.process = Some(child);
+        fs::write(directory.join("cgroup.procs"), pid.to_string())?;
+        Ok(pid)
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.process {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        for directory in self.directories.iter().rev() {
+            let _ = fs::remove_dir(directory);
+        }
+    }
+}
+
+fn an_empty_set_of_processors_of_the_parent_is_filled() -> Check {
+    let s = sandbox()?;
+    let parent = format!("{}parent", s.cgroup_prefix());
+    let own = Own::new(std::slice::from_ref(&parent))?;
+    let cpus = controller("cpuset").join(&parent).join("cpuset.cpus");
+    check_eq!(
+        fs::read_to_string(&cpus)?,
+        "\n",
+        "processors of a new parent"
+    );
+    let config = Config::new(EXIT).set("/linux/cgroupsPath", format!("/{parent}/child"));
+    let bundle = s.bundle(&config)?;
+    s.runtime().run(bundle.path(), "c1")?.exits(7)?;
+    let host = fs::read_to_string(controller("cpuset").join("cpuset.cpus"))?;
+    check_eq!(fs::read_to_string(&cpus)?, host, "processors of the parent");
+    drop(own);
+    Ok(())
+}
+
+fn a_cgroup_with_a_process_below_it_is_refused() -> Check {
+    let s = sandbox()?;
+    let name = format!("{}used", s.cgroup_prefix());
+    let below = format!("{name}/below");
+    let mut own = Own::new(&[name.clone(), below.clone()])?;
+    let directory = controller("pids").join(&below);
+    let pid = own.occupy(&s, &directory)?;
+    let config = Config::new(SLEEP).set("/linux/cgroupsPath", format!("/{name}"));
+    let bundle = s.bundle(&config)?;
+    let before = s.leaks()?;
+    s.runtime()
+        .create(bundle.path(), "c1")?
+        .refused("container's cgroup is not empty")?;
+    // It lives, and where it lived.
+    let inside = fs::read_to_string(directory.join("cgroup.procs"))?;
+    check_eq!(inside.trim(), pid.to_string(), "the process in the cgroup");
+    before.assert_same()
+}
+
+fn a_limit_without_any_hierarchy_is_refused() -> Check {
+    for resources in [
+        json!({ "pids": { "limit": 5 } }),
+        json!({ "memory": { "limit": 64 << 20 } }),
+        json!({ "devices": [{ "allow": false, "access": "rwm" }] }),
+    ] {
+        let mut s = sandbox()?;
+        s.runtime_mut().wrap(&[
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            "mount -t tmpfs none /sys/fs/cgroup && exec \"$@\"",
+            "sh",
+        ]);
+        let config = Config::new(EXIT)
+            .without_mount("/sys/fs/cgroup")
+            .set("/linux/resources", resources);
+        let bundle = s.bundle(&config)?;
+        let before = s.leaks()?;
+        let output = s.runtime().create(bundle.path(), "c1")?;
+        let output = output.refused("/linux/resources")?;
+        check!(
+            output.says("no cgroup hierarchy was found"),
+            "{output}\n  does not say why"
+        );
+        before.assert_same()?;
+    }
+    Ok(())
+}
+
+/// The device rules that the kernel has for a container with these.
+fn device_rules(rules: Value) -> Check<String> {
+    let s = sandbox()?;
+    let config = Config::new(EXIT).set("/linux/resources/devices", rules);
+    let bundle = s.bundle(&config)?;
+    s.runtime().create(bundle.path(), "c1")?.success()?;
+    file(&s, &bundle, "devices", "devices.list")
+}
+
+fn a_device_rule_of_both_kinds_opens_no_more_than_it_says() -> Check {
+    for (rule, expected) in [
+        (
+            json!({ "allow": true, "type": "a", "access": "m" }),
+            ["c *:* m", "b *:* m"],
+        ),
+        (
+            json!({ "allow": true, "type": "a", "major": 10, "minor": 200, "access": "rwm" }),
+            ["c 10:200 rwm", "b 10:200 rwm"],
+        ),
+        (
+            json!({ "allow": true, "major": 10, "access": "r" }),
+            ["c 10:* r", "b 10:* r"],
+        ),
+    ] {
+        let list = device_rules(json!([{ "allow": false, "access": "rwm" }, rule]))?;
+        check!(
+            !list.lines().any(|line| line.starts_with('a')),
+            "{rule} opens everything:\n{list}"
+        );
+        for line in expected {
+            check!(
+                list.lines().any(|found| found == line),
+                "{rule} gives no {line:?}:\n{list}"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn a_device_rule_for_everything_opens_everything() -> Check {
+    let list = device_rules(json!([{ "allow": true, "type": "a", "access": "rwm" }]))?;
+    check_eq!(list, "a *:* rwm");
+    Ok(())
+}
+
+/// What opening a node of the image, /dev/zero's twin, gives in a container.
+fn open_of_a_node(resources: Option<Value>) -> Check<Value> {
+    let s = sandbox()?;
+    let config =
+        Config::new(&["/bin/probe", "report", "--open", "/etc/node:r"]).remove("/linux/resources");
+    let config = match resources {
+        Some(resources) => config.set("/linux/resources", resources),
+        None => config,
+    };
+    let bundle = s.bundle(&config)?;
+    // The random number generator of a machine, which no default list has: c 10:183; any node of
+    // misc will do, as the cgroup is asked before the driver.
+    let made = Command::new("mknod")
+        .arg(bundle.rootfs().join("etc/node"))
+        .args(["c", "10", "183"])
+        .status()?;
+    check!(made.success(), "mknod failed");
+    let report = s.runtime().run(bundle.path(), "c1")?.success()?.json()?;
+    Ok(report["open"]["/etc/node:r"].clone())
+}
+
+fn a_device_that_nobody_allows_is_denied() -> Check {
+    let allow = json!({
+        "allow": true, "type": "c", "major": 10, "minor": 229, "access": "rwm",
+    });
+    for resources in [
+        None,
+        Some(json!({})),
+        Some(json!({ "devices": [] })),
+        Some(json!({ "devices": [allow] })),
+    ] {
+        let seen = open_of_a_node(resources.clone())?;
+        check_eq!(seen, libc::EPERM, "open with resources {resources:?}");
+    }
+    let allow = json!({
+        "allow": true, "type": "c", "major": 10, "minor": 183, "access": "r",
+    });
+    let seen = open_of_a_node(Some(json!({ "devices": [allow] })))?;
+    check!(seen != libc::EPERM, "it is denied although it is allowed");
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    /// Tests that read the files of v1 controllers.
+    fn without_v1() -> Option<String> {
+        Host::is_pure_v2().then(|| "there are no v1 controllers".to_owned())
+    }
+    macro_rules! v1 {
+        ($($name:ident),* $(,)?) => {
+            vec![$(conditional(stringify!($name), without_v1, $name)),*]
+        };
+    }
+    let mut tests = v1![
+        the_first_processor_alone_is_a_set_of_processors,
+        limits_are_in_the_files_of_their_controllers,
+        a_cgroup_with_a_process_below_it_is_refused,
+        an_empty_set_of_processors_of_the_parent_is_filled,
+        a_device_rule_for_everything_opens_everything,
+        a_device_rule_of_both_kinds_opens_no_more_than_it_says,
+    ];
+    tests.extend([
+        test(
+            "a_device_that_nobody_allows_is_denied",
+            a_device_that_nobody_allows_is_denied,
+        ),
+        test(
+            "a_container_of_one_process_starts",
+            a_container_of_one_process_starts,
+        ),
+        test(
+            "a_process_limit_of_zero_does_not_keep_the_program_from_starting",
+            a_process_limit_of_zero_does_not_keep_the_program_from_starting,
+        ),
+        oxrun_only(
+            "a_limit_without_any_hierarchy_is_refused",
+            "others say it in other words",
+            a_limit_without_any_hierarchy_is_refused,
+        ),
+    ]);
+    run(tests)
+}

@@ -1,0 +1,424 @@
+//! Calls that meet: whatever the order, a container is there whole or gone whole, and no call waits
+//! for another one without an end.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use oxrun_conformance::harness::{Bundle, Config, Host, Leaks, Sandbox, conditional, run, test};
+use oxrun_conformance::{Check, check, check_eq, sys};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+const SLEEP: &[&str] = &["/bin/probe", "sleep"];
+/// Far longer than anything here takes; the end of a runtime that hangs.
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn sandbox() -> Check<Sandbox> {
+    Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))
+}
+
+/// A call of the runtime that is not waited for.
+struct Call {
+    child: Child,
+    errors: PathBuf,
+}
+
+impl Call {
+    fn new(s: &Sandbox, name: &str, words: &[&OsStr]) -> Check<Self> {
+        let errors = s.dir().join(format!("{name}.stderr"));
+        let mut command = s.runtime().command();
+        command.args(words);
+        command.stdout(Stdio::null()).stderr(File::create(&errors)?);
+        let child = command.spawn()?;
+        Ok(Self { child, errors })
+    }
+
+    fn create(s: &Sandbox, bundle: &Bundle) -> Check<Self> {
+        let path: &OsStr = bundle.path().as_ref();
+        let words = ["create".as_ref(), "--bundle".as_ref(), path, "c1".as_ref()];
+        Self::new(s, "create", &words)
+    }
+
+    fn delete(s: &Sandbox, name: &str) -> Check<Self> {
+        let words = ["delete", "--force", "c1"].map(OsStr::new);
+        Self::new(s, name, &words)
+    }
+
+    fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// Returns when `condition` holds. There is no event for it: the call's end is one, and the
+    /// condition is looked at between two short waits for that.
+    fn until(&mut self, what: &str, condition: impl Fn(i32) -> bool) -> Check {
+        let end = Instant::now() + LIMIT;
+        let process = sys::pidfd(self.pid())?;
+        while !condition(self.pid()) {
+            check!(Instant::now() < end, "never happened: {what}");
+            let ended = sys::readable(process.as_fd(), Duration::from_millis(1))?;
+            check!(!ended, "ended before this: {what}\n  {}", self.said()?);
+        }
+        Ok(())
+    }
+
+    /// Waits until the call waits for the lock of another one.
+    fn until_locked_out(&mut self) -> Check {
+        self.until("the call waits for a lock", |pid| {
+            let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+            locks.lines().any(|line| {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                words.get(1) == Some(&"->") && words.get(5) == Some(&pid.to_string().as_str())
+            })
+        })
+    }
+
+    fn said(&self) -> Check<String> {
+        Ok(fs::read_to_string(&self.errors)?.trim_end().to_owned())
+    }
+
+    /// The exit code.
+    fn finish(mut self) -> Check<i32> {
+        let process = sys::pidfd(self.pid())?;
+        let ended = sys::readable(process.as_fd(), LIMIT)?;
+        check!(ended, "did not end\n  stderr: {}", self.said()?);
+        Ok(self.child.wait()?.code().unwrap_or(-1))
+    }
+
+    /// Ends the call with SIGKILL.
+    fn kill(mut self) -> Check {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// A hook that says that it runs and goes on only when it is told.
+struct Gate {
+    reached: File,
+    path: PathBuf,
+    entry: Value,
+}
+
+impl Gate {
+    fn new(s: &Sandbox) -> Check<Self> {
+        let (reached, path) = (s.dir().join("reached"), s.dir().join("go"));
+        let made = Command::new("mkfifo").args([&reached, &path]).status()?;
+        check!(made.success(), "mkfifo failed");
+        let body = format!(
+            "cat >/dev/null; echo x >{}; read x <{}",
+            reached.display(),
+            path.display()
+        );
+        let script = s.make_script("gate", &body)?;
+        // Both ends, so that neither open waits.
+        let reached = File::options().read(true).write(true).open(reached)?;
+        let entry = json!({ "path": script.to_string_lossy() });
+        Ok(Self {
+            reached,
+            path,
+            entry,
+        })
+    }
+
+    fn wait(&mut self) -> Check {
+        check!(
+            sys::readable(self.reached.as_fd(), LIMIT)?,
+            "the hook did not run"
+        );
+        self.reached.read_exact(&mut [0; 2])?;
+        Ok(())
+    }
+
+    /// Lets the hook go on; what is written stays until it reads.
+    fn open(&self) -> Check<File> {
+        let mut end = File::options().read(true).write(true).open(&self.path)?;
+        end.write_all(b"x\n")?;
+        Ok(end)
+    }
+}
+
+/// Waits for the end of every process that was not there before, and reaps what is a child.
+fn settle(s: &Sandbox, before: &BTreeSet<i32>) -> Check {
+    for pid in Host::children()?.difference(before) {
+        s.runtime().wait_for(*pid)?;
+    }
+    Ok(())
+}
+
+/// `delete --force` succeeds, and then there is nothing any more.
+fn gone_after_delete(s: &Sandbox, children: &BTreeSet<i32>, before: &Leaks) -> Check {
+    s.runtime().call(&["delete", "--force", "c1"])?.success()?;
+    settle(s, children)?;
+    before.assert_same()
+}
+
+/// The container is there, created, and can be started and deleted.
+fn is_whole(s: &Sandbox) -> Check {
+    let rt = s.runtime();
+    rt.has_status("c1", "created")?;
+    let pid = rt.pid("c1")?;
+    check!(
+        Host::processes_in(s.cgroup_prefix())?.contains(&pid),
+        "init is not in the container's cgroup"
+    );
+    rt.start("c1")?.success()?;
+    rt.has_status("c1", "running")
+}
+
+fn delete_while_a_hook_of_create_runs(kind: &str) -> Check {
+    let s = sandbox()?;
+    let mut gate = Gate::new(&s)?;
+    let config = Config::new(SLEEP).push(&format!("/hooks/{kind}"), gate.entry.clone());
+    let bundle = s.bundle(&config)?;
+    let (before, children) = (s.leaks()?, Host::children()?);
+    let create = Call::create(&s, &bundle)?;
+    gate.wait()?;
+    let mut delete = Call::delete(&s, "delete")?;
+    // Either it waits for the creator, or it has ended the creation already.
+    let _ = delete.until_locked_out();
+    let end = gate.open()?;
+    let created = create.finish()? == 0;
+    check_eq!(delete.finish()?, 0, "exit code of delete");
+    drop(end);
+    let there = s.runtime().call(&["state", "c1"])?.code == 0;
+    check!(
+        created || !there,
+        "there is a container that create did not report"
+    );
+    if there {
+        is_whole(&s)?;
+    }
+    gone_after_delete(&s, &children, &before)
+}
+
+fn a_delete_during_a_prestart_hook_leaves_all_or_nothing() -> Check {
+    delete_while_a_hook_of_create_runs("prestart")
+}
+
+fn a_delete_during_a_create_runtime_hook_leaves_all_or_nothing() -> Check {
+    delete_while_a_hook_of_create_runs("createRuntime")
+}
+
+fn a_delete_that_comes_late_spares_the_next_container_of_the_id() -> Check {
+    let s = sandbox()?;
+    let bundle = s.bundle(&Config::new(SLEEP))?;
+    let (before, children) = (s.leaks()?, Host::children()?);
+    s.runtime().create(bundle.path(), "c1")?.success()?;
+    // The test holds the lock until both deletions wait for it.
+    let lock = File::open(s.runtime().root().join("c1"))?;
+    lock.lock()?;
+    let mut first = Call::delete(&s, "first")?;
+    first.until_locked_out()?;
+    let mut late = Call::delete(&s, "late")?;
+    late.until_locked_out()?;
+    sys::kill(late.pid(), libc::SIGSTOP)?;
+    late.until("it is stopped", |pid| Host::process_state(pid) == Some('T'))?;
+    lock.unlock()?;
+    drop(lock);
+    check_eq!(first.finish()?, 0, "exit code of the first delete");
+    // In a cgroup of its own: the late one must not even get so far as to find the old one gone.
+    let next = s.bundle(&Config::new(SLEEP))?;
+    s.runtime().create(next.path(), "c1")?.success()?;
+    sys::kill(late.pid(), libc::SIGCONT)?;
+    late.finish()?;
+    is_whole(&s)?;
+    gone_after_delete(&s, &children, &before)
+}
+
+fn a_poststart_hook_may_delete_the_container() -> Check {
+    let s = sandbox()?;
+    let body = format!(
+        "cat >/dev/null; exec {} --root {} delete --force c1",
+        s.runtime().program().display(),
+        s.runtime().root().display()
+    );
+    let hook = s.make_script("hook", &body)?;
+    let config = Config::new(SLEEP).push(
+        "/hooks/poststart",
+        json!({ "path": hook.to_string_lossy() }),
+    );
+    let bundle = s.bundle(&config)?;
+    let (before, children) = (s.leaks()?, Host::children()?);
+    s.runtime().create(bundle.path(), "c1")?.success()?;
+    Call::new(&s, "start", &["start".as_ref(), "c1".as_ref()])?.finish()?;
+    s.runtime()
+        .call(&["state", "c1"])?
+        .refused("container does not exist")?;
+    settle(&s, &children)?;
+    before.assert_same()
+}
+
+fn delete_force_does_not_wait_for_a_start_whose_init_is_stopped() -> Check {
+    let s = sandbox()?;
+    let bundle = s.bundle(&Config::new(SLEEP))?;
+    let (before, children) = (s.leaks()?, Host::children()?);
+    s.runtime().create(bundle.path(), "c1")?.success()?;
+    let pid = s.runtime().pid("c1")?;
+    sys::kill(pid, libc::SIGSTOP)?;
+    let mut start = Call::new(&s, "start", &["start".as_ref(), "c1".as_ref()])?;
+    start.until("start waits for init", |pid| {
+        let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+        let number = call.split(' ').next().and_then(|word| word.parse().ok());
+        number.is_some_and(|n: i64| [POLL, libc::SYS_ppoll].contains(&n))
+    })?;
+    check_eq!(
+        Call::delete(&s, "delete")?.finish()?,
+        0,
+        "exit code of delete"
+    );
+    start.finish()?;
+    settle(&s, &children)?;
+    before.assert_same()
+}
+
+#[cfg(target_arch = "x86_64")]
+const POLL: i64 = libc::SYS_poll;
+#[cfg(not(target_arch = "x86_64"))]
+const POLL: i64 = libc::SYS_ppoll;
+
+fn what_a_creator_killed_during_a_hook_made_is_removed() -> Check {
+    for kind in ["prestart", "createRuntime"] {
+        let s = sandbox()?;
+        let mut gate = Gate::new(&s)?;
+        let config = Config::new(SLEEP).push(&format!("/hooks/{kind}"), gate.entry.clone());
+        let bundle = s.bundle(&config)?;
+        let (before, children) = (s.leaks()?, Host::children()?);
+        let create = Call::create(&s, &bundle)?;
+        gate.wait()?;
+        check!(
+            !Host::cgroups(s.cgroup_prefix())?.is_empty(),
+            "there is no cgroup yet"
+        );
+        create.kill()?;
+        // The hook itself is the host's.
+        let end = gate.open()?;
+        gone_after_delete(&s, &children, &before)?;
+        drop(end);
+    }
+    Ok(())
+}
+
+/// The calls into the kernel by which something appears, is written down, or is waited for.
+const CALLS: [&str; 9] = [
+    "?mkdir,?mkdirat",
+    "?openat",
+    "?write",
+    "?clone,?clone3",
+    "?mknod,?mknodat",
+    "?rename,?renameat,?renameat2",
+    "?sendmsg,?recvmsg",
+    "?poll,?ppoll",
+    "?flock",
+];
+
+/// Calls `create` again and again; each time the creator is killed one such call later. `after` is
+/// called each time, with the moment for messages.
+fn killed_at_every_call(
+    s: &mut Sandbox,
+    bundle: &Bundle,
+    after: impl Fn(&Sandbox, &str) -> Check,
+) -> Check {
+    let mut killed = 0;
+    for calls in CALLS {
+        for number in 1.. {
+            let trace = format!("trace={calls}");
+            let inject = format!("inject={calls}:signal=SIGKILL:when={number}");
+            let words = [
+                "strace",
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                &trace,
+                "-e",
+                &inject,
+            ];
+            s.runtime_mut().wrap(&words);
+            let code = s
+                .runtime()
+                .create(bundle.path(), "c1")
+                .map(|output| output.code);
+            s.runtime_mut().wrap(&[]);
+            let code = code?;
+            after(s, &format!("creator killed at {calls} number {number}"))?;
+            if code != 128 + libc::SIGKILL {
+                break;
+            }
+            killed += 1;
+        }
+    }
+    check!(killed >= 20, "only {killed} creators could be killed");
+    Ok(())
+}
+
+fn what_a_creator_killed_at_any_moment_made_is_removed() -> Check {
+    let mut s = sandbox()?;
+    let bundle = s.bundle(&Config::new(SLEEP))?;
+    let (before, children) = (s.leaks()?, Host::children()?);
+    killed_at_every_call(&mut s, &bundle, |s, moment| {
+        gone_after_delete(s, &children, &before).map_err(|failed| {
+            let text = failed.message().unwrap_or_default();
+            format!("{moment}: {text}").into()
+        })
+    })
+}
+
+fn a_directory_that_is_no_containers_is_not_deleted() -> Check {
+    let s = sandbox()?;
+    let foreign = s.runtime().root().join("foreign");
+    fs::create_dir_all(foreign.join("below"))?;
+    for name in ["file", "below/file"] {
+        fs::write(foreign.join(name), "mine\n")?;
+    }
+    s.runtime().call(&["delete", "--force", "foreign"])?;
+    s.runtime().call(&["delete", "foreign"])?;
+    for name in ["file", "below/file"] {
+        let text = fs::read_to_string(foreign.join(name));
+        check!(
+            text.as_deref().is_ok_and(|text| text == "mine\n"),
+            "{name} is {text:?}"
+        );
+    }
+    Ok(fs::remove_dir_all(foreign)?)
+}
+
+fn main() -> ExitCode {
+    macro_rules! tests {
+        ($($name:ident),* $(,)?) => { vec![$(test(stringify!($name), $name)),*] };
+    }
+    let mut tests = tests![
+        a_delete_during_a_prestart_hook_leaves_all_or_nothing,
+        a_delete_during_a_create_runtime_hook_leaves_all_or_nothing,
+        a_delete_that_comes_late_spares_the_next_container_of_the_id,
+        a_poststart_hook_may_delete_the_container,
+        delete_force_does_not_wait_for_a_start_whose_init_is_stopped,
+        what_a_creator_killed_during_a_hook_made_is_removed,
+        a_directory_that_is_no_containers_is_not_deleted,
+    ];
+    /// The program by which a creator is killed at a given call.
+    fn needs_strace() -> Option<String> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path).any(|directory| directory.join("strace").exists());
+        (!found).then(|| "strace is not installed".to_owned())
+    }
+    tests.extend([conditional(
+        "what_a_creator_killed_at_any_moment_made_is_removed",
+        needs_strace,
+        what_a_creator_killed_at_any_moment_made_is_removed,
+    )]);
+    run(tests)
+}
