@@ -123,8 +123,7 @@ const fn because(engine: Engine, scenario: &'static str, reason: &'static str) -
 }
 
 /// Scenarios that are played and shown, but do not count.
-pub(super) const NOT_YET: &[Exception] = &[
-];
+pub(super) const NOT_YET: &[Exception] = &[];
 
 /// The reason of the entry for a scenario, if there is one.
 pub(super) fn exception(
