@@ -4,8 +4,12 @@
 //! misreads what the specification allows, unknown keys become warnings, and what fails is named by its
 //! pointer. The bytes are kept: later edits of the file have no effect on the container.
 
+mod affinity;
+mod read;
+
 use crate::error::{Error, ErrorKind, Result};
 use oci_spec::runtime::Spec;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::io::Read;
@@ -60,7 +64,7 @@ impl Bundle {
     pub fn from_json(bytes: &[u8]) -> Result<Bundle> {
         let mut document = parse(bytes)?;
         let mut warnings = mend(&mut document);
-        let spec: Spec = typed(document, "config.json", &mut warnings)?;
+        let spec = model(&document, "config.json", &mut warnings)?;
         check_version(spec.version())?;
         Ok(Bundle {
             dir: PathBuf::from("/"),
@@ -78,7 +82,7 @@ impl Bundle {
         let process = parse(bytes)?;
         let mut document = serde_json::json!({"ociVersion": "1.0.0", "process": process});
         let mut warnings = mend(&mut document);
-        let spec: Spec = typed(document, "process", &mut warnings)?;
+        let spec = model(&document, "process", &mut warnings)?;
         spec.process()
             .clone()
             .ok_or_else(|| Error::config("/process", "process property must not be empty"))
@@ -141,24 +145,35 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value> {
 
 /// The line at which the document is nested too deeply.
 fn too_deep(bytes: &[u8]) -> Option<usize> {
-    let (mut depth, mut line, mut string, mut escape) = (0usize, 1usize, false, false);
-    for &b in bytes {
-        match (string, b) {
-            (_, b'\n') => line += 1,
-            (true, _) if escape => escape = false,
-            (true, b'\\') => escape = true,
-            (_, b'"') => string = !string,
-            (false, b'[' | b'{') => {
+    let mut depth = 0usize;
+    let mut at = 0;
+    while let Some(&b) = bytes.get(at) {
+        match b {
+            b'"' => at = string_end(bytes, at + 1),
+            b'[' | b'{' => {
                 depth += 1;
                 if depth > MAX_DEPTH {
-                    return Some(line);
+                    return Some(1 + bytes[..at].iter().filter(|b| **b == b'\n').count());
                 }
             }
-            (false, b']' | b'}') => depth = depth.saturating_sub(1),
+            b']' | b'}' => depth = depth.saturating_sub(1),
             _ => {}
         }
+        at += 1;
     }
     None
+}
+
+/// Where the string that begins at `at` ends: its closing quotation mark, or the end of the document.
+fn string_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(&b) = bytes.get(at) {
+        match b {
+            b'"' => break,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    at
 }
 
 /// Mends what `oci_spec` would refuse although the specification allows it.
@@ -240,25 +255,36 @@ fn affinity(value: Option<&mut Value>) {
     }
 }
 
-/// Document to model, with the pointer of what does not fit and a warning for each unknown key.
-pub(crate) fn typed<T: for<'de> Deserialize<'de>>(
+/// A whole config to the model, as [`typed`].
+fn model(document: &Value, name: &str, warnings: &mut Vec<Warning>) -> Result<Spec> {
+    let (mut spec, affinity) = noted::<Spec>(document, name, warnings)?;
+    if let (Some(affinity), Some(process)) = (affinity, spec.process_mut()) {
+        affinity.put(process);
+    }
+    Ok(spec)
+}
+
+/// Part of a config to its model, with the pointer of what does not fit and a warning for each unknown
+/// key. A `T` must not contain a process: its `execCPUAffinity` would be lost, see [`model`].
+pub(crate) fn typed<T: DeserializeOwned>(
     document: Value,
     name: &str,
     warnings: &mut Vec<Warning>,
 ) -> Result<T> {
-    let mut unknown = Vec::new();
-    let mut note = |path: serde_ignored::Path<'_>| unknown.push(pointer_of_ignored(&path));
-    let mut track = serde_path_to_error::Track::new();
-    let read = {
-        let inner = serde_path_to_error::Deserializer::new(document, &mut track);
-        let outer = serde_ignored::Deserializer::new(inner, &mut note);
-        T::deserialize(outer)
-    };
-    let value = read.map_err(|e| {
-        let field = pointer(&track.path());
+    noted(&document, name, warnings).map(|(value, _)| value)
+}
+
+fn noted<T: DeserializeOwned>(
+    document: &Value,
+    name: &str,
+    warnings: &mut Vec<Warning>,
+) -> Result<(T, Option<affinity::Affinity>)> {
+    let mut notes = read::Notes::default();
+    let value = read::read(document, &mut notes).map_err(|e| {
+        let field = notes.failed.take().unwrap_or_else(|| "/".to_owned());
         Error::config(field.clone(), format!("{name}: {field}: {e}"))
     })?;
-    for field in unknown {
+    for field in notes.unknown {
         let near = crate::plan::nearest(&field);
         let message = match near {
             Some(near) => format!("unknown field, did you mean `{near}`?"),
@@ -266,32 +292,7 @@ pub(crate) fn typed<T: for<'de> Deserialize<'de>>(
         };
         warnings.push(Warning { field, message });
     }
-    Ok(value)
-}
-
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    use serde_path_to_error::Segment;
-    let mut out = String::new();
-    for segment in path {
-        match segment {
-            Segment::Seq { index } => out.push_str(&format!("/{index}")),
-            Segment::Map { key } => out.push_str(&format!("/{}", escape(key))),
-            Segment::Enum { .. } | Segment::Unknown => {}
-        }
-    }
-    if out.is_empty() { "/".to_owned() } else { out }
-}
-
-fn pointer_of_ignored(path: &serde_ignored::Path<'_>) -> String {
-    use serde_ignored::Path;
-    match path {
-        Path::Root => String::new(),
-        Path::Seq { parent, index } => format!("{}/{index}", pointer_of_ignored(parent)),
-        Path::Map { parent, key } => format!("{}/{}", pointer_of_ignored(parent), escape(key)),
-        Path::Some { parent }
-        | Path::NewtypeStruct { parent }
-        | Path::NewtypeVariant { parent } => pointer_of_ignored(parent),
-    }
+    Ok((value, notes.affinity))
 }
 
 /// A key as it stands in a JSON pointer (RFC 6901).
@@ -352,6 +353,69 @@ mod tests {
     fn a_wrong_type_is_named_by_its_pointer() {
         let e = load(r#"{"ociVersion":"1.0.0","process":{"cwd":7}}"#).expect_err("wrong");
         assert_eq!(e.field(), Some("/process/cwd"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_by_the_innermost_pointer() {
+        for (inner, field, says) in [
+            (
+                r#""mounts":[{"destination":"/"},{}]"#,
+                "/mounts/1",
+                "missing field `destination`",
+            ),
+            (
+                r#""mounts":[{"destination":"/","options":["ro",1]}]"#,
+                "/mounts/0/options/1",
+                "integer `1`",
+            ),
+            (
+                r#""linux":{"seccomp":{"defaultAction":"NO"}}"#,
+                "/linux/seccomp/defaultAction",
+                "unknown variant `NO`",
+            ),
+            (
+                r#""linux":{"sysctl":{"a~/b":null}}"#,
+                "/linux/sysctl/a~0~1b",
+                "null",
+            ),
+            (
+                r#""process":{"cwd":"/","oomScoreAdj":1.5}"#,
+                "/process/oomScoreAdj",
+                "floating point `1.5`",
+            ),
+            (r#""root":"x""#, "/root", "expected struct Root"),
+        ] {
+            let e = load(&format!(r#"{{"ociVersion":"1.0.0",{inner}}}"#)).expect_err(inner);
+            assert_eq!(e.field(), Some(field));
+            assert!(e.to_string().contains(says), "{e}");
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_found_in_lists_and_reported_once() {
+        let b = load(
+            r#"{"ociVersion":"1.0.0","mounts":[{"destination":"/","a/b":{"c":{}}}],"x":[{"y":1}]}"#,
+        )
+        .expect("loads");
+        let fields: Vec<&str> = b.warnings.iter().map(|w| w.field.as_str()).collect();
+        assert_eq!(fields, ["/mounts/0/a~1b", "/x"]);
+    }
+
+    #[test]
+    fn the_processors_for_exec_are_in_the_model_or_refused() {
+        let config = |list: &str| {
+            format!(
+                r#"{{"ociVersion":"1.0.0","process":{{"cwd":"/","execCPUAffinity":{{"initial":"{list}","x":1}}}}}}"#
+            )
+        };
+        let b = load(&config("0-3, 7")).expect("loads");
+        let process = b.spec.process().as_ref().expect("process");
+        let affinity = process.exec_cpu_affinity().as_ref().expect("affinity");
+        assert_eq!(affinity.initial().as_deref(), Some("0-3,7"));
+        assert_eq!(affinity.cpu_affinity_final(), &None);
+        assert_eq!(b.warnings[0].field, "/process/execCPUAffinity/x");
+        let e = load(&config("0-")).expect_err("no list");
+        assert_eq!(e.field(), Some("/process/execCPUAffinity/initial"));
     }
 
     #[test]

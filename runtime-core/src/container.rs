@@ -434,15 +434,18 @@ impl Container {
 /// was killed while it was loaded if it has touched no more pages since than loading does.
 fn loaded(pid: u32, pidfd: &OwnedFd, faults: u64, program: &str) -> Result<()> {
     for _ in 0..1000 {
+        // In this order: what is read of a process that turns out to be dead is final.
+        let loading = sys::loading(pid);
         let exited = sys::poll_exit(pidfd.as_fd(), Some(0)).unwrap_or(true);
-        match sys::loading(pid) {
-            sys::Loading::Underway if !exited => {
+        match loading {
+            sys::Loading::Underway if exited => {}
+            sys::Loading::Underway => {
                 let _ = sys::poll_exit(pidfd.as_fd(), Some(1));
             }
             sys::Loading::Killed {
                 signal,
                 faults: then,
-            } if exited && faults != 0 && then.saturating_sub(faults) <= LOADING => {
+            } if faults != 0 && then.saturating_sub(faults) <= LOADING => {
                 return Err(launch::unloadable(program, signal));
             }
             _ => return Ok(()),

@@ -51,3 +51,7 @@ fn make() -> std::io::Result<OwnedFd> {
     sys::seal(&file, seals)?;
     Ok(file.into())
 }
+
+#[cfg(test)]
+#[path = "image_tests.rs"]
+mod image_tests;
