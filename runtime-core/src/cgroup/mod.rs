@@ -1,7 +1,7 @@
 //! Cgroups on two independent axes: who places a process, and which files the limits go to.
 //!
-//! [`v1`] and [`v2`] turn linux.resources into writes, purely. [`live`] makes, empties and removes the
-//! directories, [`freezer`] stops what is in them, [`update`] changes the limits of a container that exists.
+//! [`v1`] and [`v2`] turn linux.resources into writes, purely. `live` makes, empties and removes the
+//! directories, `freezer` stops what is in them, `update` changes the limits of a container that exists.
 
 pub mod device_bpf;
 pub mod devices;

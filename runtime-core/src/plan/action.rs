@@ -115,7 +115,7 @@ pub struct HookAction {
     pub index: usize,
     /// The executable.
     pub path: PathBuf,
-    /// argv with argv[0]; the path alone if the config gives none.
+    /// argv with `argv[0]`; the path alone if the config gives none.
     pub args: Vec<String>,
     /// The whole environment. Without one a startContainer hook gets the program's, the others get none.
     pub env: Option<Vec<String>>,

@@ -181,8 +181,8 @@ impl Builder<'_> {
 /// Plans a container.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidConfig`] with the pointer of the field that cannot be carried out;
-/// [`ErrorKind::Unsupported`] for what this host or runtime lacks.
+/// [`crate::ErrorKind::InvalidConfig`] with the pointer of the field that cannot be carried out;
+/// [`crate::ErrorKind::Unsupported`] for what this host or runtime lacks.
 pub fn plan(id: &str, bundle: &Bundle, facts: &HostFacts, options: &CreateOptions) -> Result<Plan> {
     crate::id::check(id)?;
     let spec = bundle.spec();
