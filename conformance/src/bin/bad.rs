@@ -9,12 +9,13 @@ use oxrun_conformance::harness::Config;
 use oxrun_conformance::sys::Inherited;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
 
 const LAST: i32 = 17;
-/// As many times the bad runtime makes a target: what swaps below it must be caught in the act.
-const TRIES: usize = 50;
+/// How long targets are made.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     match pass_on() {
@@ -80,12 +81,14 @@ fn climb(words: &[OsString]) -> Check {
     Ok(())
 }
 
-/// Makes each target below a bind in the source of that bind, whatever a link there leads to.
+/// Makes each target below a bind in the source of that bind, whatever a link there leads to; again
+/// and again, so that one that is there for a moment is caught.
 fn follow(words: &[OsString]) -> Check {
     let text = std::fs::read_to_string(bundle(words)?.join("config.json"))?;
     let config = Config::parse(&text)?;
     let text = |index: usize, key: &str| config.get(&format!("/mounts/{index}/{key}")).as_str();
     let count = config.get("/mounts").as_array().map_or(0, Vec::len);
+    let mut targets = Vec::new();
     for (outer, inner) in (0..count).flat_map(|outer| (outer..count).map(move |i| (outer, i))) {
         let (Some(source), Some(above), Some(below)) = (
             text(outer, "source"),
@@ -96,10 +99,15 @@ fn follow(words: &[OsString]) -> Check {
         };
         let rest = below.strip_prefix(above).unwrap_or_default();
         if source.starts_with('/') && rest.starts_with('/') {
-            for _ in 0..TRIES {
-                // What a swapper has just taken away is not there.
-                let _ = std::fs::create_dir_all(format!("{source}{rest}"));
-            }
+            targets.push(PathBuf::from(format!("{source}{rest}")));
+        }
+    }
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        for target in &targets {
+            // What a swapper has just taken away is not there; its parents are not made, either.
+            let _ = target.parent().map(std::fs::create_dir);
+            let _ = std::fs::create_dir(target);
         }
     }
     Ok(())
