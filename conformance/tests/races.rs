@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -377,6 +377,56 @@ fn what_a_creator_killed_at_any_moment_made_is_removed() -> Check {
     })
 }
 
+/// A process of the host in a cgroup that a container asks for.
+struct Tenant {
+    child: Child,
+    cgroup: PathBuf,
+}
+
+impl Tenant {
+    fn new(s: &Sandbox, root: &Path, name: &str) -> Check<Self> {
+        let cgroup = root.join(name);
+        fs::create_dir(&cgroup)?;
+        let mut command = Command::new(s.probe());
+        command.arg("sleep").stdin(Stdio::null());
+        let child = command.stdout(Stdio::null()).spawn()?;
+        fs::write(cgroup.join("cgroup.procs"), child.id().to_string())?;
+        Ok(Self { child, cgroup })
+    }
+
+    fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+}
+
+impl Drop for Tenant {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir(&self.cgroup);
+    }
+}
+
+fn what_a_killed_creator_found_is_spared() -> Check {
+    let mut s = sandbox()?;
+    let root = Host::cgroup_roots()?
+        .pop_last()
+        .ok_or("there is no cgroup")?;
+    let name = format!("{}tenant", s.cgroup_prefix());
+    let tenant = Tenant::new(&s, &root, &name)?;
+    let config = Config::new(SLEEP).set("/linux/cgroupsPath", format!("/{name}"));
+    let bundle = s.bundle(&config)?;
+    killed_at_every_call(&mut s, &bundle, |s, moment| {
+        s.runtime().call(&["delete", "--force", "c1"])?;
+        check!(
+            Host::process_state(tenant.pid()).is_some_and(|state| state != 'Z'),
+            "{moment}: delete killed a process that was in the cgroup before"
+        );
+        check!(tenant.cgroup.is_dir(), "{moment}: its cgroup is gone");
+        Ok(())
+    })
+}
+
 fn a_directory_that_is_no_containers_is_not_deleted() -> Check {
     let s = sandbox()?;
     let foreign = s.runtime().root().join("foreign");
@@ -415,10 +465,17 @@ fn main() -> ExitCode {
         let found = std::env::split_paths(&path).any(|directory| directory.join("strace").exists());
         (!found).then(|| "strace is not installed".to_owned())
     }
-    tests.extend([conditional(
-        "what_a_creator_killed_at_any_moment_made_is_removed",
-        needs_strace,
-        what_a_creator_killed_at_any_moment_made_is_removed,
-    )]);
+    tests.extend([
+        conditional(
+            "what_a_creator_killed_at_any_moment_made_is_removed",
+            needs_strace,
+            what_a_creator_killed_at_any_moment_made_is_removed,
+        ),
+        conditional(
+            "what_a_killed_creator_found_is_spared",
+            needs_strace,
+            what_a_killed_creator_found_is_spared,
+        ),
+    ]);
     run(tests)
 }
