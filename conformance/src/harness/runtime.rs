@@ -272,8 +272,10 @@ impl Runtime {
                 "process {pid} did not end in {:?}",
                 self.limit
             ))),
-            // Gone already.
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            // Gone already. Older kernels say EINVAL while somebody still knows the pid.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EINVAL)) => {
+                Ok(())
+            }
             Err(error) => Err(error.into()),
         }
     }
