@@ -12,14 +12,14 @@
 //! The status is derived, never stored: no process is stopped; a cgroup that was frozen is paused; a process
 //! that still holds the start fifo is created; any other is running.
 
-use crate::cgroup::{freezer, live, update};
+use crate::cgroup::{freezer, live};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks;
 use crate::launch::{self, Launched, Stdio};
 use crate::plan::Plan;
+use crate::plan::action::CgroupDir;
 use crate::state::{State, StateDir};
 use crate::sys::{self, ExitStatus};
-use oci_spec::runtime::LinuxResources;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -315,14 +315,10 @@ impl Container {
         })
     }
 
-    /// Changes limits. What is not named stays; a zero of memory, CPU and block I/O names nothing. If one
-    /// limit cannot be set, all have their old values again.
-    ///
-    /// # Errors
-    /// [`ErrorKind::WrongState`] if it is stopped; why a limit cannot be set.
-    pub fn update(&self, resources: &LinuxResources) -> Result<()> {
+    /// Does something with the cgroups of a container that is not stopped.
+    pub(crate) fn while_alive(&self, what: impl FnOnce(&[CgroupDir]) -> Result<()>) -> Result<()> {
         self.locked(|| match self.alive() {
-            true => update::update(&self.state.cgroups, resources),
+            true => what(&self.state.cgroups),
             false => Err(not_running()),
         })
     }

@@ -8,7 +8,7 @@ pub mod devices;
 mod document;
 pub(crate) mod freezer;
 pub(crate) mod live;
-pub(crate) mod update;
+mod update;
 pub mod v1;
 mod v1_devices;
 pub mod v2;

@@ -6,6 +6,7 @@
 
 use super::v1_devices::Allowed;
 use super::{Write, device_bpf, freezer, live, v2};
+use crate::container::Container;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::action::CgroupDir;
 use crate::plan::cgroups as plan;
@@ -37,8 +38,19 @@ impl Files for Kernel {
     }
 }
 
+impl Container {
+    /// Changes limits. What is not named stays; a zero of memory, CPU and block I/O names nothing. If one
+    /// limit cannot be set, all have their old values again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongState`] if it is stopped; why a limit cannot be set.
+    pub fn update(&self, resources: &LinuxResources) -> Result<()> {
+        self.while_alive(|cgroups| update(cgroups, resources))
+    }
+}
+
 /// Carries out an update.
-pub(crate) fn update(dirs: &[CgroupDir], resources: &LinuxResources) -> Result<()> {
+fn update(dirs: &[CgroupDir], resources: &LinuxResources) -> Result<()> {
     if dirs.is_empty() {
         return Err(Error::new(
             ErrorKind::Unsupported,
