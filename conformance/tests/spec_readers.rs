@@ -25,17 +25,15 @@ fn uses(text: &str) -> Vec<(usize, String)> {
 }
 
 /// Who may use the model, and why. A name that ends with a slash is a directory.
-    ("cgroup/document.rs", "reads the limits of an update"),
-    ("cgroup/update.rs", "turns them into writes"),
-    ("runtime.rs", "hands documents to planning"),
+const READERS: [(&str, &str); 9] = [
     ("bundle.rs", "reads config.json"),
+    ("bundle/", "the same"),
     ("plan/", "makes the plan"),
     ("seccomp/", "compiles a profile for the plan"),
     ("cgroup/v1.rs", "turns limits into writes for the plan"),
     ("cgroup/v2.rs", "the same"),
     ("cgroup/document.rs", "reads the limits of an update"),
-    ("cgroup/document.rs", "reads the limits of an update"),
-    ("cgroup/update.rs", "turns them into writes"),
+    ("cgroup/update.rs", "carries them out, without a plan"),
     ("runtime.rs", "hands documents to planning"),
 ];
 

@@ -133,7 +133,9 @@ pub(crate) fn launch(plan: &Plan, dir: &StateDir, stdio: Stdio) -> Result<Launch
     preserved(plan)?;
     refuse_own_network(plan)?;
     let script = script::encode(plan)?;
-    dir.record_cgroups(&plan.cgroups.iter().map(CgroupDir::dir).collect::<Vec<_>>())?;
+    // Not what is there already: others' processes may be in it, and what is recorded is killed.
+    let cgroups = plan.cgroups.iter().map(CgroupDir::dir);
+    dir.record_cgroups(&cgroups.filter(|d| !d.exists()).collect::<Vec<_>>())?;
     let fault = dir.new_file(c"fault")?;
     let host = carry_out(plan, Place::New(dir), fault, &script, stdio)?;
     let (Some(state), Some((_, pidfd))) = (host.state, host.process) else {
@@ -321,13 +323,7 @@ impl Host<'_> {
     /// One of the host's own steps.
     fn host_step(&mut self, step: &Step) -> Result<()> {
         match &step.action {
-            Action::CgroupCreate { dirs } => {
-                let created = live::create(dirs, &mut self.made);
-                if let (Place::New(dir), true) = (self.place, self.made.len() != dirs.len()) {
-                    dir.record_cgroups(&self.made)?;
-                }
-                created
-            }
+            Action::CgroupCreate { dirs } => live::create(dirs, &mut self.made),
             Action::CgroupWrite { file, value } => live::set_limit(file, value),
             Action::DevicesV1 { dir, rules } => live::write_rules(dir, rules),
             Action::DevicesV2 { dir, rules } => attach_devices(dir, rules),
