@@ -48,9 +48,8 @@ struct Condition {
 fn main() -> Result<()> {
     println!("cargo::rerun-if-changed=data");
     let data = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("data");
-    let profile: Value = serde_json::from_str(&fs::read_to_string(
-        data.join("containerd-default.seccomp.json"),
-    )?)?;
+    let profile: Value =
+        serde_json::from_str(&fs::read_to_string(data.join("containerd-default.seccomp.json"))?)?;
     let table = fs::read_to_string(data.join("syscalls-x86.csv"))?;
     let actions = actions_by_name(&profile)?;
 
@@ -79,8 +78,7 @@ fn main() -> Result<()> {
         program.len()
     );
     for (code, jt, jf, k) in &program {
-        let word =
-            u64::from(*code) | u64::from(*jt) << 16 | u64::from(*jf) << 24 | u64::from(*k) << 32;
+        let word = u64::from(*code) | u64::from(*jt) << 16 | u64::from(*jf) << 24 | u64::from(*k) << 32;
         writeln!(text, "    {word:#018x},")?;
     }
     text.push_str("];\n");
@@ -125,24 +123,9 @@ fn condition(arg: &Value) -> Result<Condition> {
     let value = arg["value"].as_u64().ok_or("value")?;
     let two = arg["valueTwo"].as_u64().unwrap_or(0);
     Ok(match arg["op"].as_str() {
-        Some("SCMP_CMP_EQ") => Condition {
-            index,
-            mask: u64::MAX,
-            value,
-            equal: true,
-        },
-        Some("SCMP_CMP_NE") => Condition {
-            index,
-            mask: u64::MAX,
-            value,
-            equal: false,
-        },
-        Some("SCMP_CMP_MASKED_EQ") => Condition {
-            index,
-            mask: value,
-            value: two,
-            equal: true,
-        },
+        Some("SCMP_CMP_EQ") => Condition { index, mask: u64::MAX, value, equal: true },
+        Some("SCMP_CMP_NE") => Condition { index, mask: u64::MAX, value, equal: false },
+        Some("SCMP_CMP_MASKED_EQ") => Condition { index, mask: value, value: two, equal: true },
         other => return Err(format!("operator {other:?} is not handled").into()),
     })
 }
@@ -189,10 +172,7 @@ fn tree(ranges: &[(u32, Action)]) -> Result<Vec<Insn>> {
     let (left, right) = (tree(low)?, tree(high)?);
     let mut out = match u8::try_from(left.len()) {
         Ok(jump) => vec![(JGE_K, jump, 0, high[0].0)],
-        Err(_) => vec![
-            (JGE_K, 0, 1, high[0].0),
-            (JA, 0, 0, u32::try_from(left.len())?),
-        ],
+        Err(_) => vec![(JGE_K, 0, 1, high[0].0), (JA, 0, 0, u32::try_from(left.len())?)],
     };
     out.extend(left);
     out.extend(right);
@@ -207,23 +187,13 @@ fn leaf(action: &Action) -> Result<Vec<Insn>> {
     let mut out = Vec::new();
     for condition in conditions {
         // Two tests of 32 bits; `allow` is the last of this group, what follows it is "try the next".
-        let (low, high) = (
-            (condition.value & 0xffff_ffff) as u32,
-            (condition.value >> 32) as u32,
-        );
-        let (mask_low, mask_high) = (
-            (condition.mask & 0xffff_ffff) as u32,
-            (condition.mask >> 32) as u32,
-        );
+        let (low, high) = ((condition.value & 0xffff_ffff) as u32, (condition.value >> 32) as u32);
+        let (mask_low, mask_high) = ((condition.mask & 0xffff_ffff) as u32, (condition.mask >> 32) as u32);
         let mut low_half = vec![(LD_ABS, 0, 0, 16 + 8 * condition.index)];
         if mask_low != u32::MAX {
             low_half.push((AND_K, 0, 0, mask_low));
         }
-        low_half.push(if condition.equal {
-            (JEQ_K, 0, 1, low)
-        } else {
-            (JEQ_K, 1, 0, low)
-        });
+        low_half.push(if condition.equal { (JEQ_K, 0, 1, low) } else { (JEQ_K, 1, 0, low) });
         low_half.push((RET_K, 0, 0, RET_ALLOW));
         if mask_high != 0 {
             out.push((LD_ABS, 0, 0, 20 + 8 * condition.index));
@@ -232,12 +202,7 @@ fn leaf(action: &Action) -> Result<Vec<Insn>> {
             }
             let rest = u8::try_from(low_half.len())?;
             // A high half that differs decides alone: "equal" fails, "not equal" holds.
-            out.push((
-                JEQ_K,
-                0,
-                if condition.equal { rest } else { rest - 1 },
-                high,
-            ));
+            out.push((JEQ_K, 0, if condition.equal { rest } else { rest - 1 }, high));
         }
         out.extend(low_half);
     }

@@ -19,33 +19,12 @@ fn build() -> Result<(), String> {
     println!("cargo::rerun-if-changed={}", source.display());
     let mut rustc = Command::new(env("RUSTC")?);
     rustc
-        .args([
-            "--edition",
-            "2024",
-            "--crate-name",
-            "oxrun_init",
-            "--crate-type",
-            "bin",
-        ])
+        .args(["--edition", "2024", "--crate-name", "oxrun_init", "--crate-type", "bin"])
         .args(["--target", &env("TARGET")?])
-        .args([
-            "-C",
-            "panic=abort",
-            "-C",
-            "opt-level=s",
-            "-C",
-            "lto=fat",
-            "-C",
-            "codegen-units=1",
-        ])
+        .args(["-C", "panic=abort", "-C", "opt-level=s", "-C", "lto=fat", "-C", "codegen-units=1"])
         .args(["-C", "relocation-model=static", "-C", "strip=symbols"])
         .args(["-C", "linker=rust-lld", "-C", "linker-flavor=ld.lld"])
-        .args([
-            "-C",
-            "link-arg=-znoexecstack",
-            "-C",
-            "link-arg=--gc-sections",
-        ])
+        .args(["-C", "link-arg=-znoexecstack", "-C", "link-arg=--gc-sections"])
         .args(["-C", "link-arg=-zseparate-code"])
         .arg("-o")
         .arg(&out)

@@ -107,50 +107,19 @@ fn mounts() -> Value {
     };
     json!([
         mount("/proc", "proc", "proc", "nosuid noexec nodev"),
-        mount(
-            "/dev",
-            "tmpfs",
-            "tmpfs",
-            "nosuid strictatime mode=755 size=65536k"
-        ),
-        mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            "nosuid noexec newinstance ptmxmode=0666 mode=0620 gid=5"
-        ),
-        mount(
-            "/dev/shm",
-            "tmpfs",
-            "shm",
-            "nosuid noexec nodev mode=1777 size=65536k"
-        ),
+        mount("/dev", "tmpfs", "tmpfs", "nosuid strictatime mode=755 size=65536k"),
+        mount("/dev/pts", "devpts", "devpts", "nosuid noexec newinstance ptmxmode=0666 mode=0620 gid=5"),
+        mount("/dev/shm", "tmpfs", "shm", "nosuid noexec nodev mode=1777 size=65536k"),
         mount("/dev/mqueue", "mqueue", "mqueue", "nosuid noexec nodev"),
         mount("/sys", "sysfs", "sysfs", "nosuid noexec nodev ro"),
-        mount(
-            "/sys/fs/cgroup",
-            "cgroup",
-            "cgroup",
-            "nosuid noexec nodev relatime ro"
-        ),
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid noexec nodev relatime ro"),
     ])
 }
 
 fn devices() -> Value {
     let mut rules = vec![json!({ "allow": false, "access": "rwm" })];
-    for (major, minor) in [
-        (1, 3),
-        (1, 8),
-        (1, 7),
-        (5, 0),
-        (1, 5),
-        (1, 9),
-        (5, 1),
-        (5, 2),
-    ] {
-        rules.push(
-            json!({ "allow": true, "type": "c", "major": major, "minor": minor, "access": "rwm" }),
-        );
+    for (major, minor) in [(1, 3), (1, 8), (1, 7), (5, 0), (1, 5), (1, 9), (5, 1), (5, 2)] {
+        rules.push(json!({ "allow": true, "type": "c", "major": major, "minor": minor, "access": "rwm" }));
     }
     rules.push(json!({ "allow": true, "type": "c", "major": 136, "access": "rwm" }));
     Value::Array(rules)

@@ -8,11 +8,7 @@ pub(crate) fn exit_program(status: u8) -> Vec<u8> {
     let code = [0xbf, status, 0, 0, 0, 0xb8, 60, 0, 0, 0, 0x0f, 0x05];
     #[cfg(target_arch = "aarch64")]
     // mov x0, status; mov x8, 93; svc 0
-    let code = words([
-        0xd280_0000 | u32::from(status) << 5,
-        0xd280_0ba8,
-        0xd400_0001,
-    ]);
+    let code = words([0xd280_0000 | u32::from(status) << 5, 0xd280_0ba8, 0xd400_0001]);
     elf(&code)
 }
 
@@ -45,11 +41,7 @@ fn words<const N: usize>(words: [u32; N]) -> Vec<u8> {
 fn elf(code: &[u8]) -> Vec<u8> {
     const BASE: u64 = 0x40_0000;
     const HEADERS: u64 = 64 + 56;
-    let machine: u16 = if cfg!(target_arch = "x86_64") {
-        62
-    } else {
-        183
-    };
+    let machine: u16 = if cfg!(target_arch = "x86_64") { 62 } else { 183 };
     let size = HEADERS + code.len() as u64;
     let mut out = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     for half in [2, machine] {

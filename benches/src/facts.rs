@@ -40,18 +40,8 @@ pub(crate) fn print(runtimes: &[Runtime], view: View) -> Result<()> {
         let mut line = vec![runtime.name.clone()];
         line.extend(binary(&runtime.program)?);
         session.make_bundles(runtime, None)?;
-        line.extend(or_dashes(
-            syscalls(&session, runtime),
-            runtime,
-            "syscalls",
-            &mut notes,
-        ));
-        line.extend(or_dashes(
-            created(&session, runtime),
-            runtime,
-            "memory",
-            &mut notes,
-        ));
+        line.extend(or_dashes(syscalls(&session, runtime), runtime, "syscalls", &mut notes));
+        line.extend(or_dashes(created(&session, runtime), runtime, "memory", &mut notes));
         lines.push(line);
     }
     let memory_view = match &session.layout.v2 {
@@ -60,11 +50,7 @@ pub(crate) fn print(runtimes: &[Runtime], view: View) -> Result<()> {
     };
     drop(session);
     let session = Session::new(memory_view)?;
-    notes.push(format!(
-        "least limits: {}, steps of {} KiB",
-        session.layout.describe(),
-        STEP / 1024
-    ));
+    notes.push(format!("least limits: {}, steps of {} KiB", session.layout.describe(), STEP / 1024));
     for (runtime, line) in runtimes.iter().zip(&mut lines[1..]) {
         for op in [Op::Create, Op::Run] {
             let what = format!("least limit of {}", op.name());
@@ -99,18 +85,11 @@ fn has_memory(v2: &Path) -> bool {
 /// Size, and whether the kernel has to load an interpreter.
 fn binary(path: &Path) -> Result<[String; 2]> {
     let bytes = fs::read(path)?;
-    let half = |at: usize| {
-        bytes
-            .get(at..at + 2)
-            .map_or(0, |b| u16::from_le_bytes([b[0], b[1]]))
-    };
+    let half = |at: usize| bytes.get(at..at + 2).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
     // e_phentsize and e_phnum; the table follows the header in every linker's output.
     let interpreter = (0..usize::from(half(56))).any(|i| half(64 + i * usize::from(half(54))) == 3);
     let linked = if interpreter { "dynamic" } else { "static" };
-    Ok([
-        format!("{:.2} MB", bytes.len() as f64 / 1e6),
-        linked.to_owned(),
-    ])
+    Ok([format!("{:.2} MB", bytes.len() as f64 / 1e6), linked.to_owned()])
 }
 
 /// Syscalls, tasks and execs of a run, by strace.
@@ -135,18 +114,11 @@ fn syscalls(session: &Session, runtime: &Runtime) -> Result<[String; 3]> {
         if rest.contains("execve") && rest.trim_end().ends_with("= 0") {
             execs += 1;
         }
-        if !["<...", "+++", "---"]
-            .iter()
-            .any(|mark| rest.starts_with(mark))
-        {
+        if !["<...", "+++", "---"].iter().any(|mark| rest.starts_with(mark)) {
             calls += 1;
         }
     }
-    Ok([
-        calls.to_string(),
-        tasks.len().to_string(),
-        execs.to_string(),
-    ])
+    Ok([calls.to_string(), tasks.len().to_string(), execs.to_string()])
 }
 
 /// Memory of the init of a created container.
@@ -154,18 +126,14 @@ fn created(session: &Session, runtime: &Runtime) -> Result<[String; 5]> {
     if runtime.floor {
         return Err("has no create".into());
     }
-    let outcome = session
-        .runner
-        .run(&mut session.command(runtime, Op::Create), None)?;
+    let outcome = session.runner.run(&mut session.command(runtime, Op::Create), None)?;
     let result = match outcome.fault {
         Some(fault) => Err(fault.into()),
         None => Init::from_pid_file(&session.pid_file(runtime)).and_then(|init| {
             let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", init.pid))?;
             let status = fs::read_to_string(format!("/proc/{}/status", init.pid))?;
             let field = |text: &str, name: &str| {
-                let line = text
-                    .lines()
-                    .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+                let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
                 let value = line.and_then(|line| line.split_whitespace().next());
                 value.unwrap_or("-").to_owned()
             };
@@ -193,16 +161,11 @@ fn least_limit(session: &Session, runtime: &Runtime, op: Op) -> Result<u64> {
                 return Err("interrupted".into());
             }
             session.make_bundles(runtime, Some(limit))?;
-            let outcome = session
-                .runner
-                .run(&mut session.command(runtime, op), None)?;
+            let outcome = session.runner.run(&mut session.command(runtime, op), None)?;
             let mut fault = outcome.fault;
             if fault.is_none() && op == Op::Create {
                 let alive = Init::from_pid_file(&session.pid_file(runtime));
-                fault = alive
-                    .and_then(|init| init.cpu())
-                    .err()
-                    .map(|e| e.to_string());
+                fault = alive.and_then(|init| init.cpu()).err().map(|e| e.to_string());
             }
             session.force_clean(runtime);
             if fault.is_some() {

@@ -23,12 +23,7 @@ pub(crate) struct Results {
 }
 
 /// One warm-up, which finds out what each runtime can do, then `n` iterations.
-pub(crate) fn measure(
-    session: &Session,
-    runtimes: &[Runtime],
-    ops: &[Op],
-    n: usize,
-) -> Result<Results> {
+pub(crate) fn measure(session: &Session, runtimes: &[Runtime], ops: &[Op], n: usize) -> Result<Results> {
     let mut results = Results::default();
     let mut able: Vec<Vec<Op>> = Vec::new();
     for runtime in runtimes {
@@ -38,11 +33,7 @@ pub(crate) fn measure(
             match outcome.fault {
                 None => can.push(op),
                 Some(fault) => {
-                    results.notes.push(format!(
-                        "{} {}: left out: {fault}",
-                        runtime.name,
-                        op.name()
-                    ));
+                    results.notes.push(format!("{} {}: left out: {fault}", runtime.name, op.name()));
                 }
             }
         }
@@ -62,18 +53,13 @@ pub(crate) fn measure(
                     Some(fault) => {
                         results.failures += 1;
                         let name = &runtimes[index].name;
-                        results
-                            .notes
-                            .push(format!("{name} {}: failed: {fault}", op.name()));
+                        results.notes.push(format!("{name} {}: failed: {fault}", op.name()));
                     }
                     None if ops.contains(&op) => results
                         .samples
                         .entry((op, index))
                         .or_default()
-                        .push(Sample {
-                            wall: outcome.wall,
-                            cpu: outcome.cpu,
-                        }),
+                        .push(Sample { wall: outcome.wall, cpu: outcome.cpu }),
                     None => {}
                 }
             }
@@ -90,19 +76,12 @@ fn needed(runtime: &Runtime, ops: &[Op]) -> Vec<Op> {
     let hold = ops.iter().any(|op| !matches!(op, Op::Run | Op::Version));
     Op::ALL
         .into_iter()
-        .filter(|op| {
-            ops.contains(op) || (hold && matches!(op, Op::Create | Op::Start | Op::Delete))
-        })
+        .filter(|op| ops.contains(op) || (hold && matches!(op, Op::Create | Op::Start | Op::Delete)))
         .collect()
 }
 
 /// All commands of one runtime, once. With `check`, also that each did what it should.
-fn iteration(
-    session: &Session,
-    runtime: &Runtime,
-    ops: &[Op],
-    check: bool,
-) -> Result<Vec<(Op, Outcome)>> {
+fn iteration(session: &Session, runtime: &Runtime, ops: &[Op], check: bool) -> Result<Vec<(Op, Outcome)>> {
     let mut done: Vec<(Op, Outcome)> = Vec::new();
     let mut init: Option<Init> = None;
     // CPU time of init that is already counted, and where what it used since `start` belongs.
@@ -116,9 +95,7 @@ fn iteration(
             outcome.cpu += now.saturating_sub(counted);
             counted = now;
         }
-        let mut outcome = session
-            .runner
-            .run(&mut session.command(runtime, op), init.as_mut())?;
+        let mut outcome = session.runner.run(&mut session.command(runtime, op), init.as_mut())?;
         match op {
             Op::Create if outcome.fault.is_none() => {
                 let new = Init::from_pid_file(&session.pid_file(runtime));

@@ -83,11 +83,7 @@ fn lifecycle(options: &Options) -> Result<ExitCode> {
     if let Some(path) = &options.csv {
         std::fs::write(path, table::csv(&options.runtimes, &results.samples))?;
     }
-    Ok(if results.failures == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if results.failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn parse() -> Result<Option<Options>> {
@@ -135,14 +131,7 @@ fn parse() -> Result<Option<Options>> {
     list.push(("crun".to_owned(), crun.or_else(|| in_path("crun"))));
     list.push(("runc".to_owned(), runc.or_else(|| in_path("runc"))));
     list.extend(peers.into_iter().map(|(name, path)| (name, Some(path))));
-    Ok(Some(Options {
-        command,
-        n,
-        runtimes: existing(list)?,
-        view,
-        csv,
-        ops,
-    }))
+    Ok(Some(Options { command, n, runtimes: existing(list)?, view, csv, ops }))
 }
 
 /// Leaves out what is not wanted or not there, saying so.
@@ -153,15 +142,9 @@ fn existing(list: Vec<(String, Option<PathBuf>)>) -> Result<Vec<Runtime>> {
             None => println!("{name}: left out: not found"),
             Some(path) if path == Path::new("none") => {}
             Some(path) => {
-                let program = path
-                    .canonicalize()
-                    .map_err(|e| format!("{}: {e}", path.display()))?;
+                let program = path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))?;
                 let floor = name == "floor";
-                runtimes.push(Runtime {
-                    name,
-                    program,
-                    floor,
-                });
+                runtimes.push(Runtime { name, program, floor });
             }
         }
     }
@@ -170,33 +153,19 @@ fn existing(list: Vec<(String, Option<PathBuf>)>) -> Result<Vec<Runtime>> {
 
 fn in_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(name))
-        .find(|path| path.is_file())
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
 /// The newest release build: beside this program, or in the workspace's own target directory.
 fn find_oxrun() -> Option<PathBuf> {
     let mut candidates = Vec::new();
-    candidates.extend(
-        std::env::current_exe()
-            .ok()
-            .map(|exe| exe.with_file_name("oxrun")),
-    );
+    candidates.extend(std::env::current_exe().ok().map(|exe| exe.with_file_name("oxrun")));
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    for entry in std::fs::read_dir(target)
-        .ok()
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    for entry in std::fs::read_dir(target).ok().into_iter().flatten().flatten() {
         candidates.push(entry.path().join("release/oxrun"));
     }
     let time = |path: &PathBuf| path.metadata().and_then(|meta| meta.modified()).ok();
-    candidates
-        .into_iter()
-        .filter(|path| path.is_file())
-        .max_by_key(time)
+    candidates.into_iter().filter(|path| path.is_file()).max_by_key(time)
 }
 
 /// `cargo run` builds one program only, so the floor is built here.
@@ -207,14 +176,7 @@ fn find_floor() -> Result<PathBuf> {
     if exe.parent().is_some_and(|dir| dir.ends_with("release")) && manifest.exists() {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let status = Command::new(cargo)
-            .args([
-                "build",
-                "--quiet",
-                "--release",
-                "--bin",
-                "oxrun-floor",
-                "--manifest-path",
-            ])
+            .args(["build", "--quiet", "--release", "--bin", "oxrun-floor", "--manifest-path"])
             .arg(&manifest)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status()?;
@@ -223,11 +185,7 @@ fn find_floor() -> Result<PathBuf> {
         }
     }
     if !path.exists() {
-        return Err(format!(
-            "{} is missing: cargo build --release -p oxrun-benches",
-            path.display()
-        )
-        .into());
+        return Err(format!("{} is missing: cargo build --release -p oxrun-benches", path.display()).into());
     }
     Ok(path)
 }

@@ -28,11 +28,7 @@ impl Init {
         let text = fs::read_to_string(path).map_err(|e| format!("pid file: {e}"))?;
         let pid = text.trim().parse().map_err(|e| format!("pid file: {e}"))?;
         let pidfd = sys::pidfd_open(pid).map_err(|e| format!("init {pid}: {e}"))?;
-        Ok(Init {
-            pid,
-            pidfd,
-            total: None,
-        })
+        Ok(Init { pid, pidfd, total: None })
     }
 
     /// CPU time so far.
@@ -80,25 +76,14 @@ pub(crate) struct Runner {
 impl Runner {
     /// Keeps the messages of commands in `scratch`.
     pub(crate) fn new(scratch: &Path) -> Runner {
-        Runner {
-            stderr: scratch.join("stderr"),
-        }
+        Runner { stderr: scratch.join("stderr") }
     }
 
     /// Runs `command` to its end, reaping `init` meanwhile if it ends.
-    pub(crate) fn run(
-        &self,
-        command: &mut Command,
-        mut init: Option<&mut Init>,
-    ) -> Result<Outcome> {
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(&self.stderr)?);
+    pub(crate) fn run(&self, command: &mut Command, mut init: Option<&mut Init>) -> Result<Outcome> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&self.stderr)?);
         let start = Instant::now();
-        let child = command
-            .spawn()
-            .map_err(|e| format!("{:?}: {e}", command.get_program()))?;
+        let child = command.spawn().map_err(|e| format!("{:?}: {e}", command.get_program()))?;
         let pid = i32::try_from(child.id())?;
         let pidfd = sys::pidfd_open(pid)?;
         let mut late = false;
@@ -143,14 +128,8 @@ impl Runner {
         } else {
             None
         };
-        let code =
-            (!late && libc::WIFEXITED(ended.status)).then(|| libc::WEXITSTATUS(ended.status));
-        Ok(Outcome {
-            wall,
-            cpu,
-            code,
-            fault,
-        })
+        let code = (!late && libc::WIFEXITED(ended.status)).then(|| libc::WEXITSTATUS(ended.status));
+        Ok(Outcome { wall, cpu, code, fault })
     }
 
     fn explain(&self, status: i32) -> String {

@@ -46,16 +46,8 @@ pub(crate) enum Op {
 
 impl Op {
     /// In the order in which they are done.
-    pub(crate) const ALL: [Op; 8] = [
-        Op::Run,
-        Op::Create,
-        Op::Start,
-        Op::Version,
-        Op::State,
-        Op::Exec,
-        Op::Kill,
-        Op::Delete,
-    ];
+    pub(crate) const ALL: [Op; 8] =
+        [Op::Run, Op::Create, Op::Start, Op::Version, Op::State, Op::Exec, Op::Kill, Op::Delete];
 
     /// The word on the command line and in the table.
     pub(crate) fn name(self) -> &'static str {
@@ -90,17 +82,9 @@ impl Session {
         let scratch = std::env::temp_dir().join(&group);
         fs::create_dir(&scratch)?;
         let runner = Runner::new(&scratch);
-        let empty = Layout {
-            v2: None,
-            v1: Vec::new(),
-        };
+        let empty = Layout { v2: None, v1: Vec::new() };
         // From here on Drop cleans up.
-        let mut session = Session {
-            scratch,
-            runner,
-            layout: empty,
-            group,
-        };
+        let mut session = Session { scratch, runner, layout: empty, group };
         session.layout = view::enter(view, &session.scratch)?;
         bundle::make_rootfs(&session.rootfs())?;
         for point in session.layout.all() {
@@ -126,11 +110,7 @@ impl Session {
     /// Writes the two bundles of a runtime.
     pub(crate) fn make_bundles(&self, runtime: &Runtime, memory: Option<u64>) -> Result<()> {
         let cgroup = format!("/{}/{}", self.group, runtime.name);
-        for (what, program) in [
-            ("true", "/bin/true"),
-            ("check", "/bin/check"),
-            ("pause", "/bin/pause"),
-        ] {
+        for (what, program) in [("true", "/bin/true"), ("check", "/bin/check"), ("pause", "/bin/pause")] {
             let dir = self.bundle(runtime, what);
             bundle::make(&dir, &self.rootfs(), program, &cgroup, memory)?;
         }
@@ -152,10 +132,7 @@ impl Session {
 
     /// The directories of the container's cgroup.
     pub(crate) fn cgroups(&self, runtime: &Runtime) -> Vec<PathBuf> {
-        self.layout
-            .all()
-            .map(|point| point.join(&self.group).join(&runtime.name))
-            .collect()
+        self.layout.all().map(|point| point.join(&self.group).join(&runtime.name)).collect()
     }
 
     /// The command line of `op`.
@@ -175,21 +152,12 @@ impl Session {
     /// A command with the environment that all get.
     pub(crate) fn bare(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        command
-            .env_clear()
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .current_dir(&self.scratch);
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir(&self.scratch);
         command
     }
 
     /// Adds the arguments of `op`; `run` and `exec` run `program` of /bin.
-    pub(crate) fn arguments(
-        &self,
-        runtime: &Runtime,
-        op: Op,
-        program: &str,
-        command: &mut Command,
-    ) {
+    pub(crate) fn arguments(&self, runtime: &Runtime, op: Op, program: &str, command: &mut Command) {
         let path = format!("/bin/{program}");
         if op == Op::Version {
             command.arg("--version");
@@ -211,10 +179,7 @@ impl Session {
         let id = format!("bench-{}", runtime.name);
         command.arg("--root").arg(self.state(runtime));
         match op {
-            Op::Run => command
-                .args(["run", "--bundle"])
-                .arg(self.bundle(runtime, program))
-                .arg(id),
+            Op::Run => command.args(["run", "--bundle"]).arg(self.bundle(runtime, program)).arg(id),
             Op::Create => command
                 .args(["create", "--bundle"])
                 .arg(self.bundle(runtime, "pause"))
@@ -236,19 +201,14 @@ impl Session {
         let state = self.state(runtime).join(format!("bench-{}", runtime.name));
         let mut paths = self.cgroups(runtime);
         paths.push(state);
-        paths
-            .iter()
-            .find(|path| path.exists())
-            .map(|path| format!("left {}", path.display()))
+        paths.iter().find(|path| path.exists()).map(|path| format!("left {}", path.display()))
     }
 
     /// Removes a container whatever its state.
     pub(crate) fn force_clean(&self, runtime: &Runtime) {
         if !runtime.floor && self.state(runtime).exists() && !sys::interrupted() {
             // Whatever it says: what it leaves is removed below.
-            let _ = self
-                .runner
-                .run(&mut self.command(runtime, Op::Delete), None);
+            let _ = self.runner.run(&mut self.command(runtime, Op::Delete), None);
         }
         kill_children();
         for dir in self.cgroups(runtime) {
@@ -310,10 +270,7 @@ fn remove_cgroup(dir: &Path) {
         let _ = fs::write(dir.join("freezer.state"), "THAWED");
         let _ = fs::write(dir.join("cgroup.freeze"), "0");
         let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-        let alive: Vec<_> = procs
-            .lines()
-            .filter_map(|pid| sys::pidfd_open(pid.parse().ok()?).ok())
-            .collect();
+        let alive: Vec<_> = procs.lines().filter_map(|pid| sys::pidfd_open(pid.parse().ok()?).ok()).collect();
         for pidfd in &alive {
             let _ = sys::kill(pidfd);
             let _ = sys::poll(&[pidfd], Duration::from_millis(500));

@@ -14,11 +14,7 @@ use std::time::Duration;
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 fn check(result: i64) -> Result<i64> {
-    if result < 0 {
-        Err(Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(Error::last_os_error()) } else { Ok(result) }
 }
 
 fn c_path(path: &Path) -> Result<CString> {
@@ -28,10 +24,7 @@ fn c_path(path: &Path) -> Result<CString> {
 /// Orphans of the runtimes (a container's init) become our children.
 pub(crate) fn become_subreaper() -> Result<()> {
     // SAFETY: no pointers.
-    check(i64::from(unsafe {
-        libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    }))
-    .map(drop)
+    check(i64::from(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) })).map(drop)
 }
 
 /// From now on SIGINT and SIGTERM only set a flag: see [`interrupted`].
@@ -44,11 +37,7 @@ pub(crate) fn catch_interrupts() -> Result<()> {
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = handler as *const () as usize;
-            check(i64::from(libc::sigaction(
-                signal,
-                &raw const action,
-                std::ptr::null_mut(),
-            )))?;
+            check(i64::from(libc::sigaction(signal, &raw const action, std::ptr::null_mut())))?;
         }
     }
     Ok(())
@@ -78,19 +67,11 @@ pub(crate) fn kill(pidfd: &OwnedFd) -> Result<()> {
 
 /// Waits until one of the fds is readable or the time is over; returns which are readable.
 pub(crate) fn poll(fds: &[&OwnedFd], timeout: Duration) -> Result<Vec<bool>> {
-    let mut list: Vec<libc::pollfd> = fds
-        .iter()
-        .map(|fd| libc::pollfd {
-            fd: fd.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        })
-        .collect();
+    let mut list: Vec<libc::pollfd> =
+        fds.iter().map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 }).collect();
     let ms = timeout.as_millis().try_into().unwrap_or(i32::MAX);
     // SAFETY: pointer and length belong to `list`.
-    check(i64::from(unsafe {
-        libc::poll(list.as_mut_ptr(), list.len() as libc::nfds_t, ms)
-    }))?;
+    check(i64::from(unsafe { libc::poll(list.as_mut_ptr(), list.len() as libc::nfds_t, ms) }))?;
     Ok(list.iter().map(|entry| entry.revents != 0).collect())
 }
 
@@ -110,20 +91,13 @@ pub(crate) fn reap(pid: i32) -> Option<Reaped> {
     // SAFETY: rusage is plain data; both pointers are to locals.
     let (pid, usage) = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
-        (
-            libc::wait4(pid, &raw mut status, libc::WNOHANG, &raw mut usage),
-            usage,
-        )
+        (libc::wait4(pid, &raw mut status, libc::WNOHANG, &raw mut usage), usage)
     };
     let time = |t: libc::timeval| {
         Duration::new(t.tv_sec.try_into().unwrap_or(0), 0)
             + Duration::from_micros(t.tv_usec.try_into().unwrap_or(0))
     };
-    (pid > 0).then(|| Reaped {
-        pid,
-        status,
-        cpu: time(usage.ru_utime) + time(usage.ru_stime),
-    })
+    (pid > 0).then(|| Reaped { pid, status, cpu: time(usage.ru_utime) + time(usage.ru_stime) })
 }
 
 /// CPU time that all threads of a living process have used so far.
@@ -137,10 +111,7 @@ pub(crate) fn cpu_of(pid: i32) -> Result<Duration> {
         }
         let mut time: libc::timespec = std::mem::zeroed();
         check(i64::from(libc::clock_gettime(clock, &raw mut time)))?;
-        Ok(Duration::new(
-            time.tv_sec.try_into().unwrap_or(0),
-            time.tv_nsec.try_into().unwrap_or(0),
-        ))
+        Ok(Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0)))
     }
 }
 
@@ -148,13 +119,7 @@ pub(crate) fn cpu_of(pid: i32) -> Result<Duration> {
 pub(crate) fn private_mounts() -> Result<()> {
     // SAFETY: no pointers.
     check(i64::from(unsafe { libc::unshare(libc::CLONE_NEWNS) }))?;
-    mount(
-        "none",
-        Path::new("/"),
-        "",
-        libc::MS_REC | libc::MS_PRIVATE,
-        "",
-    )
+    mount("none", Path::new("/"), "", libc::MS_REC | libc::MS_PRIVATE, "")
 }
 
 /// mount(2).
@@ -162,15 +127,8 @@ pub(crate) fn mount(source: &str, target: &Path, kind: &str, flags: u64, data: &
     let (source, target) = (CString::new(source)?, c_path(target)?);
     let (kind, data) = (CString::new(kind)?, CString::new(data)?);
     // SAFETY: all are C strings.
-    let result = unsafe {
-        libc::mount(
-            source.as_ptr(),
-            target.as_ptr(),
-            kind.as_ptr(),
-            flags,
-            data.as_ptr().cast(),
-        )
-    };
+    let result =
+        unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast()) };
     check(i64::from(result)).map(drop)
 }
 
@@ -178,8 +136,5 @@ pub(crate) fn mount(source: &str, target: &Path, kind: &str, flags: u64, data: &
 pub(crate) fn detach(target: &Path) -> Result<()> {
     let target = c_path(target)?;
     // SAFETY: a C string.
-    check(i64::from(unsafe {
-        libc::umount2(target.as_ptr(), libc::MNT_DETACH)
-    }))
-    .map(drop)
+    check(i64::from(unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) })).map(drop)
 }

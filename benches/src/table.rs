@@ -72,15 +72,11 @@ fn rows(runtimes: &[Runtime], samples: &BTreeMap<(Op, usize), Vec<Sample>>) -> V
             ratios: [None; 4],
         });
     }
-    let bases: BTreeMap<(&str, String), (f64, f64)> = rows
-        .iter()
-        .map(|row| ((row.op, row.runtime.clone()), (row.cpu, row.wall)))
-        .collect();
+    let bases: BTreeMap<(&str, String), (f64, f64)> =
+        rows.iter().map(|row| ((row.op, row.runtime.clone()), (row.cpu, row.wall))).collect();
     for row in &mut rows {
         let to = |name: &str, of: fn(&(f64, f64)) -> f64, value: f64| {
-            bases
-                .get(&(row.op, name.to_owned()))
-                .map(|base| value / of(base))
+            bases.get(&(row.op, name.to_owned())).map(|base| value / of(base))
         };
         row.ratios = [
             to("crun", |b| b.0, row.cpu),
@@ -125,14 +121,7 @@ pub(crate) fn csv(runtimes: &[Runtime], samples: &BTreeMap<(Op, usize), Vec<Samp
 /// where the first column changes.
 pub(crate) fn aligned(lines: &[Vec<String>], left: usize) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |i: usize| {
-        lines
-            .iter()
-            .filter_map(|l| l.get(i))
-            .map(String::len)
-            .max()
-            .unwrap_or(0)
-    };
+    let width = |i: usize| lines.iter().filter_map(|l| l.get(i)).map(String::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let (mut out, mut group) = (String::new(), None);
     for line in lines {
@@ -160,18 +149,11 @@ mod tests {
     use super::*;
 
     fn runtime(name: &str) -> Runtime {
-        Runtime {
-            name: name.to_owned(),
-            program: "x".into(),
-            floor: name == "floor",
-        }
+        Runtime { name: name.to_owned(), program: "x".into(), floor: name == "floor" }
     }
 
     fn samples(values: &[u64]) -> Vec<Sample> {
-        let sample = |v: &u64| Sample {
-            wall: Duration::from_millis(*v),
-            cpu: Duration::from_millis(*v * 2),
-        };
+        let sample = |v: &u64| Sample { wall: Duration::from_millis(*v), cpu: Duration::from_millis(*v * 2) };
         values.iter().map(sample).collect()
     }
 
@@ -193,10 +175,7 @@ mod tests {
         ]);
         let csv = csv(&runtimes, &all);
         let lines: Vec<&str> = csv.lines().collect();
-        assert_eq!(
-            lines[2],
-            "run,oxrun,2,4.00,4.00,8.00,8.00,0.40,0.40,2.00,2.00"
-        );
+        assert_eq!(lines[2], "run,oxrun,2,4.00,4.00,8.00,8.00,0.40,0.40,2.00,2.00");
         assert_eq!(lines[4], "state,oxrun,1,3.00,3.00,6.00,6.00,,,,");
     }
 }

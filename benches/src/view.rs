@@ -45,10 +45,7 @@ pub(crate) struct Layout {
 impl Layout {
     /// Reads the mounts below /sys/fs/cgroup.
     pub(crate) fn read() -> Result<Layout> {
-        let mut layout = Layout {
-            v2: None,
-            v1: Vec::new(),
-        };
+        let mut layout = Layout { v2: None, v1: Vec::new() };
         for line in fs::read_to_string("/proc/self/mountinfo")?.lines() {
             let Some((left, right)) = line.split_once(" - ") else {
                 continue;

@@ -66,11 +66,7 @@ fn every_number_without_argument_rules_is_answered_as_in_the_profile() {
                 Some(_) => ALLOW,
                 None => EPERM,
             };
-            assert_eq!(
-                run(arch, number | bit, [0; 6]),
-                want,
-                "column {column}, number {number}"
-            );
+            assert_eq!(run(arch, number | bit, [0; 6]), want, "column {column}, number {number}");
         }
     }
 }
@@ -82,11 +78,7 @@ fn arguments_decide_for_socket_personality_and_clone() {
         let with = |name, arg| run(arch, number(name), [arg, 0, 0, 0, 0, 0]);
         assert_eq!(with("socket", 2), ALLOW);
         assert_eq!(with("socket", 40), EPERM, "AF_VSOCK");
-        assert_eq!(
-            with("socket", 40 | 1 << 32),
-            ALLOW,
-            "the whole 64 bits are compared"
-        );
+        assert_eq!(with("socket", 40 | 1 << 32), ALLOW, "the whole 64 bits are compared");
         for allowed in [0, 8, 0x20000, 0x20008, 0xffff_ffff] {
             assert_eq!(with("personality", allowed), ALLOW);
         }

@@ -36,23 +36,12 @@ pub(crate) fn build(package: &str, name: &str) -> io::Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .current_dir(workspace)
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            package,
-            "--bin",
-            name,
-            "--profile",
-            profile,
-        ])
+        .args(["build", "--quiet", "--package", package, "--bin", name, "--profile", profile])
         .arg("--target-dir")
         .arg(target)
         .status()?;
     if !status.success() {
-        return Err(io::Error::other(format!(
-            "cargo build of {name} failed: {status}"
-        )));
+        return Err(io::Error::other(format!("cargo build of {name} failed: {status}")));
     }
     existing(profile_directory.join(name))
 }
@@ -72,10 +61,7 @@ fn existing(path: PathBuf) -> io::Result<PathBuf> {
     if path.is_file() {
         return Ok(path);
     }
-    Err(io::Error::new(
-        io::ErrorKind::NotFound,
-        format!("{} is not there", path.display()),
-    ))
+    Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is not there", path.display())))
 }
 
 /// A program by path, or by name in `PATH`.

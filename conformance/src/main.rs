@@ -7,10 +7,8 @@ const USAGE: &str = "usage: oxrun-conformance hostile [--runtime PATH] [--contro
        oxrun-conformance engines ...";
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args_os()
-        .skip(1)
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
+    let args: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let (name, rest) = match args.split_first() {
         Some((name, rest)) => (name.as_str(), rest),
         None => ("--help", [].as_slice()),

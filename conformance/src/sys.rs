@@ -15,11 +15,7 @@ fn c_path(path: &Path) -> io::Result<CString> {
 }
 
 fn check(value: libc::c_int) -> io::Result<libc::c_int> {
-    if value < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(value)
-    }
+    if value < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
 }
 
 /// Whether the caller is root.
@@ -56,15 +52,8 @@ pub fn mount(source: &Path, target: &Path, kind: &str, flags: libc::c_ulong) -> 
     let (source, target) = (c_path(source)?, c_path(target)?);
     let kind = CString::new(kind)?;
     // SAFETY: all three strings end in NUL and live until the call returns.
-    let result = unsafe {
-        libc::mount(
-            source.as_ptr(),
-            target.as_ptr(),
-            kind.as_ptr(),
-            flags,
-            std::ptr::null(),
-        )
-    };
+    let result =
+        unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, std::ptr::null()) };
     check(result).map(drop)
 }
 
@@ -86,13 +75,7 @@ pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     let (one, other) = (c_path(one)?, c_path(other)?);
     // SAFETY: both paths end in NUL.
     let result = unsafe {
-        libc::renameat2(
-            libc::AT_FDCWD,
-            one.as_ptr(),
-            libc::AT_FDCWD,
-            other.as_ptr(),
-            libc::RENAME_EXCHANGE,
-        )
+        libc::renameat2(libc::AT_FDCWD, one.as_ptr(), libc::AT_FDCWD, other.as_ptr(), libc::RENAME_EXCHANGE)
     };
     check(result).map(drop)
 }
@@ -138,11 +121,7 @@ pub fn pidfd(pid: i32) -> io::Result<OwnedFd> {
 /// # Errors
 /// What the kernel answers.
 pub fn readable(fd: BorrowedFd<'_>, within: Duration) -> io::Result<bool> {
-    let mut entry = libc::pollfd {
-        fd: fd.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
+    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     let timeout = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
     loop {
         // SAFETY: the pointer is one valid pollfd.
@@ -166,11 +145,8 @@ pub fn reap(pid: i32) -> io::Result<Option<(i32, i32)>> {
     if pid == 0 {
         return Ok(None);
     }
-    let code = if libc::WIFSIGNALED(status) {
-        128 + libc::WTERMSIG(status)
-    } else {
-        libc::WEXITSTATUS(status)
-    };
+    let code =
+        if libc::WIFSIGNALED(status) { 128 + libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) };
     Ok(Some((pid, code)))
 }
 
@@ -214,10 +190,7 @@ impl Drop for Inherited {
 pub fn receive(socket: BorrowedFd<'_>) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     let mut bytes = vec![0u8; 4096];
     let mut control = [0u64; 32];
-    let mut part = libc::iovec {
-        iov_base: bytes.as_mut_ptr().cast(),
-        iov_len: bytes.len(),
-    };
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     // SAFETY: an all-zero msghdr is valid: no name, no buffers.
     let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
     header.msg_iov = &mut part;
@@ -270,10 +243,6 @@ pub fn open_pty() -> io::Result<(OwnedFd, String)> {
     if unsafe { libc::ptsname_r(fd, name.as_mut_ptr(), name.len()) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    let name: Vec<u8> = name
-        .iter()
-        .take_while(|c| **c != 0)
-        .map(|c| c.cast_unsigned())
-        .collect();
+    let name: Vec<u8> = name.iter().take_while(|c| **c != 0).map(|c| c.cast_unsigned()).collect();
     Ok((master, String::from_utf8_lossy(&name).into_owned()))
 }

@@ -34,23 +34,13 @@ fn refuses_text(text: impl AsRef<[u8]>, messages: &[&str]) -> Check {
 fn one_line(s: &Sandbox, output: Output, messages: &[&str]) -> Check {
     let output = output.exits(1)?;
     check_eq!(output.stdout, "", "stdout of {}", output.call);
-    check!(
-        !output.stderr.trim().is_empty(),
-        "{output}\n  no error message"
-    );
+    check!(!output.stderr.trim().is_empty(), "{output}\n  no error message");
     if !s.runtime().is_oxrun() {
         return Ok(());
     }
-    check_eq!(
-        output.stderr.lines().count(),
-        1,
-        "lines on stderr\n{output}"
-    );
+    check_eq!(output.stderr.lines().count(), 1, "lines on stderr\n{output}");
     for message in messages {
-        check!(
-            output.says(message),
-            "{output}\n  expected on stderr: {message:?}"
-        );
+        check!(output.says(message), "{output}\n  expected on stderr: {message:?}");
     }
     Ok(())
 }
@@ -82,10 +72,7 @@ fn json_that_is_no_object() -> Check {
 
 fn a_file_of_17_megabytes() -> Check {
     let padding = " ".repeat(17 << 20);
-    refuses_text(
-        format!("{}{padding}", Config::new(REPORT).text()),
-        &["16 MiB"],
-    )
+    refuses_text(format!("{}{padding}", Config::new(REPORT).text()), &["16 MiB"])
 }
 
 fn nesting_1000_deep() -> Check {
@@ -108,11 +95,7 @@ fn a_missing_bundle() -> Check {
     let s = sandbox()?;
     let before = s.leaks()?;
     let output = s.runtime().create(Path::new("/no/such/bundle"), "c1")?;
-    one_line(
-        &s,
-        output,
-        &["/no/such/bundle", "no such file or directory"],
-    )?;
+    one_line(&s, output, &["/no/such/bundle", "no such file or directory"])?;
     before.assert_same()
 }
 
@@ -124,31 +107,19 @@ fn a_missing_rootfs() -> Check {
 }
 
 fn a_rootfs_that_is_a_file() -> Check {
-    refuses(
-        &Config::new(REPORT).set("/root/path", "config.json"),
-        &["/root/path", "not a directory"],
-    )
+    refuses(&Config::new(REPORT).set("/root/path", "config.json"), &["/root/path", "not a directory"])
 }
 
 fn no_root() -> Check {
-    refuses(
-        &Config::new(REPORT).remove("/root"),
-        &["root must be specified"],
-    )
+    refuses(&Config::new(REPORT).remove("/root"), &["root must be specified"])
 }
 
 fn no_process() -> Check {
-    refuses(
-        &Config::new(REPORT).remove("/process"),
-        &["process property must not be empty"],
-    )
+    refuses(&Config::new(REPORT).remove("/process"), &["process property must not be empty"])
 }
 
 fn no_arguments() -> Check {
-    refuses(
-        &Config::new(REPORT).set("/process/args", json!([])),
-        &["args must not be empty"],
-    )
+    refuses(&Config::new(REPORT).set("/process/args", json!([])), &["args must not be empty"])
 }
 
 fn a_relative_working_directory() -> Check {
@@ -159,10 +130,7 @@ fn a_relative_working_directory() -> Check {
 }
 
 fn a_working_directory_that_is_a_file() -> Check {
-    refuses(
-        &Config::new(REPORT).set("/process/cwd", "/etc/passwd"),
-        &["/process/cwd", "not a directory"],
-    )
+    refuses(&Config::new(REPORT).set("/process/cwd", "/etc/passwd"), &["/process/cwd", "not a directory"])
 }
 
 fn a_missing_program() -> Check {
@@ -196,9 +164,7 @@ fn a_script_whose_interpreter_is_missing() -> Check {
     let before = s.leaks()?;
     let output = s.runtime().run(bundle.path(), "c1")?.exits(255)?;
     check!(
-        output
-            .stderr
-            .contains("exec /bin/script: no such file or directory"),
+        output.stderr.contains("exec /bin/script: no such file or directory"),
         "{output}\n  does not say what is missing"
     );
     before.assert_same()
@@ -235,20 +201,13 @@ fn an_unknown_filesystem_type() -> Check {
 }
 
 fn an_unknown_option_of_a_tmpfs() -> Check {
-    let config =
-        Config::new(REPORT).mount("tmpfs", Path::new("tmpfs"), "/tmp", &["nosuid", "sizee=1m"]);
-    refuses(
-        &config,
-        &["/mounts/7/options/1", "sizee", "invalid argument"],
-    )
+    let config = Config::new(REPORT).mount("tmpfs", Path::new("tmpfs"), "/tmp", &["nosuid", "sizee=1m"]);
+    refuses(&config, &["/mounts/7/options/1", "sizee", "invalid argument"])
 }
 
 fn a_missing_bind_source() -> Check {
     let config = Config::new(REPORT).mount("bind", Path::new("/no/such/source"), "/tmp", &["bind"]);
-    refuses(
-        &config,
-        &["/mounts/7", "/no/such/source", "no such file or directory"],
-    )
+    refuses(&config, &["/mounts/7", "/no/such/source", "no such file or directory"])
 }
 
 fn an_unknown_sysctl() -> Check {
@@ -262,24 +221,17 @@ fn an_unknown_namespace() -> Check {
 }
 
 fn an_unknown_device_type() -> Check {
-    let config =
-        Config::new(REPORT).push("/linux/devices", json!({ "type": "z", "path": "/dev/z" }));
+    let config = Config::new(REPORT).push("/linux/devices", json!({ "type": "z", "path": "/dev/z" }));
     refuses(&config, &["/linux/devices/0", "z"])
 }
 
 fn an_unknown_seccomp_action() -> Check {
-    let config = Config::new(REPORT).set(
-        "/linux/seccomp",
-        json!({ "defaultAction": "SCMP_ACT_NOPE" }),
-    );
+    let config = Config::new(REPORT).set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_NOPE" }));
     refuses(&config, &["/linux/seccomp/defaultAction", "SCMP_ACT_NOPE"])
 }
 
 fn a_value_of_the_wrong_type() -> Check {
-    refuses(
-        &Config::new(REPORT).set("/process/cwd", 7),
-        &["/process/cwd", "string"],
-    )
+    refuses(&Config::new(REPORT).set("/process/cwd", 7), &["/process/cwd", "string"])
 }
 
 fn a_variable_without_a_value() -> Check {
@@ -290,40 +242,24 @@ fn a_variable_without_a_value() -> Check {
 }
 
 fn a_nul_byte_in_an_argument() -> Check {
-    refuses(
-        &Config::new(REPORT).set("/process/args", json!(["/bin/probe", "a\u{0}b"])),
-        &["/process/args/1"],
-    )
+    refuses(&Config::new(REPORT).set("/process/args", json!(["/bin/probe", "a\u{0}b"])), &["/process/args/1"])
 }
 
 fn a_version_that_is_none() -> Check {
-    refuses(
-        &Config::new(REPORT).set("/ociVersion", "invalid"),
-        &["ociVersion", "invalid"],
-    )
+    refuses(&Config::new(REPORT).set("/ociVersion", "invalid"), &["ociVersion", "invalid"])
 }
 
 fn a_major_version_of_the_future() -> Check {
-    refuses(
-        &Config::new(REPORT).set("/ociVersion", "2.0.0"),
-        &["ociVersion", "2.0.0"],
-    )
+    refuses(&Config::new(REPORT).set("/ociVersion", "2.0.0"), &["ociVersion", "2.0.0"])
 }
 
 fn an_unknown_key_is_a_warning_with_a_suggestion() -> Check {
     let s = sandbox()?;
     let bundle = s.bundle(&Config::new(REPORT).set("/linux/namespacez", json!([])))?;
     let output = s.runtime().run(bundle.path(), "c1")?.success()?;
-    check_eq!(
-        output.stderr.lines().count(),
-        1,
-        "lines on stderr\n{output}"
-    );
+    check_eq!(output.stderr.lines().count(), 1, "lines on stderr\n{output}");
     for word in ["/linux/namespacez", "namespaces"] {
-        check!(
-            output.stderr.contains(word),
-            "{output}\n  expected on stderr: {word:?}"
-        );
+        check!(output.stderr.contains(word), "{output}\n  expected on stderr: {word:?}");
     }
     Ok(())
 }
@@ -332,9 +268,7 @@ fn an_id_is_free_again_after_a_failure() -> Check {
     let s = sandbox()?;
     let bad = s.bundle(&Config::new(&["/bin/nope"]))?;
     s.runtime().create(bad.path(), "c1")?.exits(1)?;
-    s.runtime()
-        .call(&["state", "c1"])?
-        .refused("container does not exist")?;
+    s.runtime().call(&["state", "c1"])?.refused("container does not exist")?;
     let good = s.bundle(&Config::new(&["/bin/probe", "exit", "3"]))?;
     s.runtime().run(good.path(), "c1")?.exits(3)?;
     Ok(())
@@ -374,36 +308,16 @@ fn main() -> ExitCode {
         an_id_is_free_again_after_a_failure,
     ];
     tests.extend([
-        oxrun_only(
-            "a_file_of_17_megabytes",
-            "others have no limit",
-            a_file_of_17_megabytes,
-        ),
-        oxrun_only(
-            "nesting_1000_deep",
-            "others skip unknown keys however deep",
-            nesting_1000_deep,
-        ),
+        oxrun_only("a_file_of_17_megabytes", "others have no limit", a_file_of_17_megabytes),
+        oxrun_only("nesting_1000_deep", "others skip unknown keys however deep", nesting_1000_deep),
         oxrun_only(
             "the_missing_interpreter_is_named",
             "others name the script only",
             the_missing_interpreter_is_named,
         ),
-        oxrun_only(
-            "a_variable_without_a_value",
-            "others pass it on as it is",
-            a_variable_without_a_value,
-        ),
-        oxrun_only(
-            "a_nul_byte_in_an_argument",
-            "others find it at execve",
-            a_nul_byte_in_an_argument,
-        ),
-        oxrun_only(
-            "a_version_that_is_none",
-            "runc does not look at it",
-            a_version_that_is_none,
-        ),
+        oxrun_only("a_variable_without_a_value", "others pass it on as it is", a_variable_without_a_value),
+        oxrun_only("a_nul_byte_in_an_argument", "others find it at execve", a_nul_byte_in_an_argument),
+        oxrun_only("a_version_that_is_none", "runc does not look at it", a_version_that_is_none),
         oxrun_only(
             "a_major_version_of_the_future",
             "runc does not look at it",

@@ -31,25 +31,13 @@ struct Blocked {
 impl Blocked {
     fn new(s: &Sandbox, bundle: &Bundle) -> Check<Self> {
         let mut command = s.runtime().command();
-        command
-            .arg("create")
-            .arg("--bundle")
-            .arg(bundle.path())
-            .arg("c1");
+        command.arg("create").arg("--bundle").arg(bundle.path()).arg("c1");
         command.stdout(File::create(s.dir().join("creator.out"))?);
         command.stderr(File::create(s.dir().join("creator.err"))?);
-        let ready = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(s.dir().join("ready"))?;
+        let ready = OpenOptions::new().read(true).write(true).open(s.dir().join("ready"))?;
         let creator = command.spawn()?;
         // Guards the creator from here on.
-        let mut blocked = Self {
-            creator,
-            init: 0,
-            hook: 0,
-            gate: s.dir().join("gate"),
-        };
+        let mut blocked = Self { creator, init: 0, hook: 0, gate: s.dir().join("gate") };
         if !sys::readable(ready.as_fd(), LIMIT)? {
             return Err(Failed::from("the hook did not run"));
         }
@@ -104,9 +92,7 @@ fn is_ours(pid: i32) -> bool {
 fn wait_for(pid: i32) -> Check {
     match sys::pidfd(pid) {
         Ok(fd) if sys::readable(fd.as_fd(), LIMIT)? => Ok(()),
-        Ok(_) => Err(Failed::from(format!(
-            "process {pid} did not end in {LIMIT:?}"
-        ))),
+        Ok(_) => Err(Failed::from(format!("process {pid} did not end in {LIMIT:?}"))),
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -115,9 +101,8 @@ fn wait_for(pid: i32) -> Check {
 /// A bundle with that hook, and the FIFOs.
 fn blocking(s: &Sandbox) -> Check<Bundle> {
     let place = s.dir().display();
-    let made = std::process::Command::new("mkfifo")
-        .args([s.dir().join("ready"), s.dir().join("gate")])
-        .status()?;
+    let made =
+        std::process::Command::new("mkfifo").args([s.dir().join("ready"), s.dir().join("gate")]).status()?;
     check!(made.success(), "mkfifo failed");
     let hook = s.make_script(
         "hook",
@@ -134,10 +119,7 @@ fn blocking(s: &Sandbox) -> Check<Bundle> {
 fn kill_the_creator(s: &Sandbox) -> Check {
     let bundle = blocking(s)?;
     let mut blocked = Blocked::new(s, &bundle)?;
-    check!(
-        Path::new(&format!("/proc/{}", blocked.init)).exists(),
-        "init is gone too early"
-    );
+    check!(Path::new(&format!("/proc/{}", blocked.init)).exists(), "init is gone too early");
     sys::kill(blocked.creator.id().cast_signed(), libc::SIGKILL)?;
     check_eq!(blocked.finish()?, None, "the creator's exit code");
     // The hook is still running: nothing but the end of the stream tells init.
@@ -152,10 +134,7 @@ fn a_killed_creator_leaves_no_init_behind() -> Check {
     kill_the_creator(&s)?;
     // Cleans up behind this test, whatever delete can do about cgroups: that is the next one.
     s.runtime().call(&["delete", "--force", "c1"])?.success()?;
-    check!(
-        !s.runtime().root().join("c1").exists(),
-        "the state directory is still there"
-    );
+    check!(!s.runtime().root().join("c1").exists(), "the state directory is still there");
     for cgroup in Host::cgroups(s.cgroup_prefix())? {
         let _ = fs::remove_dir(cgroup);
     }
@@ -182,18 +161,9 @@ fn an_init_that_is_killed_in_a_hook_is_reported_with_its_step() -> Check {
     blocked.release()?;
     check_eq!(blocked.finish()?, Some(1), "the creator's exit code");
     let said = fs::read_to_string(s.dir().join("creator.err"))?;
-    let expected = format!(
-        "during step {number} of {}: killed by signal 9",
-        plan.steps.len()
-    );
-    check!(
-        said.contains(&expected),
-        "said: {said}\n  expected: {expected}"
-    );
-    check!(
-        said.contains("/hooks/prestart/0"),
-        "the field is missing: {said}"
-    );
+    let expected = format!("during step {number} of {}: killed by signal 9", plan.steps.len());
+    check!(said.contains(&expected), "said: {said}\n  expected: {expected}");
+    check!(said.contains("/hooks/prestart/0"), "the field is missing: {said}");
     before.assert_same()
 }
 
@@ -213,10 +183,7 @@ fn start_and_run_tell_that_the_interpreter_is_missing() -> Check {
     let text = "exec /bin/program: no such file or directory";
     rt.create(bundle.path(), "c1")?.success()?;
     let output = rt.start("c1")?;
-    check!(
-        output.code != 0 && output.says(text),
-        "{output}\n  expected: {text}"
-    );
+    check!(output.code != 0 && output.says(text), "{output}\n  expected: {text}");
     rt.has_status("c1", "stopped")?;
     rt.delete("c1")?.success()?;
     let output = rt.run(bundle.path(), "c2")?.exits(255)?;
@@ -228,9 +195,7 @@ fn start_and_run_tell_that_the_interpreter_is_missing() -> Check {
 fn too_large() -> Check<Vec<u8>> {
     let own = fs::read("/proc/self/exe")?;
     let mut elf = own.get(..64).ok_or("a short executable")?.to_vec();
-    let put = |elf: &mut Vec<u8>, at: usize, bytes: &[u8]| {
-        elf[at..at + bytes.len()].copy_from_slice(bytes)
-    };
+    let put = |elf: &mut Vec<u8>, at: usize, bytes: &[u8]| elf[at..at + bytes.len()].copy_from_slice(bytes);
     put(&mut elf, 16, &2u16.to_le_bytes()); // ET_EXEC
     put(&mut elf, 24, &0x40_0078u64.to_le_bytes()); // entry
     put(&mut elf, 32, &64u64.to_le_bytes()); // program headers
@@ -252,33 +217,25 @@ fn start_tells_that_the_kernel_killed_the_program_while_loading_it() -> Check {
     rt.create(bundle.path(), "c1")?.success()?;
     let output = rt.start("c1")?;
     check!(output.code != 0, "{output}\n  expected a failure");
-    check!(
-        output.says("exec /bin/program: killed by signal"),
-        "{output}"
-    );
+    check!(output.says("exec /bin/program: killed by signal"), "{output}");
     rt.has_status("c1", "stopped")
 }
 
 fn start_tells_that_init_was_killed_between_its_call_and_the_program() -> Check {
     let s = sandbox()?;
     // Without noNewPrivileges a capset follows the filter.
-    let config = Config::new(EXIT)
-        .set("/process/noNewPrivileges", false)
-        .set(
-            "/linux/seccomp",
-            json!({
-                "defaultAction": "SCMP_ACT_ALLOW",
-                "syscalls": [{ "names": ["capset"], "action": "SCMP_ACT_KILL_PROCESS" }],
-            }),
-        );
+    let config = Config::new(EXIT).set("/process/noNewPrivileges", false).set(
+        "/linux/seccomp",
+        json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{ "names": ["capset"], "action": "SCMP_ACT_KILL_PROCESS" }],
+        }),
+    );
     let bundle = s.bundle(&config)?;
     let rt = s.runtime();
     rt.create(bundle.path(), "c1")?.success()?;
     let output = rt.start("c1")?;
-    check!(
-        output.code != 0,
-        "{output}\n  expected a failure: the program never ran"
-    );
+    check!(output.code != 0, "{output}\n  expected a failure: the program never ran");
     Ok(())
 }
 

@@ -2,9 +2,7 @@
 //! container's is taken for it.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use oxrun_conformance::harness::{
-    Bundle, Config, Host, Sandbox, conditional, oxrun_only, run, test,
-};
+use oxrun_conformance::harness::{Bundle, Config, Host, Sandbox, conditional, oxrun_only, run, test};
 use oxrun_conformance::{Check, check, check_eq};
 use serde_json::{Value, json};
 use std::fs;
@@ -26,15 +24,9 @@ fn controller(name: &str) -> PathBuf {
 /// A file of a container's cgroup, without its last newline.
 fn file(s: &Sandbox, bundle: &Bundle, controller_name: &str, name: &str) -> Check<String> {
     let config = Config::parse(&fs::read_to_string(bundle.path().join("config.json"))?)?;
-    let path = config
-        .get("/linux/cgroupsPath")
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
+    let path = config.get("/linux/cgroupsPath").as_str().unwrap_or_default().to_owned();
     check!(path.contains(s.cgroup_prefix()), "cgroupsPath is {path}");
-    let path = controller(controller_name)
-        .join(path.trim_start_matches('/'))
-        .join(name);
+    let path = controller(controller_name).join(path.trim_start_matches('/')).join(name);
     Ok(fs::read_to_string(&path)
         .map_err(|error| format!("{}: {error}", path.display()))?
         .trim_end()
@@ -43,13 +35,9 @@ fn file(s: &Sandbox, bundle: &Bundle, controller_name: &str, name: &str) -> Chec
 
 fn starts(resources: Value) -> Check {
     let s = sandbox()?;
-    let config = resources
-        .as_object()
-        .unwrap()
-        .iter()
-        .fold(Config::new(EXIT), |config, (key, value)| {
-            config.set(&format!("/linux/resources/{key}"), value.clone())
-        });
+    let config = resources.as_object().unwrap().iter().fold(Config::new(EXIT), |config, (key, value)| {
+        config.set(&format!("/linux/resources/{key}"), value.clone())
+    });
     let bundle = s.bundle(&config)?;
     s.runtime().run(bundle.path(), "c1")?.exits(7)?;
     Ok(())
@@ -78,10 +66,7 @@ fn limits_are_in_the_files_of_their_controllers() -> Check {
     let config = Config::new(EXIT)
         .set("/linux/resources/memory", json!({ "limit": 64 << 20 }))
         .set("/linux/resources/pids", json!({ "limit": 33 }))
-        .set(
-            "/linux/resources/cpu",
-            json!({ "shares": 512, "quota": 20_000, "period": 50_000 }),
-        );
+        .set("/linux/resources/cpu", json!({ "shares": 512, "quota": 20_000, "period": 50_000 }));
     let bundle = s.bundle(&config)?;
     s.runtime().create(bundle.path(), "c1")?.success()?;
     for (controller, name, value) in [
@@ -105,10 +90,7 @@ struct Own {
 impl Own {
     /// Makes these paths, of which the first is the parent of the others, everywhere.
     fn new(paths: &[String]) -> Check<Self> {
-        let mut own = Self {
-            directories: Vec::new(),
-            process: None,
-        };
+        let mut own = Self { directories: Vec::new(), process: None };
         for root in Host::cgroup_roots()? {
             for path in paths {
                 let directory = root.join(path);
@@ -125,11 +107,8 @@ impl Own {
 
     /// Puts a process into one cgroup.
     fn occupy(&mut self, s: &Sandbox, directory: &Path) -> Check<u32> {
-        let child = Command::new(s.probe())
-            .arg("sleep")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()?;
+        let child =
+            Command::new(s.probe()).arg("sleep").stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
         let pid = child.id();
         self.process = Some(child);
         fs::write(directory.join("cgroup.procs"), pid.to_string())?;
@@ -154,11 +133,7 @@ fn an_empty_set_of_processors_of_the_parent_is_filled() -> Check {
     let parent = format!("{}parent", s.cgroup_prefix());
     let own = Own::new(std::slice::from_ref(&parent))?;
     let cpus = controller("cpuset").join(&parent).join("cpuset.cpus");
-    check_eq!(
-        fs::read_to_string(&cpus)?,
-        "\n",
-        "processors of a new parent"
-    );
+    check_eq!(fs::read_to_string(&cpus)?, "\n", "processors of a new parent");
     let config = Config::new(EXIT).set("/linux/cgroupsPath", format!("/{parent}/child"));
     let bundle = s.bundle(&config)?;
     s.runtime().run(bundle.path(), "c1")?.exits(7)?;
@@ -178,9 +153,7 @@ fn a_cgroup_with_a_process_below_it_is_refused() -> Check {
     let config = Config::new(SLEEP).set("/linux/cgroupsPath", format!("/{name}"));
     let bundle = s.bundle(&config)?;
     let before = s.leaks()?;
-    s.runtime()
-        .create(bundle.path(), "c1")?
-        .refused("container's cgroup is not empty")?;
+    s.runtime().create(bundle.path(), "c1")?.refused("container's cgroup is not empty")?;
     // It lives, and where it lived.
     let inside = fs::read_to_string(directory.join("cgroup.procs"))?;
     check_eq!(inside.trim(), pid.to_string(), "the process in the cgroup");
@@ -204,17 +177,12 @@ fn a_limit_without_any_hierarchy_is_refused() -> Check {
             "mount -t tmpfs none /sys/fs/cgroup && exec \"$@\"",
             "sh",
         ]);
-        let config = Config::new(EXIT)
-            .without_mount("/sys/fs/cgroup")
-            .set("/linux/resources", resources);
+        let config = Config::new(EXIT).without_mount("/sys/fs/cgroup").set("/linux/resources", resources);
         let bundle = s.bundle(&config)?;
         let before = s.leaks()?;
         let output = s.runtime().create(bundle.path(), "c1")?;
         let output = output.refused("/linux/resources")?;
-        check!(
-            output.says("no cgroup hierarchy was found"),
-            "{output}\n  does not say why"
-        );
+        check!(output.says("no cgroup hierarchy was found"), "{output}\n  does not say why");
         before.assert_same()?;
     }
     Ok(())
@@ -231,29 +199,17 @@ fn device_rules(rules: Value) -> Check<String> {
 
 fn a_device_rule_of_both_kinds_opens_no_more_than_it_says() -> Check {
     for (rule, expected) in [
-        (
-            json!({ "allow": true, "type": "a", "access": "m" }),
-            ["c *:* m", "b *:* m"],
-        ),
+        (json!({ "allow": true, "type": "a", "access": "m" }), ["c *:* m", "b *:* m"]),
         (
             json!({ "allow": true, "type": "a", "major": 10, "minor": 200, "access": "rwm" }),
             ["c 10:200 rwm", "b 10:200 rwm"],
         ),
-        (
-            json!({ "allow": true, "major": 10, "access": "r" }),
-            ["c 10:* r", "b 10:* r"],
-        ),
+        (json!({ "allow": true, "major": 10, "access": "r" }), ["c 10:* r", "b 10:* r"]),
     ] {
         let list = device_rules(json!([{ "allow": false, "access": "rwm" }, rule]))?;
-        check!(
-            !list.lines().any(|line| line.starts_with('a')),
-            "{rule} opens everything:\n{list}"
-        );
+        check!(!list.lines().any(|line| line.starts_with('a')), "{rule} opens everything:\n{list}");
         for line in expected {
-            check!(
-                list.lines().any(|found| found == line),
-                "{rule} gives no {line:?}:\n{list}"
-            );
+            check!(list.lines().any(|found| found == line), "{rule} gives no {line:?}:\n{list}");
         }
     }
     Ok(())
@@ -268,8 +224,7 @@ fn a_device_rule_for_everything_opens_everything() -> Check {
 /// What opening a node of the image, /dev/zero's twin, gives in a container.
 fn open_of_a_node(resources: Option<Value>) -> Check<Value> {
     let s = sandbox()?;
-    let config =
-        Config::new(&["/bin/probe", "report", "--open", "/etc/node:r"]).remove("/linux/resources");
+    let config = Config::new(&["/bin/probe", "report", "--open", "/etc/node:r"]).remove("/linux/resources");
     let config = match resources {
         Some(resources) => config.set("/linux/resources", resources),
         None => config,
@@ -277,10 +232,8 @@ fn open_of_a_node(resources: Option<Value>) -> Check<Value> {
     let bundle = s.bundle(&config)?;
     // The random number generator of a machine, which no default list has: c 10:183; any node of
     // misc will do, as the cgroup is asked before the driver.
-    let made = Command::new("mknod")
-        .arg(bundle.rootfs().join("etc/node"))
-        .args(["c", "10", "183"])
-        .status()?;
+    let made =
+        Command::new("mknod").arg(bundle.rootfs().join("etc/node")).args(["c", "10", "183"]).status()?;
     check!(made.success(), "mknod failed");
     let report = s.runtime().run(bundle.path(), "c1")?.success()?.json()?;
     Ok(report["open"]["/etc/node:r"].clone())
@@ -290,12 +243,9 @@ fn a_device_that_nobody_allows_is_denied() -> Check {
     let allow = json!({
         "allow": true, "type": "c", "major": 10, "minor": 229, "access": "rwm",
     });
-    for resources in [
-        None,
-        Some(json!({})),
-        Some(json!({ "devices": [] })),
-        Some(json!({ "devices": [allow] })),
-    ] {
+    for resources in
+        [None, Some(json!({})), Some(json!({ "devices": [] })), Some(json!({ "devices": [allow] }))]
+    {
         let seen = open_of_a_node(resources.clone())?;
         check_eq!(seen, libc::EPERM, "open with resources {resources:?}");
     }
@@ -332,15 +282,8 @@ fn main() -> ExitCode {
         a_device_rule_of_both_kinds_opens_no_more_than_it_says,
     ];
     tests.extend([
-        test(
-            "a_device_that_nobody_allows_is_denied",
-            a_device_that_nobody_allows_is_denied,
-        ),
-        conditional(
-            "a_container_of_one_process_starts",
-            without_pids,
-            a_container_of_one_process_starts,
-        ),
+        test("a_device_that_nobody_allows_is_denied", a_device_that_nobody_allows_is_denied),
+        conditional("a_container_of_one_process_starts", without_pids, a_container_of_one_process_starts),
         conditional(
             "a_process_limit_of_zero_does_not_keep_the_program_from_starting",
             without_pids,

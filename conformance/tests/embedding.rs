@@ -79,9 +79,7 @@ impl Busy {
     fn end(self) -> Check {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads {
-            thread
-                .join()
-                .map_err(|_| Failed::from("a thread panicked"))?;
+            thread.join().map_err(|_| Failed::from("a thread panicked"))?;
         }
         Ok(())
     }
@@ -92,37 +90,18 @@ fn snapshot() -> Check<BTreeMap<String, String>> {
     let mut facts = BTreeMap::new();
     let mut put = |name: &str, value: String| facts.insert(name.to_owned(), value);
     put("cwd", std::env::current_dir()?.display().to_string());
-    put(
-        "environment",
-        format!("{:?}", std::env::vars_os().collect::<Vec<_>>()),
-    );
+    put("environment", format!("{:?}", std::env::vars_os().collect::<Vec<_>>()));
     put("rlimits", fs::read_to_string("/proc/self/limits")?);
-    put(
-        "oom_score_adj",
-        fs::read_to_string("/proc/self/oom_score_adj")?,
-    );
+    put("oom_score_adj", fs::read_to_string("/proc/self/oom_score_adj")?);
     put("cgroup", fs::read_to_string("/proc/self/cgroup")?);
     let (dumpable, subreaper) = sys::flags();
     put("dumpable", dumpable.to_string());
     put("subreaper", subreaper.to_string());
     for signal in 1..=64 {
-        put(
-            &format!("signal {signal}"),
-            format!("{:?}", sys::disposition(signal)),
-        );
+        put(&format!("signal {signal}"), format!("{:?}", sys::disposition(signal)));
     }
-    let lines = [
-        "Umask",
-        "Uid",
-        "Gid",
-        "Groups",
-        "SigIgn",
-        "SigCgt",
-        "CapEff",
-        "CapBnd",
-        "NoNewPrivs",
-        "Threads",
-    ];
+    let lines =
+        ["Umask", "Uid", "Gid", "Groups", "SigIgn", "SigCgt", "CapEff", "CapBnd", "NoNewPrivs", "Threads"];
     for line in fs::read_to_string("/proc/self/status")?.lines() {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         if lines.contains(&name) {
@@ -131,24 +110,15 @@ fn snapshot() -> Check<BTreeMap<String, String>> {
     }
     for namespace in fs::read_dir("/proc/self/ns")? {
         let path = namespace?.path();
-        put(
-            &path.display().to_string(),
-            fs::read_link(&path)?.display().to_string(),
-        );
+        put(&path.display().to_string(), fs::read_link(&path)?.display().to_string());
     }
     for task in fs::read_dir("/proc/self/task")? {
         let path = task?.path().join("status");
         let status = fs::read_to_string(&path)?;
         let mask = status.lines().find(|line| line.starts_with("SigBlk"));
-        put(
-            &path.display().to_string(),
-            mask.unwrap_or_default().to_owned(),
-        );
+        put(&path.display().to_string(), mask.unwrap_or_default().to_owned());
     }
-    put(
-        "children",
-        fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id()))?,
-    );
+    put("children", fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id()))?);
     Ok(facts)
 }
 
@@ -157,10 +127,7 @@ fn descriptors() -> Check<BTreeMap<i32, String>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir("/proc/self/fd")? {
         let path = entry?.path();
-        let Some(number) = path
-            .file_name()
-            .and_then(|name| name.to_str()?.parse().ok())
-        else {
+        let Some(number) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else {
             continue;
         };
         let Ok(target) = fs::read_link(&path) else {
@@ -209,17 +176,10 @@ fn daemon(bundle: &Path, root: &Path, count: usize, spoil: Option<Spoil>) -> Che
             None => new.push(what.clone()),
         }
     }
-    check_eq!(
-        descriptors_after.len(),
-        descriptors_before.len() + new.len(),
-        "a descriptor is gone"
-    );
+    check_eq!(descriptors_after.len(), descriptors_before.len() + new.len(), "a descriptor is gone");
     // The library's copy of init is made once and kept, sealed, for the next launch.
     check!(
-        new.len() <= 1
-            && new
-                .iter()
-                .all(|what| what.starts_with("/memfd:oxrun-init (deleted) (0x1,")),
+        new.len() <= 1 && new.iter().all(|what| what.starts_with("/memfd:oxrun-init (deleted) (0x1,")),
         "new descriptors: {new:?}"
     );
     Ok(())
@@ -230,11 +190,7 @@ type Spoil = fn() -> Check;
 
 /// Things that a library must not do to its caller, by name.
 const SPOILS: [(&str, Spoil, &str); 4] = [
-    (
-        "cwd",
-        || Ok(std::env::set_current_dir("/proc")?),
-        "cwd of the daemon",
-    ),
+    ("cwd", || Ok(std::env::set_current_dir("/proc")?), "cwd of the daemon"),
     (
         "umask",
         || {
@@ -306,11 +262,7 @@ fn as_daemon(s: &Sandbox, args: &[&OsStr]) -> Check<String> {
     }
     let status = child.wait()?;
     check!(ended, "the daemon did not end in {LIMIT:?}");
-    check!(
-        status.success(),
-        "the daemon: {status}: {}",
-        fs::read_to_string(err)?
-    );
+    check!(status.success(), "the daemon: {status}: {}", fs::read_to_string(err)?);
     Ok(fs::read_to_string(out)?)
 }
 
@@ -318,12 +270,7 @@ fn a_busy_daemon_makes_containers_without_a_hang_and_stays_as_it_was() -> Check 
     let s = Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))?;
     let bundle = s.bundle(&Config::new(&["/bin/probe", "exit", "4"]))?;
     let root = s.runtime().root();
-    let args = [
-        "--daemon".as_ref(),
-        bundle.path().as_ref(),
-        root.as_ref(),
-        "".as_ref(),
-    ];
+    let args = ["--daemon".as_ref(), bundle.path().as_ref(), root.as_ref(), "".as_ref()];
     as_daemon(&s, &args).map(drop)
 }
 
@@ -332,15 +279,8 @@ fn a_change_of_the_daemon_is_noticed() -> Check {
     let bundle = s.bundle(&Config::new(&["/bin/probe", "exit", "4"]))?;
     let root = s.runtime().root();
     for (name, _, expected) in SPOILS {
-        let args = [
-            "--daemon".as_ref(),
-            bundle.path().as_ref(),
-            root.as_ref(),
-            name.as_ref(),
-        ];
-        let failed = as_daemon(&s, &args)
-            .err()
-            .ok_or_else(|| format!("{name}: nothing"))?;
+        let args = ["--daemon".as_ref(), bundle.path().as_ref(), root.as_ref(), name.as_ref()];
+        let failed = as_daemon(&s, &args).err().ok_or_else(|| format!("{name}: nothing"))?;
         let said = failed.message().unwrap_or_default();
         check!(said.contains(expected), "{name}: {said}");
     }

@@ -17,19 +17,13 @@ fn sandbox() -> Check<Sandbox> {
 
 /// The hexadecimal mask of capabilities given by number.
 fn mask(numbers: &[u32]) -> String {
-    format!(
-        "{:016x}",
-        numbers.iter().fold(0u64, |mask, number| mask | 1 << number)
-    )
+    format!("{:016x}", numbers.iter().fold(0u64, |mask, number| mask | 1 << number))
 }
 
 fn exec_into_an_unknown_container_exits_with_255() -> Check {
     let s = sandbox()?;
     let output = s.runtime().exec("nope", &["/bin/probe"])?.exits(255)?;
-    check!(
-        output.stderr.contains("container does not exist"),
-        "{output}"
-    );
+    check!(output.stderr.contains("container does not exist"), "{output}");
     Ok(())
 }
 
@@ -37,10 +31,7 @@ fn exec_runs_in_the_container() -> Check {
     let s = sandbox()?;
     let rt = s.runtime();
     s.sleeper("c1", &Config::new(SLEEP))?;
-    let report = rt
-        .exec("c1", &["/bin/probe", "report"])?
-        .success()?
-        .json()?;
+    let report = rt.exec("c1", &["/bin/probe", "report"])?.success()?.json()?;
     check_eq!(report["hostname"], "oxrun-test");
     check!(report["pid"].as_u64() != Some(1), "exec's process is pid 1");
     rt.exec("c1", &["/bin/probe", "exit", "9"])?.exits(9)?;
@@ -52,15 +43,9 @@ fn exec_of_a_missing_program_exits_with_255() -> Check {
     let s = sandbox()?;
     s.sleeper("c1", &Config::new(SLEEP))?;
     let output = s.runtime().exec("c1", &["/bin/nope"])?.exits(255)?;
-    check!(
-        output.stderr.contains("no such file or directory"),
-        "{output}"
-    );
+    check!(output.stderr.contains("no such file or directory"), "{output}");
     let output = s.runtime().exec("c1", &["nope"])?.exits(255)?;
-    check!(
-        output.stderr.contains("executable file not found in $PATH"),
-        "{output}"
-    );
+    check!(output.stderr.contains("executable file not found in $PATH"), "{output}");
     Ok(())
 }
 
@@ -71,10 +56,7 @@ fn exec_into_a_stopped_container_is_refused() -> Check {
     rt.kill("c1", "KILL")?.success()?;
     rt.wait_for(pid)?;
     let output = rt.exec("c1", &["/bin/probe"])?.exits(255)?;
-    check!(
-        output.stderr.contains("cannot exec in a stopped container"),
-        "{output}"
-    );
+    check!(output.stderr.contains("cannot exec in a stopped container"), "{output}");
     Ok(())
 }
 
@@ -82,9 +64,7 @@ fn exec_between_create_and_start_works() -> Check {
     let s = sandbox()?;
     let bundle = s.bundle(&Config::new(SLEEP))?;
     s.runtime().create(bundle.path(), "c1")?.success()?;
-    s.runtime()
-        .exec("c1", &["/bin/probe", "exit", "7"])?
-        .exits(7)?;
+    s.runtime().exec("c1", &["/bin/probe", "exit", "7"])?.exits(7)?;
     s.runtime().has_status("c1", "created")
 }
 
@@ -122,11 +102,7 @@ fn exec_takes_user_environment_and_directory_from_options() -> Check {
     groups.dedup();
     check_eq!(groups, [json!(9)]);
     check_eq!(seen["cwd"], "/home/user");
-    check!(
-        seen["env"].as_array().unwrap().contains(&json!("A=b")),
-        "env is {}",
-        seen["env"]
-    );
+    check!(seen["env"].as_array().unwrap().contains(&json!("A=b")), "env is {}", seen["env"]);
     Ok(())
 }
 
@@ -139,11 +115,7 @@ fn exec_takes_its_process_from_a_file() -> Check {
         .set("/process/oomScoreAdj", 55);
     let file = s.make_file("process.json", &process.get("/process").to_string())?;
     let file = file.to_string_lossy();
-    let seen = s
-        .runtime()
-        .call(&["exec", "--process", &file, "c1"])?
-        .success()?
-        .json()?;
+    let seen = s.runtime().call(&["exec", "--process", &file, "c1"])?.success()?.json()?;
     check_eq!(seen["env"], json!(["ONLY=this", "HOME=/h"]));
     check_eq!((&seen["uid"], &seen["gid"]), (&json!(3), &json!(4)));
     check_eq!(seen["oom_score_adj"], 55);

@@ -24,32 +24,19 @@ fn stat_field(pid: u32, number: usize) -> Check<String> {
     // The second field, the name, ends with the last parenthesis.
     let rest = text.rsplit_once(") ").map_or("", |parts| parts.1);
     let field = rest.split_whitespace().nth(number - 3);
-    field
-        .map(str::to_owned)
-        .ok_or_else(|| format!("no field {number} in {text}").into())
+    field.map(str::to_owned).ok_or_else(|| format!("no field {number} in {text}").into())
 }
 
 fn child_of_this_process(pid: u32) -> Check {
-    check_eq!(
-        stat_field(pid, 4)?,
-        std::process::id().to_string(),
-        "the parent"
-    );
+    check_eq!(stat_field(pid, 4)?, std::process::id().to_string(), "the parent");
     // A parent is told of an exit by the signal that field 38 names.
-    check_eq!(
-        stat_field(pid, 38)?,
-        libc::SIGCHLD.to_string(),
-        "the exit signal"
-    );
+    check_eq!(stat_field(pid, 38)?, libc::SIGCHLD.to_string(), "the exit signal");
     Ok(())
 }
 
 fn the_process_is_a_child_of_the_caller() -> Check {
     let s = sandbox()?;
-    let held = Held::create(
-        &s,
-        &plan_of(&s, &Config::new(&["/bin/probe", "exit", "9"]))?,
-    )??;
+    let held = Held::create(&s, &plan_of(&s, &Config::new(&["/bin/probe", "exit", "9"]))?)??;
     child_of_this_process(held.pid()?)?;
     check_eq!(held.run()??, ExitStatus::Exited(9), "how the program ended");
     held.delete()
@@ -82,16 +69,8 @@ fn ignored_and_blocked_signals_of_the_caller_are_reset() -> Check {
         .arg("report")
         .output()?;
     let seen: Value = serde_json::from_slice(&seen.stdout)?;
-    check!(
-        seen["signals"]["ignored"] != none,
-        "nothing is ignored: {}",
-        seen["signals"]
-    );
-    check!(
-        seen["signals"]["blocked"] != none,
-        "nothing is blocked: {}",
-        seen["signals"]
-    );
+    check!(seen["signals"]["ignored"] != none, "nothing is ignored: {}", seen["signals"]);
+    check!(seen["signals"]["blocked"] != none, "nothing is blocked: {}", seen["signals"]);
     s.runtime_mut().wrap(&[IGNORED[0], IGNORED[1], BLOCKED]);
     let bundle = s.bundle(&Config::new(&["/bin/probe", "report"]))?;
     let rt = s.runtime();
@@ -99,9 +78,7 @@ fn ignored_and_blocked_signals_of_the_caller_are_reset() -> Check {
     let pid = rt.pid("c1")?;
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     for name in ["SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd"] {
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         check_eq!(line.map(str::trim), none.as_str(), "{name} of init");
     }
     rt.start("c1")?.success()?;
@@ -138,11 +115,7 @@ fn long_ids_and_long_state_roots_are_no_obstacle() -> Check {
         container.delete(true)?;
         done?;
     }
-    check_eq!(
-        fs::read_dir(&root)?.count(),
-        0,
-        "state directories that are left"
-    );
+    check_eq!(fs::read_dir(&root)?.count(), 0, "state directories that are left");
     Ok(())
 }
 
@@ -154,10 +127,7 @@ fn a_handle_keeps_nobody_else_from_the_container() -> Check {
     s.runtime().start("c1")?.success()?;
     check_eq!(held.container()?.status()?, Status::Running);
     s.runtime().kill("c1", "KILL")?.success()?;
-    check_eq!(
-        held.container()?.wait()?,
-        ExitStatus::Signaled(libc::SIGKILL)
-    );
+    check_eq!(held.container()?.wait()?, ExitStatus::Signaled(libc::SIGKILL));
     s.runtime().delete("c1")?.success()?;
     Ok(())
 }
@@ -167,9 +137,7 @@ fn descriptors(pid: i32) -> Check<Vec<(i32, PathBuf)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
         let path = entry?.path();
-        let number = path
-            .file_name()
-            .and_then(|name| name.to_str()?.parse().ok());
+        let number = path.file_name().and_then(|name| name.to_str()?.parse().ok());
         found.push((number.ok_or("no number")?, path));
     }
     found.sort();
@@ -190,10 +158,7 @@ fn a_created_container_holds_its_streams_and_the_start_fifo() -> Check {
     let open = descriptors(pid)?;
     let numbers: Vec<i32> = open.iter().map(|(number, _)| *number).collect();
     check_eq!(numbers, [0, 1, 2, 3], "descriptors: {open:?}");
-    check!(
-        fs::metadata(&open[3].1)?.file_type().is_fifo(),
-        "descriptor 3 is no FIFO"
-    );
+    check!(fs::metadata(&open[3].1)?.file_type().is_fifo(), "descriptor 3 is no FIFO");
     let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
     let fault = rt.root().join("c1/fault");
     for line in maps.lines() {
@@ -217,10 +182,7 @@ fn the_executable_of_init_is_no_file_of_the_host_and_cannot_be_written() -> Chec
     let name = fs::read_link(&exe)?.to_string_lossy().into_owned();
     check!(name.starts_with("/memfd:"), "{name}");
     let (seen, own) = (fs::metadata(&exe)?, fs::metadata(rt.program())?);
-    check!(
-        (seen.dev(), seen.ino()) != (own.dev(), own.ino()),
-        "it is the runtime"
-    );
+    check!((seen.dev(), seen.ino()) != (own.dev(), own.ino()), "it is the runtime");
     check_eq!(seen.len(), oxrun_core::init_size() as u64, "its size");
     // Kept open beyond the process: a running program cannot be written anyway.
     let kept = File::open(&exe)?;
@@ -231,11 +193,7 @@ fn the_executable_of_init_is_no_file_of_the_host_and_cannot_be_written() -> Chec
     let errno = |result: std::io::Result<()>| result.err().and_then(|e| e.raw_os_error());
     check_eq!(errno(file.write_all(b"x")), Some(libc::EPERM), "a write");
     check_eq!(errno(file.set_len(1)), Some(libc::EPERM), "a truncation");
-    check_eq!(
-        errno(file.set_len(1 << 20)),
-        Some(libc::EPERM),
-        "an extension"
-    );
+    check_eq!(errno(file.set_len(1 << 20)), Some(libc::EPERM), "an extension");
     Ok(())
 }
 
@@ -247,18 +205,10 @@ fn a_created_container_of_a_user_cannot_be_traced_by_that_user() -> Check {
     rt.create(bundle.path(), "c1")?.success()?;
     let pid = rt.pid("c1")?;
     // The files of an undumpable process are root's, whoever it runs as.
-    check_eq!(
-        fs::metadata(format!("/proc/{pid}/mem"))?.uid(),
-        0,
-        "owner of its files while created"
-    );
+    check_eq!(fs::metadata(format!("/proc/{pid}/mem"))?.uid(), 0, "owner of its files while created");
     rt.call(&["delete", "--force", "c1"])?.success()?;
     let pid = s.sleeper("c2", &config)?;
-    check_eq!(
-        fs::metadata(format!("/proc/{pid}/mem"))?.uid(),
-        1000,
-        "owner of the program's files"
-    );
+    check_eq!(fs::metadata(format!("/proc/{pid}/mem"))?.uid(), 1000, "owner of the program's files");
     Ok(())
 }
 

@@ -40,15 +40,10 @@ fn report_of(body: &str) -> Check<(String, PathBuf)> {
     let result = guarded(|| {
         let s = sandbox(&script)?;
         place.replace(s.dir().to_owned());
-        s.runtime()
-            .call(&["faulty", s.cgroup_prefix(), &s.dir().to_string_lossy()])?
-            .success()
+        s.runtime().call(&["faulty", s.cgroup_prefix(), &s.dir().to_string_lossy()])?.success()
     });
     let failed = result.err().ok_or("nothing was reported")?;
-    Ok((
-        failed.message().unwrap_or_default().to_owned(),
-        place.into_inner(),
-    ))
+    Ok((failed.message().unwrap_or_default().to_owned(), place.into_inner()))
 }
 
 // The script's words are: --root ROOT faulty PREFIX DIRECTORY.
@@ -59,19 +54,12 @@ fn a_good_runtime_is_not_blamed() -> Check {
 }
 
 fn a_cgroup_left_behind_is_reported_and_removed() -> Check {
-    let root = Host::cgroup_roots()?
-        .into_iter()
-        .next()
-        .ok_or("there is no cgroup hierarchy")?;
+    let root = Host::cgroup_roots()?.into_iter().next().ok_or("there is no cgroup hierarchy")?;
     let body = format!("mkdir -p {}/$4x/inner", root.display());
     let (message, place) = report_of(&body)?;
     check!(message.contains("new cgroup"), "{message}");
     let name = place.file_name().unwrap().to_string_lossy().into_owned();
-    check_eq!(
-        Host::cgroups(&name)?.len(),
-        0,
-        "cgroups that are still there"
-    );
+    check_eq!(Host::cgroups(&name)?.len(), 0, "cgroups that are still there");
     Ok(())
 }
 
@@ -79,11 +67,7 @@ fn a_mount_left_behind_is_reported_and_removed() -> Check {
     let (message, place) = report_of("mkdir $5/m && mount -t tmpfs none $5/m")?;
     check!(message.contains("new mount"), "{message}");
     check!(!place.exists(), "{} is still there", place.display());
-    check_eq!(
-        Host::mounts_below(&place)?.len(),
-        0,
-        "mounts that are still there"
-    );
+    check_eq!(Host::mounts_below(&place)?.len(), 0, "mounts that are still there");
     Ok(())
 }
 
@@ -121,15 +105,11 @@ fn a_runtime_that_hangs_is_killed_and_reported() -> Check {
     let failed = guarded(|| {
         let mut s = sandbox(&script)?;
         s.runtime_mut().limit(Duration::from_secs(1));
-        s.runtime()
-            .call(&["hang", s.cgroup_prefix(), &s.dir().to_string_lossy()])
+        s.runtime().call(&["hang", s.cgroup_prefix(), &s.dir().to_string_lossy()])
     });
     let failed = failed.err().ok_or("nothing was reported")?;
     let message = failed.message().unwrap_or_default();
-    check!(
-        message.contains("did not end in 1s and was killed"),
-        "{message}"
-    );
+    check!(message.contains("did not end in 1s and was killed"), "{message}");
     check!(!message.contains("left behind"), "{message}");
     Ok(())
 }
@@ -148,11 +128,7 @@ fn a_sandbox_is_removed_when_a_test_panics() -> Check {
     std::panic::set_hook(hook);
     check!(result.is_err(), "the body did not panic");
     let place = place.into_inner();
-    check!(
-        place.is_absolute() && !place.exists(),
-        "{} is still there",
-        place.display()
-    );
+    check!(place.is_absolute() && !place.exists(), "{} is still there", place.display());
     Ok(())
 }
 
@@ -166,10 +142,7 @@ fn editing_by_pointer_changes_just_that_place() -> Check {
         .remove("/process/rlimits");
     check_eq!(*config.get("/process/user/umask"), 7);
     check_eq!(*config.get("/process/args"), serde_json::json!(["b"]));
-    check_eq!(
-        *config.get("/linux/sysctl"),
-        serde_json::json!({ "net.x/y": "1" })
-    );
+    check_eq!(*config.get("/linux/sysctl"), serde_json::json!({ "net.x/y": "1" }));
     check_eq!(*config.get("/hooks/prestart"), serde_json::json!(["h"]));
     check_eq!(config.mount_index("/d"), Some(7));
     check_eq!(*config.get("/process/rlimits"), serde_json::Value::Null);

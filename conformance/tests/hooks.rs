@@ -8,14 +8,8 @@ use std::fs;
 use std::process::ExitCode;
 
 const EXIT: &[&str] = &["/bin/probe", "exit", "0"];
-const KINDS: [&str; 6] = [
-    "prestart",
-    "createRuntime",
-    "createContainer",
-    "startContainer",
-    "poststart",
-    "poststop",
-];
+const KINDS: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 fn sandbox() -> Check<Sandbox> {
     Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))
@@ -105,16 +99,8 @@ fn hooks_read_the_state() -> Check {
     let s = sandbox()?;
     for (kind, state) in states(&s)? {
         check_eq!(state["id"], "c1", "{kind}");
-        check_eq!(
-            state["bundle"],
-            json!(s.dir().join("bundle-0").to_string_lossy()),
-            "{kind}"
-        );
-        check_eq!(
-            state["annotations"],
-            json!({ "org.example.a": "b" }),
-            "{kind}"
-        );
+        check_eq!(state["bundle"], json!(s.dir().join("bundle-0").to_string_lossy()), "{kind}");
+        check_eq!(state["annotations"], json!({ "org.example.a": "b" }), "{kind}");
         check!(state["ociVersion"].is_string(), "{kind}: {state}");
         if kind != "poststop" {
             check!(state["pid"].as_i64() > Some(0), "{kind}: {state}");
@@ -141,9 +127,7 @@ fn a_hook_gets_exactly_its_arguments_and_environment() -> Check {
         "env": ["A=1", "B="],
     });
     let config = Config::new(EXIT).push("/hooks/createRuntime", entry);
-    s.runtime()
-        .run(s.bundle(&config)?.path(), "c1")?
-        .success()?;
+    s.runtime().run(s.bundle(&config)?.path(), "c1")?.success()?;
     let seen: Value = serde_json::from_str(&fs::read_to_string(file)?)?;
     check_eq!(seen["argv"][0], "zero");
     check_eq!(seen["env"], json!(["A=1", "B="]));
@@ -155,9 +139,7 @@ fn a_hook_without_arguments_or_environment_gets_none() -> Check {
     let file = s.dir().join("seen");
     let body = format!("tr '\\0' '\\n' < /proc/$$/environ > {}", file.display());
     let config = Config::new(EXIT).push("/hooks/createRuntime", hook(&s, "hook", &body)?);
-    s.runtime()
-        .run(s.bundle(&config)?.path(), "c1")?
-        .success()?;
+    s.runtime().run(s.bundle(&config)?.path(), "c1")?.success()?;
     check_eq!(fs::read_to_string(file)?, "");
     Ok(())
 }
@@ -171,17 +153,12 @@ fn create_hooks_find_the_namespaces_of_the_container() -> Check {
         file.display()
     );
     let config = Config::new(EXIT).push("/hooks/prestart", hook(&s, "hook", &body)?);
-    s.runtime()
-        .run(s.bundle(&config)?.path(), "c1")?
-        .success()?;
+    s.runtime().run(s.bundle(&config)?.path(), "c1")?.success()?;
     let text = fs::read_to_string(file)?;
     let lines: Vec<&str> = text.lines().collect();
     check_eq!(lines.len(), 2, "lines of {text:?}");
     check!(lines[0].starts_with("net:["), "{text:?}");
-    check!(
-        lines[0] != lines[1],
-        "the hook runs in the container's network namespace"
-    );
+    check!(lines[0] != lines[1], "the hook runs in the container's network namespace");
     Ok(())
 }
 
@@ -190,18 +167,11 @@ fn a_create_container_hook_runs_in_the_containers_mount_namespace() -> Check {
     let file = s.make_file("seen", "")?;
     let body = format!("readlink /proc/self/ns/mnt > {}", file.display());
     let config = Config::new(EXIT).push("/hooks/createContainer", hook(&s, "hook", &body)?);
-    s.runtime()
-        .run(s.bundle(&config)?.path(), "c1")?
-        .success()?;
-    let own = fs::read_link("/proc/self/ns/mnt")?
-        .to_string_lossy()
-        .into_owned();
+    s.runtime().run(s.bundle(&config)?.path(), "c1")?.success()?;
+    let own = fs::read_link("/proc/self/ns/mnt")?.to_string_lossy().into_owned();
     let seen = fs::read_to_string(file)?;
     check!(seen.starts_with("mnt:["), "the hook wrote {seen:?}");
-    check!(
-        seen.trim() != own,
-        "the hook runs in the host's mount namespace"
-    );
+    check!(seen.trim() != own, "the hook runs in the host's mount namespace");
     Ok(())
 }
 
@@ -228,24 +198,13 @@ fn fails_create(kind: &str) -> Check {
     let later = s.dir().join("later");
     let second = hook(&s, "second", &format!("touch {}", later.display()))?;
     let pointer = format!("/hooks/{kind}");
-    let config = Config::new(EXIT)
-        .push(&pointer, entry)
-        .push(&pointer, second);
+    let config = Config::new(EXIT).push(&pointer, entry).push(&pointer, second);
     let bundle = s.bundle(&config)?;
     let before = s.leaks()?;
-    let output = s
-        .runtime()
-        .create(bundle.path(), "c1")?
-        .refused("the reason")?;
+    let output = s.runtime().create(bundle.path(), "c1")?.refused("the reason")?;
     let text = format!("error running {kind} hook #0:");
-    check!(
-        output.stderr.contains(&text),
-        "{output}\n  expected on stderr: {text}"
-    );
-    check!(
-        output.stderr.contains("exit status 3"),
-        "{output}\n  does not name the exit code"
-    );
+    check!(output.stderr.contains(&text), "{output}\n  expected on stderr: {text}");
+    check!(output.stderr.contains("exit status 3"), "{output}\n  does not name the exit code");
     check!(!later.exists(), "the second hook ran");
     before.assert_same()
 }
@@ -265,15 +224,11 @@ fn a_failing_create_container_hook_fails_create() -> Check {
 fn a_failing_start_container_hook_keeps_the_program_from_running() -> Check {
     let s = sandbox()?;
     let entry = json!({ "path": "/bin/probe", "args": ["probe", "exit", "3"] });
-    let config =
-        Config::new(&["/bin/probe", "echo", "it ran"]).push("/hooks/startContainer", entry);
+    let config = Config::new(&["/bin/probe", "echo", "it ran"]).push("/hooks/startContainer", entry);
     let bundle = s.bundle(&config)?;
     let output = s.runtime().run(bundle.path(), "c1")?;
     check!(output.code != 0, "{output}\n  expected a failure");
-    check!(
-        !output.stdout.contains("it ran"),
-        "the program ran: {output}"
-    );
+    check!(!output.stdout.contains("it ran"), "the program ran: {output}");
     Ok(())
 }
 
@@ -282,9 +237,7 @@ fn a_missing_hook_is_refused() -> Check {
     let config = Config::new(EXIT).push("/hooks/createRuntime", json!({ "path": "/no/hook" }));
     let bundle = s.bundle(&config)?;
     let before = s.leaks()?;
-    s.runtime()
-        .create(bundle.path(), "c1")?
-        .refused("/no/hook: no such file or directory")?;
+    s.runtime().create(bundle.path(), "c1")?.refused("/no/hook: no such file or directory")?;
     before.assert_same()
 }
 
@@ -293,10 +246,7 @@ fn a_hook_with_a_relative_path_is_refused() -> Check {
     let config = Config::new(EXIT).push("/hooks/createRuntime", json!({ "path": "hook" }));
     let bundle = s.bundle(&config)?;
     let output = s.runtime().create(bundle.path(), "c1")?.exits(1)?;
-    check!(
-        output.stderr.contains("/hooks/createRuntime/0/path"),
-        "{output}"
-    );
+    check!(output.stderr.contains("/hooks/createRuntime/0/path"), "{output}");
     Ok(())
 }
 
@@ -310,9 +260,7 @@ fn a_hook_that_runs_past_its_timeout_is_killed() -> Check {
     entry["env"] = json!(["PATH=/usr/bin:/bin"]);
     let bundle = s.bundle(&Config::new(EXIT).push("/hooks/createRuntime", entry))?;
     let before = s.leaks()?;
-    s.runtime()
-        .create(bundle.path(), "c1")?
-        .refused("hook ran past specified timeout of 1.0s")?;
+    s.runtime().create(bundle.path(), "c1")?.refused("hook ran past specified timeout of 1.0s")?;
     before.assert_same()
 }
 
@@ -320,14 +268,9 @@ fn a_hook_that_does_not_read_its_input_does_no_harm() -> Check {
     let s = sandbox()?;
     let mut config = Config::new(EXIT);
     // More than a pipe holds.
-    config = config.set(
-        "/annotations",
-        json!({ "org.example.long": "x".repeat(200_000) }),
-    );
+    config = config.set("/annotations", json!({ "org.example.long": "x".repeat(200_000) }));
     let config = config.push("/hooks/createRuntime", hook(&s, "hook", "exit 0")?);
-    s.runtime()
-        .run(s.bundle(&config)?.path(), "c1")?
-        .success()?;
+    s.runtime().run(s.bundle(&config)?.path(), "c1")?.success()?;
     Ok(())
 }
 
@@ -336,10 +279,7 @@ fn a_failing_poststop_hook_is_a_warning_and_the_next_one_runs() -> Check {
     let later = s.dir().join("later");
     let config = Config::new(EXIT)
         .push("/hooks/poststop", hook(&s, "hook", "exit 3")?)
-        .push(
-            "/hooks/poststop",
-            hook(&s, "second", &format!(": > {}", later.display()))?,
-        );
+        .push("/hooks/poststop", hook(&s, "second", &format!(": > {}", later.display()))?);
     let bundle = s.bundle(&config)?;
     let rt = s.runtime();
     create(&s, &bundle)?;
@@ -360,8 +300,7 @@ fn a_failing_poststart_hook_fails_start_and_ends_the_program() -> Check {
     let rt = s.runtime();
     create(&s, &bundle)?;
     let pid = rt.pid("c1")?;
-    rt.start("c1")?
-        .refused("error running poststart hook #0:")?;
+    rt.start("c1")?.refused("error running poststart hook #0:")?;
     check_eq!(rt.wait_for(pid)?, Some(137), "how the program ended");
     Ok(())
 }
@@ -372,9 +311,7 @@ fn the_error_names_the_hook_in_the_configuration() -> Check {
         .push("/hooks/createRuntime", hook(&s, "good", "exit 0")?)
         .push("/hooks/createRuntime", hook(&s, "bad", "exit 7")?);
     let bundle = s.bundle(&config)?;
-    s.runtime()
-        .create(bundle.path(), "c1")?
-        .refused("/hooks/createRuntime/1")?;
+    s.runtime().create(bundle.path(), "c1")?.refused("/hooks/createRuntime/1")?;
     Ok(())
 }
 

@@ -46,30 +46,18 @@ fn start_container_hooks_read_the_state_with_the_pid_inside() -> Check {
     let config = Config::new(EXIT).set("/annotations", json!({ "org.example.a": "b" }));
     let (config, entry) = inside(&s, config, "cat > /out/start.json")?;
     let file = s.make_file("create.json", "")?;
-    let config = config.push("/hooks/startContainer", entry).push(
-        "/hooks/createContainer",
-        hook(&s, "hook", &format!("cat > {}", file.display()))?,
-    );
+    let config = config
+        .push("/hooks/startContainer", entry)
+        .push("/hooks/createContainer", hook(&s, "hook", &format!("cat > {}", file.display()))?);
     let bundle = s.bundle(&config)?;
     s.runtime().run(bundle.path(), "c1")?.success()?;
-    for (path, status) in [
-        (file, "creating"),
-        (s.dir().join("out/start.json"), "created"),
-    ] {
+    for (path, status) in [(file, "creating"), (s.dir().join("out/start.json"), "created")] {
         let state: Value = serde_json::from_str(&fs::read_to_string(path)?)?;
         check_eq!(state["status"], status);
         check_eq!(state["pid"], 1, "{status}");
         check_eq!(state["id"], "c1", "{status}");
-        check_eq!(
-            state["bundle"],
-            json!(bundle.path().to_string_lossy()),
-            "{status}"
-        );
-        check_eq!(
-            state["annotations"],
-            json!({ "org.example.a": "b" }),
-            "{status}"
-        );
+        check_eq!(state["bundle"], json!(bundle.path().to_string_lossy()), "{status}");
+        check_eq!(state["annotations"], json!({ "org.example.a": "b" }), "{status}");
     }
     Ok(())
 }
@@ -79,38 +67,27 @@ fn a_failing_start_container_hook_is_reported_by_start() -> Check {
     let body = "echo out; echo the reason >&2; exit 3";
     let (config, entry) = inside(&s, Config::new(EXIT), body)?;
     let good = json!({ "path": "/bin/probe", "args": ["probe", "exit", "0"] });
-    let config = config
-        .push("/hooks/startContainer", good)
-        .push("/hooks/startContainer", entry);
+    let config = config.push("/hooks/startContainer", good).push("/hooks/startContainer", entry);
     let bundle = s.bundle(&config)?;
     let rt = s.runtime();
     create(&s, &bundle)?;
     let pid = rt.pid("c1")?;
-    let output = rt
-        .start("c1")?
-        .refused("error running startContainer hook #1: exit status 3: out; the reason")?;
-    check!(
-        output.stderr.contains("/hooks/startContainer/1"),
-        "{output}"
-    );
+    let output =
+        rt.start("c1")?.refused("error running startContainer hook #1: exit status 3: out; the reason")?;
+    check!(output.stderr.contains("/hooks/startContainer/1"), "{output}");
     rt.wait_for(pid)?;
     rt.has_status("c1", "stopped")?;
-    rt.start("c1")?
-        .refused("cannot start a container that has stopped")?;
+    rt.start("c1")?.refused("cannot start a container that has stopped")?;
     Ok(())
 }
 
 fn a_long_output_is_cut_in_the_error() -> Check {
     let s = sandbox()?;
     let body = "echo begin; head -c 1000000 /dev/zero | tr '\\0' x; exit 4";
-    let entry =
-        json!({ "path": "/bin/sh", "args": ["sh", "-c", body], "env": ["PATH=/usr/bin:/bin"] });
+    let entry = json!({ "path": "/bin/sh", "args": ["sh", "-c", body], "env": ["PATH=/usr/bin:/bin"] });
     let bundle = s.bundle(&Config::new(EXIT).push("/hooks/createContainer", entry))?;
     let before = s.leaks()?;
-    let output = s
-        .runtime()
-        .create(bundle.path(), "c1")?
-        .refused("exit status 4: begin; xxx")?;
+    let output = s.runtime().create(bundle.path(), "c1")?.refused("exit status 4: begin; xxx")?;
     check!(output.stderr.len() < 5000, "{} bytes", output.stderr.len());
     before.assert_same()
 }
@@ -132,9 +109,9 @@ fn a_create_container_hook_past_its_timeout_is_killed() -> Check {
     let s = sandbox()?;
     let bundle = s.bundle(&endless(&s, "createContainer")?)?;
     let before = s.leaks()?;
-    s.runtime().create(bundle.path(), "c1")?.refused(
-        "error running createContainer hook #0: hook ran past specified timeout of 1.0s",
-    )?;
+    s.runtime()
+        .create(bundle.path(), "c1")?
+        .refused("error running createContainer hook #0: hook ran past specified timeout of 1.0s")?;
     before.assert_same()
 }
 
@@ -155,16 +132,9 @@ fn missing_hooks_inside_are_refused() -> Check {
     let config = Config::new(EXIT).push("/hooks/createContainer", json!({ "path": "/no/hook" }));
     let bundle = s.bundle(&config)?;
     let before = s.leaks()?;
-    let output = s
-        .runtime()
-        .create(bundle.path(), "c1")?
-        .refused("fork/exec /no/hook: no such file or directory")?;
-    check!(
-        output
-            .stderr
-            .contains("error running createContainer hook #0:"),
-        "{output}"
-    );
+    let output =
+        s.runtime().create(bundle.path(), "c1")?.refused("fork/exec /no/hook: no such file or directory")?;
+    check!(output.stderr.contains("error running createContainer hook #0:"), "{output}");
     before.assert_same()?;
     // It is there, but not in the container.
     let entry = hook(&s, "hook", "exit 0")?;
@@ -178,9 +148,7 @@ fn missing_hooks_inside_are_refused() -> Check {
     let entry = json!({ "path": "/etc/passwd" });
     let bundle = s.bundle(&Config::new(EXIT).push("/hooks/startContainer", entry))?;
     s.runtime().create(bundle.path(), "c2")?.success()?;
-    s.runtime()
-        .start("c2")?
-        .refused("fork/exec /etc/passwd: permission denied")?;
+    s.runtime().start("c2")?.refused("fork/exec /etc/passwd: permission denied")?;
     Ok(())
 }
 
@@ -198,21 +166,13 @@ fn a_start_container_hook_runs_under_the_filter() -> Check {
         let config = config
             .push("/hooks/startContainer", entry)
             .set("/process/noNewPrivileges", no_new_privileges)
-            .set(
-                "/linux/seccomp",
-                profile(&["mkdir", "mkdirat"], "SCMP_ACT_ERRNO"),
-            );
+            .set("/linux/seccomp", profile(&["mkdir", "mkdirat"], "SCMP_ACT_ERRNO"));
         let bundle = s.bundle(&config)?;
         create(&s, &bundle)?;
-        let output = s
-            .runtime()
-            .start("c1")?
-            .refused("error running startContainer hook #0: exit status 1:")?;
+        let output =
+            s.runtime().start("c1")?.refused("error running startContainer hook #0: exit status 1:")?;
         check!(output.stderr.contains("not permitted"), "{output}");
-        check!(
-            !s.dir().join("out/made").exists(),
-            "the filter was not there"
-        );
+        check!(!s.dir().join("out/made").exists(), "the filter was not there");
     }
     Ok(())
 }
@@ -226,16 +186,10 @@ fn a_start_container_hook_that_the_filter_kills_is_told() -> Check {
         let config = config
             .push("/hooks/startContainer", entry)
             .set("/process/noNewPrivileges", no_new_privileges)
-            .set(
-                "/linux/seccomp",
-                profile(&["mkdir", "mkdirat"], "SCMP_ACT_KILL_PROCESS"),
-            );
+            .set("/linux/seccomp", profile(&["mkdir", "mkdirat"], "SCMP_ACT_KILL_PROCESS"));
         let bundle = s.bundle(&config)?;
         create(&s, &bundle)?;
-        let output = s
-            .runtime()
-            .start("c1")?
-            .refused("error running startContainer hook #0:")?;
+        let output = s.runtime().start("c1")?.refused("error running startContainer hook #0:")?;
         check!(output.stderr.contains("bad system call"), "{output}");
     }
     Ok(())
@@ -291,31 +245,21 @@ fn reports(config: Config, options: &[&str]) -> Check<(Value, Value, Value)> {
     let config = config
         .args(&["/bin/probe", "report", "--out", "/out/program.json"])
         .mount("bind", &out, "/out", &["bind", "rw"])
-        .push(
-            "/hooks/createContainer",
-            report(s.probe(), &out.join("create.json")),
-        )
-        .push(
-            "/hooks/startContainer",
-            report(Path::new("/bin/probe"), Path::new("/out/start.json")),
-        );
+        .push("/hooks/createContainer", report(s.probe(), &out.join("create.json")))
+        .push("/hooks/startContainer", report(Path::new("/bin/probe"), Path::new("/out/start.json")));
     let bundle = s.bundle(&config)?;
     let path = bundle.path().to_string_lossy();
     let words = [&["run", "--bundle", path.as_ref()], options, &["c1"]].concat();
     s.runtime().call(&words)?.success()?;
-    let read = |name: &str| -> Check<Value> {
-        Ok(serde_json::from_str(&fs::read_to_string(out.join(name))?)?)
-    };
+    let read =
+        |name: &str| -> Check<Value> { Ok(serde_json::from_str(&fs::read_to_string(out.join(name))?)?) };
     let mut create = read("create.json")?;
     create["rootfs"] = json!(bundle.rootfs().to_string_lossy());
     Ok((create, read("start.json")?, read("program.json")?))
 }
 
 fn hooks_inside_have_no_descriptors_but_the_standard_ones() -> Check {
-    let _leaked = [
-        Inherited::open(Path::new("/etc"), 3)?,
-        Inherited::open(Path::new("/etc"), 17)?,
-    ];
+    let _leaked = [Inherited::open(Path::new("/etc"), 3)?, Inherited::open(Path::new("/etc"), 17)?];
     let (create, start, program) = reports(Config::new(EXIT), &["--preserve-fds", "1"])?;
     let numbers = |report: &Value| -> Vec<String> {
         let fds = report["fds"].as_object();
@@ -362,11 +306,7 @@ fn a_start_container_hook_is_confined_as_the_program_is() -> Check {
         check_eq!(create["umask"], 0o22);
         check_eq!(create["uid"], 0);
         for field in ["mnt", "net", "pid"] {
-            check_eq!(
-                create["namespaces"][field],
-                program["namespaces"][field],
-                "{field}"
-            );
+            check_eq!(create["namespaces"][field], program["namespaces"][field], "{field}");
         }
     }
     Ok(())
@@ -377,26 +317,21 @@ fn only_a_start_container_hook_inherits_the_programs_environment() -> Check {
     check_eq!(create["env"], json!([]));
     check_eq!(start["env"], program["env"]);
     let text = program["env"].to_string();
-    check!(
-        text.contains("HOME=/root") && text.contains("TERM=xterm"),
-        "{text}"
-    );
+    check!(text.contains("HOME=/root") && text.contains("TERM=xterm"), "{text}");
     let entry = json!({ "path": "/bin/probe", "env": ["A=1"],
         "args": ["probe", "report", "--out", "/tmp/seen.json"] });
     let s = sandbox()?;
     let out = s.make_dir("out")?;
-    for (env, expected) in [
-        (json!(["A=1", "B="]), json!(["A=1", "B="])),
-        (json!([]), json!([])),
-    ] {
+    for (env, expected) in [(json!(["A=1", "B="]), json!(["A=1", "B="])), (json!([]), json!([]))] {
         let mut entry = entry.clone();
         entry["env"] = env;
-        let config = Config::new(EXIT)
-            .push("/hooks/startContainer", entry)
-            .mount("bind", &out, "/tmp", &["bind", "rw"]);
-        s.runtime()
-            .run(s.bundle(&config)?.path(), "c1")?
-            .success()?;
+        let config = Config::new(EXIT).push("/hooks/startContainer", entry).mount(
+            "bind",
+            &out,
+            "/tmp",
+            &["bind", "rw"],
+        );
+        s.runtime().run(s.bundle(&config)?.path(), "c1")?.success()?;
         let seen: Value = serde_json::from_str(&fs::read_to_string(out.join("seen.json"))?)?;
         check_eq!(seen["env"], expected);
     }
@@ -409,8 +344,8 @@ fn mounts_of_a_create_container_hook_are_seen_inside() -> Check {
     let body = "mount -t tmpfs -o size=4k hooked ./home && : > ./home/made";
     let mut entry = hook(&s, "hook", body)?;
     entry["env"] = json!(["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]);
-    let config = Config::new(&["/bin/probe", "report", "--stat", "/home/made"])
-        .push("/hooks/createContainer", entry);
+    let config =
+        Config::new(&["/bin/probe", "report", "--stat", "/home/made"]).push("/hooks/createContainer", entry);
     let report = s.report(&config)?;
     check_eq!(report["stat"]["/home/made"]["type"], "file");
     Ok(())
@@ -424,16 +359,13 @@ fn a_hook_inside_that_does_not_read_its_input_does_no_harm() -> Check {
         .set("/annotations", long)
         .push("/hooks/createContainer", hook(&s, "hook", "exit 0")?)
         .push("/hooks/startContainer", entry);
-    s.runtime()
-        .run(s.bundle(&config)?.path(), "c1")?
-        .success()?;
+    s.runtime().run(s.bundle(&config)?.path(), "c1")?.success()?;
     Ok(())
 }
 
 fn a_hook_inside_does_not_outlive_the_creator() -> Check {
     let mut s = sandbox()?;
-    s.runtime_mut()
-        .wrap(&["sh", "-c", "echo begin; exec \"$@\"", "sh"]);
+    s.runtime_mut().wrap(&["sh", "-c", "echo begin; exec \"$@\"", "sh"]);
     let fifo = s.dir().join("fifo");
     let made = Command::new("mkfifo").arg(&fifo).status()?;
     check!(made.success(), "mkfifo failed");
@@ -442,31 +374,18 @@ fn a_hook_inside_does_not_outlive_the_creator() -> Check {
     let body = format!("echo up > {}; exec sleep 1000", fifo.display());
     let mut entry = hook(&s, "hook", &body)?;
     entry["env"] = json!(["PATH=/usr/bin:/bin"]);
-    let config = Config::new(EXIT)
-        .without_namespace("pid")
-        .push("/hooks/createContainer", entry);
+    let config = Config::new(EXIT).without_namespace("pid").push("/hooks/createContainer", entry);
     let bundle = s.bundle(&config)?;
     let before = s.leaks()?;
     let path = bundle.path().to_string_lossy().into_owned();
-    let creator = s
-        .runtime()
-        .foreground(&["create", "--bundle", &path, "c1"])?;
-    check!(
-        sys::readable(reader.as_fd(), Duration::from_secs(20))?,
-        "the hook did not run"
-    );
+    let creator = s.runtime().foreground(&["create", "--bundle", &path, "c1"])?;
+    check!(sys::readable(reader.as_fd(), Duration::from_secs(20))?, "the hook did not run");
     let inside = Host::processes_in(s.cgroup_prefix())?;
     check!(inside.len() >= 2, "init and the hook: {inside:?}");
-    let pidfds: Vec<_> = inside
-        .into_iter()
-        .filter_map(|p| sys::pidfd(p).ok())
-        .collect();
+    let pidfds: Vec<_> = inside.into_iter().filter_map(|p| sys::pidfd(p).ok()).collect();
     sys::kill(creator.pid(), SIGKILL)?;
     for pidfd in &pidfds {
-        check!(
-            sys::readable(pidfd.as_fd(), Duration::from_secs(20))?,
-            "a process stayed"
-        );
+        check!(sys::readable(pidfd.as_fd(), Duration::from_secs(20))?, "a process stayed");
     }
     drop(creator);
     s.runtime().call(&["delete", "--force", "c1"])?.success()?;

@@ -79,10 +79,7 @@ fn home(make: fn(&Path) -> Check) -> Check<String> {
     make(&passwd)?;
     let seen = s.runtime().run(bundle.path(), "c1")?.success()?.json()?;
     let env = seen["env"].as_array().unwrap();
-    let home = env
-        .iter()
-        .filter_map(Value::as_str)
-        .find_map(|entry| entry.strip_prefix("HOME="));
+    let home = env.iter().filter_map(Value::as_str).find_map(|entry| entry.strip_prefix("HOME="));
     Ok(home.unwrap_or("none").to_owned())
 }
 
@@ -117,15 +114,12 @@ fn a_descriptor_of_the_runtime_itself_is_not_preserved() -> Check {
     s.runtime_mut().wrap(&["sh", "-c", &script, "sh"]);
     let bundle = s.bundle(&Config::new(REPORT))?;
     let path = bundle.path().to_string_lossy();
-    for (command, count) in ["create", "run"]
-        .into_iter()
-        .flat_map(|command| ["1", "2", "5"].map(|count| (command, count)))
+    for (command, count) in
+        ["create", "run"].into_iter().flat_map(|command| ["1", "2", "5"].map(|count| (command, count)))
     {
         let before = s.leaks()?;
         let words = [command, "--preserve-fds", count, "--bundle", &path, "c1"];
-        s.runtime()
-            .call(&words)?
-            .refused("unable to stat preserved-fd 3")?;
+        s.runtime().call(&words)?.refused("unable to stat preserved-fd 3")?;
         before.assert_same()?;
     }
     Ok(())

@@ -14,24 +14,15 @@ fn sandbox() -> Check<Sandbox> {
 
 fn delete_force_of_an_unknown_id_is_silent() -> Check {
     let s = sandbox()?;
-    let output = s
-        .runtime()
-        .call(&["delete", "--force", "nope"])?
-        .success()?;
-    check_eq!(
-        (output.stdout.as_str(), output.stderr.as_str()),
-        ("", ""),
-        "output"
-    );
+    let output = s.runtime().call(&["delete", "--force", "nope"])?.success()?;
+    check_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""), "output");
     Ok(())
 }
 
 fn delete_of_a_running_container_is_refused() -> Check {
     let s = sandbox()?;
     s.sleeper("c1", &Config::new(SLEEP))?;
-    s.runtime()
-        .delete("c1")?
-        .refused("is not stopped: running")?;
+    s.runtime().delete("c1")?.refused("is not stopped: running")?;
     s.runtime().has_status("c1", "running")
 }
 
@@ -44,8 +35,7 @@ fn delete_of_a_created_container_kills_it() -> Check {
     let pid = rt.pid("c1")?;
     rt.delete("c1")?.success()?;
     check_eq!(rt.wait_for(pid)?, Some(137), "how init ended");
-    rt.call(&["state", "c1"])?
-        .refused("container does not exist")?;
+    rt.call(&["state", "c1"])?.refused("container does not exist")?;
     before.assert_same()
 }
 
@@ -55,10 +45,7 @@ fn delete_force_kills_every_process() -> Check {
     let before = s.leaks()?;
     let rt = s.runtime();
     let pid = rt.start_ready(bundle.path(), "c1")?;
-    check!(
-        Host::processes_in(s.cgroup_prefix())?.len() >= 4,
-        "the children do not run"
-    );
+    check!(Host::processes_in(s.cgroup_prefix())?.len() >= 4, "the children do not run");
     rt.call(&["delete", "--force", "c1"])?.success()?;
     rt.wait_for(pid)?;
     before.assert_same()
@@ -91,11 +78,7 @@ fn kill_understands_every_form_of_a_signal() -> Check {
     for signal in ["15", "TERM", "SIGTERM", "term", "sigterm"] {
         let pid = s.sleeper(signal, &Config::new(SLEEP))?;
         s.runtime().kill(signal, signal)?.success()?;
-        check_eq!(
-            s.runtime().wait_for(pid)?,
-            Some(0),
-            "how init ended after {signal}"
-        );
+        check_eq!(s.runtime().wait_for(pid)?, Some(0), "how init ended after {signal}");
     }
     Ok(())
 }
@@ -162,8 +145,7 @@ fn pause_freezes_and_resume_thaws() -> Check {
     rt.delete("c1")?.refused("is not stopped: paused")?;
     rt.call(&["resume", "c1"])?.success()?;
     rt.has_status("c1", "running")?;
-    rt.call(&["resume", "c1"])?
-        .refused("container not paused")?;
+    rt.call(&["resume", "c1"])?.refused("container not paused")?;
     rt.kill("c1", "TERM")?.success()?;
     check_eq!(rt.wait_for(pid)?, Some(0), "how init ended");
     Ok(())

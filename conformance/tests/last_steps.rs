@@ -4,9 +4,7 @@
 
 mod library;
 
-use library::{
-    EXIT, Held, WHY, move_after, move_before, output_of, plan, plan_of, refusal_of, sandbox,
-};
+use library::{EXIT, Held, WHY, move_after, move_before, output_of, plan, plan_of, refusal_of, sandbox};
 use oxrun_conformance::harness::{Config, Sandbox, conditional, oxrun_only, run};
 use oxrun_conformance::{Check, Failed, check, check_eq};
 use oxrun_core::plan::action::Action;
@@ -110,11 +108,7 @@ fn the_filter_is_the_last_thing_before_the_program() -> Check {
     runs(&s, &ordered)?;
     // Loaded before the wait, the same filter kills init.
     let mut other = ordered.clone();
-    move_before(
-        &mut other,
-        |a| matches!(a, Action::Seccomp(_)),
-        |a| matches!(a, Action::Created),
-    )?;
+    move_before(&mut other, |a| matches!(a, Action::Seccomp(_)), |a| matches!(a, Action::Created))?;
     let error = failure(&s, &other)?;
     check_eq!(error.kind(), ErrorKind::Killed, "{error}");
     Ok(())
@@ -122,18 +116,11 @@ fn the_filter_is_the_last_thing_before_the_program() -> Check {
 
 fn without_no_new_privileges_only_capset_follows_the_filter() -> Check {
     let s = sandbox()?;
-    let ordered = under(
-        &s,
-        only(&["capset", "execve", "exit_group", "write"]),
-        false,
-    )?;
+    let ordered = under(&s, only(&["capset", "execve", "exit_group", "write"]), false)?;
     runs(&s, &ordered)?;
     // The filter cannot be loaded without CAP_SYS_ADMIN, which the last capset drops.
     let mut other = ordered.clone();
-    let at = other
-        .steps
-        .iter()
-        .position(|step| matches!(step.action, Action::Seccomp(_)));
+    let at = other.steps.iter().position(|step| matches!(step.action, Action::Seccomp(_)));
     let at = at.ok_or("no filter")?;
     other.steps.swap(at, at + 1);
     let error = failure(&s, &other)?;
@@ -154,19 +141,15 @@ fn a_filter_that_denies_capset_does_no_harm_with_no_new_privileges() -> Check {
 /// Many mounts under a limit of descriptors.
 fn crowded(s: &Sandbox, limit: u64) -> Check<Plan> {
     let source = s.make_dir("source")?;
-    let mut config = Config::new(EXIT).set(
-        "/process/rlimits/0",
-        json!({ "type": "RLIMIT_NOFILE", "soft": limit, "hard": limit }),
-    );
+    let mut config = Config::new(EXIT)
+        .set("/process/rlimits/0", json!({ "type": "RLIMIT_NOFILE", "soft": limit, "hard": limit }));
     for number in 0..40 {
-        config = config
-            .mount("bind", &source, &format!("/tmp/bind-{number}"), &["bind"])
-            .mount(
-                "tmpfs",
-                Path::new("tmpfs"),
-                &format!("/tmp/new-{number}"),
-                &[],
-            );
+        config = config.mount("bind", &source, &format!("/tmp/bind-{number}"), &["bind"]).mount(
+            "tmpfs",
+            Path::new("tmpfs"),
+            &format!("/tmp/new-{number}"),
+            &[],
+        );
     }
     plan_of(s, &config)
 }
@@ -178,11 +161,7 @@ fn a_small_limit_of_descriptors_does_not_hinder_many_mounts() -> Check {
     }
     // Set first, the smaller limit leaves too few descriptors for a mount.
     let mut other = crowded(&s, 8)?;
-    move_before(
-        &mut other,
-        |a| matches!(a, Action::Rlimit { .. }),
-        |a| matches!(a, Action::Root { .. }),
-    )?;
+    move_before(&mut other, |a| matches!(a, Action::Rlimit { .. }), |a| matches!(a, Action::Root { .. }))?;
     let error = refusal_of(&s, &other)?;
     check_eq!(error.errno(), Some(libc::EMFILE), "{error}");
     Ok(())
@@ -190,17 +169,10 @@ fn a_small_limit_of_descriptors_does_not_hinder_many_mounts() -> Check {
 
 fn the_bounding_set_is_cut_before_the_rights_to_do_so_go() -> Check {
     let s = sandbox()?;
-    let ordered = plan_of(
-        &s,
-        &Config::new(EXIT).set("/process/user", json!({ "uid": 1000, "gid": 1000 })),
-    )?;
+    let ordered = plan_of(&s, &Config::new(EXIT).set("/process/user", json!({ "uid": 1000, "gid": 1000 })))?;
     output_of(&s, &ordered)?;
     let mut other = ordered.clone();
-    move_after(
-        &mut other,
-        |a| matches!(a, Action::Bounding { .. }),
-        |a| matches!(a, Action::Caps { .. }),
-    )?;
+    move_after(&mut other, |a| matches!(a, Action::Bounding { .. }), |a| matches!(a, Action::Caps { .. }))?;
     let error = refusal_of(&s, &other)?;
     check_eq!(error.errno(), Some(libc::EPERM), "{error}");
     Ok(())
@@ -243,11 +215,7 @@ fn main() -> ExitCode {
     // The program that calls two things only is machine code.
     let here = cfg!(target_arch = "x86_64");
     let coded = |name: &str, body| {
-        conditional(
-            name,
-            move || (!here).then(|| "has x86-64 code only".to_owned()),
-            body,
-        )
+        conditional(name, move || (!here).then(|| "has x86-64 code only".to_owned()), body)
     };
     tests.extend(tests![coded;
         the_filter_is_the_last_thing_before_the_program,

@@ -24,11 +24,7 @@ fn create_then_start_then_kill_then_delete() -> Check {
     rt.has_status("c1", "created")?;
     let pid = rt.pid("c1")?;
     let started = rt.start("c1")?.success()?;
-    check_eq!(
-        (started.stdout.as_str(), started.stderr.as_str()),
-        ("", ""),
-        "output of start"
-    );
+    check_eq!((started.stdout.as_str(), started.stderr.as_str()), ("", ""), "output of start");
     rt.has_status("c1", "running")?;
     check_eq!(rt.pid("c1")?, pid, "pid after start");
     rt.kill("c1", "KILL")?.success()?;
@@ -36,8 +32,7 @@ fn create_then_start_then_kill_then_delete() -> Check {
     rt.has_status("c1", "stopped")?;
     check_eq!(rt.state("c1")?["pid"], 0, "pid of a stopped container");
     rt.delete("c1")?.success()?;
-    rt.call(&["state", "c1"])?
-        .refused("container does not exist")?;
+    rt.call(&["state", "c1"])?.refused("container does not exist")?;
     before.assert_same()
 }
 
@@ -47,18 +42,10 @@ fn the_program_does_not_run_before_start() -> Check {
     let rt = s.runtime();
     let created = rt.create(bundle.path(), "c1")?.success()?;
     let pid = rt.pid("c1")?;
-    check_eq!(
-        fs::read_to_string(&created.stdout_file)?,
-        "",
-        "output before start"
-    );
+    check_eq!(fs::read_to_string(&created.stdout_file)?, "", "output before start");
     rt.start("c1")?.success()?;
     check_eq!(rt.wait_for(pid)?, Some(0), "how init ended");
-    check_eq!(
-        fs::read_to_string(&created.stdout_file)?,
-        "it runs\n",
-        "output after start"
-    );
+    check_eq!(fs::read_to_string(&created.stdout_file)?, "it runs\n", "output after start");
     rt.delete("c1")?.success()?;
     Ok(())
 }
@@ -69,10 +56,7 @@ fn init_is_a_child_of_the_nearest_subreaper() -> Check {
     let rt = s.runtime();
     rt.create(bundle.path(), "c1")?.success()?;
     let pid = rt.pid("c1")?;
-    check!(
-        Host::children()?.contains(&pid),
-        "{pid} is no child of ours"
-    );
+    check!(Host::children()?.contains(&pid), "{pid} is no child of ours");
     rt.call(&["delete", "--force", "c1"])?.success()?;
     Ok(())
 }
@@ -83,11 +67,7 @@ fn a_zombie_is_stopped() -> Check {
     let pid = s.sleeper("c1", &Config::new(SLEEP))?;
     rt.kill("c1", "TERM")?.success()?;
     rt.wait_for_end(pid)?;
-    check_eq!(
-        Host::process_state(pid),
-        Some('Z'),
-        "state of the process nobody has waited for"
-    );
+    check_eq!(Host::process_state(pid), Some('Z'), "state of the process nobody has waited for");
     rt.has_status("c1", "stopped")?;
     check_eq!(rt.state("c1")?["pid"], 0, "pid of a stopped container");
     check_eq!(rt.wait_for(pid)?, Some(0), "how init ended");
@@ -100,9 +80,7 @@ fn run_returns_the_exit_code_of_the_program() -> Check {
     for code in ["0", "1", "42", "255"] {
         let bundle = s.bundle(&Config::new(&["/bin/probe", "exit", code]))?;
         let before = s.leaks()?;
-        s.runtime()
-            .run(bundle.path(), &format!("c{code}"))?
-            .exits(code.parse()?)?;
+        s.runtime().run(bundle.path(), &format!("c{code}"))?.exits(code.parse()?)?;
         before.assert_same()?;
     }
     Ok(())
@@ -116,14 +94,9 @@ fn run_returns_128_and_the_signal() -> Check {
         let config = Config::new(SLEEP).without_namespace("pid");
         let bundle = s.bundle(&config)?;
         let path = bundle.path().as_os_str();
-        let running =
-            rt.foreground(&[OsStr::new("run"), "--bundle".as_ref(), path, name.as_ref()])?;
+        let running = rt.foreground(&[OsStr::new("run"), "--bundle".as_ref(), path, name.as_ref()])?;
         rt.kill(name, name)?.success()?;
-        check_eq!(
-            running.finish()?.0,
-            code,
-            "exit code of run after SIG{name}"
-        );
+        check_eq!(running.finish()?.0, code, "exit code of run after SIG{name}");
     }
     Ok(())
 }
@@ -132,11 +105,7 @@ fn run_writes_what_the_program_writes() -> Check {
     let s = sandbox()?;
     let bundle = s.bundle(&Config::new(&["/bin/probe", "echo", "hello"]))?;
     let output = s.runtime().run(bundle.path(), "c1")?.success()?;
-    check_eq!(
-        (output.stdout.as_str(), output.stderr.as_str()),
-        ("hello\n", ""),
-        "output of run"
-    );
+    check_eq!((output.stdout.as_str(), output.stderr.as_str()), ("hello\n", ""), "output of run");
     Ok(())
 }
 
@@ -145,14 +114,8 @@ fn run_detach_leaves_a_running_container() -> Check {
     let bundle = s.bundle(&Config::new(SLEEP))?;
     let rt = s.runtime();
     let path = bundle.path().as_os_str();
-    rt.call(&[
-        "run".as_ref(),
-        "--detach".as_ref(),
-        "--bundle".as_ref(),
-        path,
-        OsStr::new("c1"),
-    ])?
-    .success()?;
+    rt.call(&["run".as_ref(), "--detach".as_ref(), "--bundle".as_ref(), path, OsStr::new("c1")])?
+        .success()?;
     rt.has_status("c1", "running")?;
     let pid = rt.pid("c1")?;
     rt.kill("c1", "KILL")?.success()?;
@@ -166,19 +129,9 @@ fn run_keep_leaves_a_stopped_container() -> Check {
     let bundle = s.bundle(&Config::new(&["/bin/probe", "exit", "3"]))?;
     let rt = s.runtime();
     let path = bundle.path().as_os_str();
-    rt.call(&[
-        "run".as_ref(),
-        "--keep".as_ref(),
-        "--bundle".as_ref(),
-        path,
-        OsStr::new("c1"),
-    ])?
-    .exits(3)?;
+    rt.call(&["run".as_ref(), "--keep".as_ref(), "--bundle".as_ref(), path, OsStr::new("c1")])?.exits(3)?;
     rt.has_status("c1", "stopped")?;
-    check!(
-        !Host::cgroups(s.cgroup_prefix())?.is_empty(),
-        "the cgroup stays until delete"
-    );
+    check!(!Host::cgroups(s.cgroup_prefix())?.is_empty(), "the cgroup stays until delete");
     rt.delete("c1")?.success()?;
     Ok(())
 }
@@ -195,19 +148,10 @@ fn the_bundle_defaults_to_the_current_directory() -> Check {
 fn the_bundle_may_be_relative() -> Check {
     let s = sandbox()?;
     let bundle = s.bundle(&Config::new(&["/bin/probe", "exit", "6"]))?;
-    let name = bundle
-        .path()
-        .file_name()
-        .unwrap()
-        .to_string_lossy()
-        .into_owned();
+    let name = bundle.path().file_name().unwrap().to_string_lossy().into_owned();
     // The runtime's current directory is the sandbox.
-    s.runtime()
-        .call(&["run", "--bundle", &name, "c1"])?
-        .exits(6)?;
-    s.runtime()
-        .call(&["run", &format!("--bundle=./{name}"), "c2"])?
-        .exits(6)?;
+    s.runtime().call(&["run", "--bundle", &name, "c1"])?.exits(6)?;
+    s.runtime().call(&["run", &format!("--bundle=./{name}"), "c2"])?.exits(6)?;
     s.runtime().call(&["run", "-b", &name, "c3"])?.exits(6)?;
     Ok(())
 }
@@ -224,9 +168,7 @@ fn options_may_follow_the_id() -> Check {
 fn start_of_a_running_container_is_refused() -> Check {
     let s = sandbox()?;
     s.sleeper("c1", &Config::new(SLEEP))?;
-    s.runtime()
-        .start("c1")?
-        .refused("cannot start an already running container")?;
+    s.runtime().start("c1")?.refused("cannot start an already running container")?;
     s.runtime().has_status("c1", "running")
 }
 
@@ -236,8 +178,7 @@ fn start_of_a_stopped_container_is_refused() -> Check {
     let pid = s.sleeper("c1", &Config::new(SLEEP))?;
     rt.kill("c1", "KILL")?.success()?;
     rt.wait_for(pid)?;
-    rt.start("c1")?
-        .refused("cannot start a container that has stopped")?;
+    rt.start("c1")?.refused("cannot start a container that has stopped")?;
     rt.has_status("c1", "stopped")
 }
 
@@ -247,10 +188,8 @@ fn an_id_can_be_used_once_at_a_time() -> Check {
     let first = s.sleeper("c1", &Config::new(SLEEP))?;
     let bundle = s.bundle(&Config::new(SLEEP))?;
     let before = s.leaks()?;
-    rt.create(bundle.path(), "c1")?
-        .refused("container with given ID already exists")?;
-    rt.run(bundle.path(), "c1")?
-        .refused("container with given ID already exists")?;
+    rt.create(bundle.path(), "c1")?.refused("container with given ID already exists")?;
+    rt.run(bundle.path(), "c1")?.refused("container with given ID already exists")?;
     check_eq!(rt.pid("c1")?, first, "pid of the container that has the id");
     before.assert_same()?;
     rt.call(&["delete", "--force", "c1"])?.success()?;
@@ -263,9 +202,7 @@ fn invalid_ids_are_refused() -> Check {
     let bundle = s.bundle(&Config::new(SLEEP))?;
     let before = s.leaks()?;
     for id in ["a/b", "..", ".", "../x", "a b", "a\nb", "ä", "a*"] {
-        s.runtime()
-            .create(bundle.path(), id)?
-            .refused("invalid container ID format")?;
+        s.runtime().create(bundle.path(), id)?.refused("invalid container ID format")?;
     }
     s.runtime().create(bundle.path(), "")?.exits(1)?;
     before.assert_same()
@@ -275,9 +212,7 @@ fn an_over_long_id_is_refused() -> Check {
     let s = sandbox()?;
     let bundle = s.bundle(&Config::new(SLEEP))?;
     let before = s.leaks()?;
-    s.runtime()
-        .create(bundle.path(), &"x".repeat(300))?
-        .exits(1)?;
+    s.runtime().create(bundle.path(), &"x".repeat(300))?.exits(1)?;
     before.assert_same()
 }
 
@@ -304,10 +239,7 @@ fn an_unknown_id_is_refused_by_every_command() -> Check {
     ] {
         rt.call(args)?.refused("container does not exist")?;
     }
-    check!(
-        !rt.root().join("nope").exists(),
-        "a state directory appeared"
-    );
+    check!(!rt.root().join("nope").exists(), "a state directory appeared");
     Ok(())
 }
 
@@ -326,8 +258,7 @@ fn the_pid_file_holds_the_pid_and_nothing_else() -> Check {
     let rt = s.runtime();
     // Relative to the caller's directory.
     let path = bundle.path().to_string_lossy().into_owned();
-    rt.call(&["create", "--bundle", &path, "--pid-file", "pid.txt", "c1"])?
-        .success()?;
+    rt.call(&["create", "--bundle", &path, "--pid-file", "pid.txt", "c1"])?.success()?;
     let text = fs::read_to_string(s.dir().join("pid.txt"))?;
     check_eq!(text, rt.pid("c1")?.to_string(), "content of the pid file");
     Ok(())
@@ -338,14 +269,7 @@ fn a_pid_file_that_cannot_be_written_fails_create() -> Check {
     let bundle = s.bundle(&Config::new(SLEEP))?;
     let before = s.leaks()?;
     let path = bundle.path().to_string_lossy().into_owned();
-    let output = s.runtime().call(&[
-        "create",
-        "--bundle",
-        &path,
-        "--pid-file",
-        "no/dir/pid",
-        "c1",
-    ])?;
+    let output = s.runtime().call(&["create", "--bundle", &path, "--pid-file", "no/dir/pid", "c1"])?;
     output.refused("no such file or directory")?;
     before.assert_same()
 }
@@ -362,17 +286,8 @@ fn state_prints_its_keys_in_order() -> Check {
         .filter_map(|line| line.strip_prefix("  \"")?.split_once('"'))
         .map(|(key, _)| key)
         .collect();
-    let expected = [
-        "ociVersion",
-        "id",
-        "pid",
-        "status",
-        "bundle",
-        "rootfs",
-        "created",
-        "annotations",
-        "owner",
-    ];
+    let expected =
+        ["ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "annotations", "owner"];
     check_eq!(keys, expected, "keys of state, indented by two blanks");
     let state = output.json()?;
     check_eq!(state["id"], "c1");
@@ -381,20 +296,14 @@ fn state_prints_its_keys_in_order() -> Check {
     check_eq!(state["annotations"], json!({ "org.example.a": "b" }));
     check_eq!(state["owner"], "");
     let created = state["created"].as_str().unwrap_or_default();
-    check!(
-        created.ends_with('Z') && created.contains('T'),
-        "created is {created:?}"
-    );
+    check!(created.ends_with('Z') && created.contains('T'), "created is {created:?}");
     Ok(())
 }
 
 fn state_without_annotations_leaves_the_key_out() -> Check {
     let s = sandbox()?;
     s.sleeper("c1", &Config::new(SLEEP))?;
-    check!(
-        s.runtime().state("c1")?.get("annotations").is_none(),
-        "annotations are there"
-    );
+    check!(s.runtime().state("c1")?.get("annotations").is_none(), "annotations are there");
     Ok(())
 }
 
@@ -412,34 +321,17 @@ fn list_shows_every_container() -> Check {
     let bundle = s.bundle(&Config::new(SLEEP))?;
     rt.create(bundle.path(), "a1")?.success()?;
     let table = rt.call(&["list"])?.success()?;
-    let lines: Vec<Vec<&str>> = table
-        .stdout
-        .lines()
-        .map(|line| line.split_whitespace().collect())
-        .collect();
-    check_eq!(
-        lines[0],
-        ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"],
-        "header"
-    );
+    let lines: Vec<Vec<&str>> = table.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    check_eq!(lines[0], ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"], "header");
     check_eq!(lines.len(), 3, "lines of {table}");
     check_eq!(lines[1][0], "a1", "first container");
     check_eq!(lines[1][2], "created", "its status");
     check_eq!(lines[2][1], second.to_string(), "pid of the second");
-    check_eq!(
-        rt.call(&["list", "--quiet"])?.success()?.stdout,
-        "a1\nb2\n",
-        "list --quiet"
-    );
+    check_eq!(rt.call(&["list", "--quiet"])?.success()?.stdout, "a1\nb2\n", "list --quiet");
     let list = rt.call(&["list", "--format", "json"])?.success()?;
     check_eq!(list.stdout.trim_end().lines().count(), 1, "lines of JSON");
     let list = list.json()?;
-    let ids: Vec<&Value> = list
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|entry| &entry["id"])
-        .collect();
+    let ids: Vec<&Value> = list.as_array().unwrap().iter().map(|entry| &entry["id"]).collect();
     check_eq!(ids, ["a1", "b2"], "ids in JSON");
     check_eq!(list[1]["owner"], "root", "owner");
     Ok(())
@@ -454,11 +346,7 @@ fn a_changed_config_has_no_effect_after_create() -> Check {
     let pid = rt.pid("c1")?;
     rt.start("c1")?.success()?;
     rt.wait_for(pid)?;
-    check_eq!(
-        fs::read_to_string(&created.stdout_file)?,
-        "old\n",
-        "what ran"
-    );
+    check_eq!(fs::read_to_string(&created.stdout_file)?, "old\n", "what ran");
     rt.delete("c1")?.success()?;
     Ok(())
 }
@@ -467,10 +355,7 @@ fn an_unknown_command_exits_with_3() -> Check {
     let s = sandbox()?;
     let output = s.runtime().call(&["frobnicate"])?.exits(3)?;
     let text = output.stdout.clone() + &output.stderr;
-    check!(
-        text.contains("frobnicate"),
-        "{output}\n  does not name the command"
-    );
+    check!(text.contains("frobnicate"), "{output}\n  does not name the command");
     Ok(())
 }
 

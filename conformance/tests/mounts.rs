@@ -35,16 +35,10 @@ fn mount<'a>(report: &'a Value, target: &str) -> Check<&'a Value> {
 fn has_options(mount: &Value, key: &str, present: &[&str], absent: &[&str]) -> Check {
     let options = mount[key].as_array().unwrap();
     for option in present {
-        check!(
-            options.contains(&json!(option)),
-            "{option} is not among {options:?}"
-        );
+        check!(options.contains(&json!(option)), "{option} is not among {options:?}");
     }
     for option in absent {
-        check!(
-            !options.contains(&json!(option)),
-            "{option} is among {options:?}"
-        );
+        check!(!options.contains(&json!(option)), "{option} is among {options:?}");
     }
     Ok(())
 }
@@ -79,74 +73,28 @@ fn the_default_filesystems_have_their_flags() -> Check {
     let plain = &["rw", "relatime"][..];
     for (target, kind, present, absent) in [
         ("/proc", "proc", plain, restricted),
-        (
-            "/dev",
-            "tmpfs",
-            &["rw", "nosuid"],
-            &["noexec", "nodev", "relatime", "noatime"],
-        ),
-        (
-            "/dev/pts",
-            "devpts",
-            &["rw", "nosuid", "noexec"],
-            &["nodev"],
-        ),
-        (
-            "/dev/shm",
-            "tmpfs",
-            &["rw", "nosuid", "noexec", "nodev"],
-            &[],
-        ),
-        (
-            "/dev/mqueue",
-            "mqueue",
-            &["rw", "nosuid", "noexec", "nodev"],
-            &[],
-        ),
+        ("/dev", "tmpfs", &["rw", "nosuid"], &["noexec", "nodev", "relatime", "noatime"]),
+        ("/dev/pts", "devpts", &["rw", "nosuid", "noexec"], &["nodev"]),
+        ("/dev/shm", "tmpfs", &["rw", "nosuid", "noexec", "nodev"], &[]),
+        ("/dev/mqueue", "mqueue", &["rw", "nosuid", "noexec", "nodev"], &[]),
         ("/sys", "sysfs", &["ro", "nosuid", "noexec", "nodev"], &[]),
     ] {
         let mount = mount(&report, target)?;
         check_eq!(mount["type"], kind, "type of {target}");
         has_options(mount, "options", present, absent)?;
     }
-    has_options(
-        mount(&report, "/dev")?,
-        "super",
-        &["mode=755", "size=65536k"],
-        &[],
-    )?;
+    has_options(mount(&report, "/dev")?, "super", &["mode=755", "size=65536k"], &[])?;
     has_options(mount(&report, "/dev/shm")?, "super", &["size=65536k"], &[])?;
-    has_options(
-        mount(&report, "/dev/pts")?,
-        "super",
-        &["gid=5", "mode=620", "ptmxmode=666"],
-        &[],
-    )
+    has_options(mount(&report, "/dev/pts")?, "super", &["gid=5", "mode=620", "ptmxmode=666"], &[])
 }
 
 fn mounts_keep_the_order_of_the_configuration() -> Check {
     let report = sandbox()?.report(&Config::new(REPORT))?;
-    let targets: Vec<&str> = report["mounts"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|m| m["target"].as_str())
-        .collect();
-    let expected = [
-        "/",
-        "/proc",
-        "/dev",
-        "/dev/pts",
-        "/dev/shm",
-        "/dev/mqueue",
-        "/sys",
-    ];
-    let found: Vec<&str> = targets
-        .iter()
-        .copied()
-        .filter(|target| expected.contains(target))
-        .take(7)
-        .collect();
+    let targets: Vec<&str> =
+        report["mounts"].as_array().unwrap().iter().filter_map(|m| m["target"].as_str()).collect();
+    let expected = ["/", "/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue", "/sys"];
+    let found: Vec<&str> =
+        targets.iter().copied().filter(|target| expected.contains(target)).take(7).collect();
     check_eq!(found, expected);
     Ok(())
 }
@@ -156,9 +104,12 @@ fn a_later_mount_covers_an_earlier_one() -> Check {
     let (first, second) = (s.make_dir("first")?, s.make_dir("second")?);
     s.make_file("first/one", "")?;
     s.make_file("second/two", "")?;
-    let config = stat(&["/tmp/one", "/tmp/two"])
-        .mount("bind", &first, "/tmp", &["bind"])
-        .mount("bind", &second, "/tmp", &["bind"]);
+    let config = stat(&["/tmp/one", "/tmp/two"]).mount("bind", &first, "/tmp", &["bind"]).mount(
+        "bind",
+        &second,
+        "/tmp",
+        &["bind"],
+    );
     let report = s.report(&config)?;
     check_eq!(report["stat"]["/tmp/one"], json!({ "errno": libc::ENOENT }));
     check_eq!(report["stat"]["/tmp/two"]["type"], "file");
@@ -168,25 +119,13 @@ fn a_later_mount_covers_an_earlier_one() -> Check {
 fn the_cgroup_mount_shows_the_controllers_read_only() -> Check {
     let s = sandbox()?;
     let config = Config::new(&["/bin/probe", "ls", "/sys/fs/cgroup"]);
-    let output = s
-        .runtime()
-        .run(s.bundle(&config)?.path(), "c1")?
-        .success()?;
-    let pids = output
-        .stdout
-        .lines()
-        .any(|name| name == "pids" || name == "pids.max");
-    check!(
-        pids || output.stdout.contains("cgroup.procs"),
-        "{output}\n  shows no controller"
-    );
+    let output = s.runtime().run(s.bundle(&config)?.path(), "c1")?.success()?;
+    let pids = output.stdout.lines().any(|name| name == "pids" || name == "pids.max");
+    check!(pids || output.stdout.contains("cgroup.procs"), "{output}\n  shows no controller");
     let report = s.report(&Config::new(REPORT))?;
     let mut count = 0;
     for mount in report["mounts"].as_array().unwrap() {
-        if mount["type"]
-            .as_str()
-            .is_some_and(|kind| kind.starts_with("cgroup"))
-        {
+        if mount["type"].as_str().is_some_and(|kind| kind.starts_with("cgroup")) {
             has_options(mount, "options", &["ro", "nosuid", "noexec", "nodev"], &[])?;
             count += 1;
         }
@@ -210,9 +149,7 @@ fn a_directory_is_bound_read_write() -> Check {
         "/data",
         &["rbind", "rw"],
     );
-    s.runtime()
-        .run(s.bundle(&config)?.path(), "c1")?
-        .success()?;
+    s.runtime().run(s.bundle(&config)?.path(), "c1")?.success()?;
     check_eq!(fs::read_to_string(source.join("new"))?, "text");
     Ok(())
 }
@@ -228,25 +165,13 @@ fn a_directory_is_bound_read_only() -> Check {
     );
     let report = s.report(&config)?;
     check_eq!(report["open"]["/data/new:c"], libc::EROFS);
-    has_options(
-        mount(&report, "/data")?,
-        "options",
-        &["ro", "nosuid", "nodev", "noexec"],
-        &[],
-    )
+    has_options(mount(&report, "/data")?, "options", &["ro", "nosuid", "nodev", "noexec"], &[])
 }
 
 fn a_file_is_bound_on_a_file_that_is_made() -> Check {
     let s = sandbox()?;
     let source = s.make_file("source", "content\n")?;
-    let words = [
-        "/bin/probe",
-        "report",
-        "--stat",
-        "/a/b/c",
-        "--open",
-        "/a/b/c:w",
-    ];
+    let words = ["/bin/probe", "report", "--stat", "/a/b/c", "--open", "/a/b/c:w"];
     let config = Config::new(&words).mount("bind", &source, "/a/b/c", &["bind", "ro"]);
     let report = s.report(&config)?;
     check_eq!(report["stat"]["/a/b/c"]["size"], 8);
@@ -318,20 +243,14 @@ fn a_private_bind_sees_no_later_mount_of_the_host() -> Check {
 fn a_slave_bind_sees_later_mounts_of_the_host() -> Check {
     let (tags, seen) = later_mount_is_seen("rslave", "rslave")?;
     let tags = tags.to_string();
-    check!(
-        tags.contains("master:") && !tags.contains("shared:"),
-        "propagation is {tags}"
-    );
+    check!(tags.contains("master:") && !tags.contains("shared:"), "propagation is {tags}");
     check!(seen, "the later mount is not visible");
     Ok(())
 }
 
 fn a_shared_bind_is_a_peer_of_the_host() -> Check {
     let (tags, seen) = later_mount_is_seen("rshared", "rshared")?;
-    check!(
-        tags.to_string().contains("shared:"),
-        "propagation is {tags}"
-    );
+    check!(tags.to_string().contains("shared:"), "propagation is {tags}");
     check!(seen, "the later mount is not visible");
     Ok(())
 }
@@ -344,10 +263,7 @@ fn mounts_of_the_container_do_not_reach_the_host() -> Check {
     for propagation in ["rprivate", "rslave"] {
         let caps = &["CAP_SYS_ADMIN"];
         let config = Config::new(&["/bin/probe", "report", "--call", "mount"]);
-        let config =
-            config
-                .capabilities(caps)
-                .mount("bind", &share, "/tmp", &["rbind", propagation]);
+        let config = config.capabilities(caps).mount("bind", &share, "/tmp", &["rbind", propagation]);
         check_eq!(s.report(&config)?["call"]["mount"], "ok", "mount inside");
         before.assert_same()?;
     }
@@ -356,39 +272,31 @@ fn mounts_of_the_container_do_not_reach_the_host() -> Check {
 
 fn mountpoints_are_made() -> Check {
     let s = sandbox()?;
-    let config =
-        stat(&["/new/dir", "/new"]).mount("tmpfs", Path::new("tmpfs"), "/new/dir", &["mode=700"]);
+    let config = stat(&["/new/dir", "/new"]).mount("tmpfs", Path::new("tmpfs"), "/new/dir", &["mode=700"]);
     let bundle = s.bundle(&config)?;
     let report = report_of(&s, &bundle)?;
     check_eq!(report["stat"]["/new/dir"]["mode"], "0700");
     check_eq!(report["stat"]["/new"]["mode"], "0755");
-    check!(
-        bundle.rootfs().join("new/dir").is_dir(),
-        "the mountpoint is not in the image"
-    );
+    check!(bundle.rootfs().join("new/dir").is_dir(), "the mountpoint is not in the image");
     Ok(())
 }
 
 fn a_tmpfs_takes_the_mode_of_its_mountpoint() -> Check {
     let s = sandbox()?;
-    let config = stat(&["/tmp", "/fresh"])
-        .mount("tmpfs", Path::new("tmpfs"), "/tmp", &["size=1m"])
-        .mount("tmpfs", Path::new("tmpfs"), "/fresh", &["size=1m"]);
-    let report = s.report(&config)?;
-    check_eq!(
-        report["stat"]["/tmp"]["mode"],
-        "1777",
-        "an existing mountpoint"
+    let config = stat(&["/tmp", "/fresh"]).mount("tmpfs", Path::new("tmpfs"), "/tmp", &["size=1m"]).mount(
+        "tmpfs",
+        Path::new("tmpfs"),
+        "/fresh",
+        &["size=1m"],
     );
+    let report = s.report(&config)?;
+    check_eq!(report["stat"]["/tmp"]["mode"], "1777", "an existing mountpoint");
     Ok(())
 }
 
 fn a_tmpfs_on_a_new_mountpoint_is_open_to_all() -> Check {
     let config = stat(&["/fresh"]).mount("tmpfs", Path::new("tmpfs"), "/fresh", &["size=1m"]);
-    check_eq!(
-        sandbox()?.report(&config)?["stat"]["/fresh"]["mode"],
-        "1777"
-    );
+    check_eq!(sandbox()?.report(&config)?["stat"]["/fresh"]["mode"], "1777");
     Ok(())
 }
 
@@ -398,9 +306,7 @@ fn a_file_on_a_directory_is_refused() -> Check {
     let config = Config::new(REPORT).mount("bind", &file, "/etc", &["bind"]);
     let bundle = s.bundle(&config)?;
     let before = s.leaks()?;
-    s.runtime()
-        .create(bundle.path(), "c1")?
-        .refused("not a directory")?;
+    s.runtime().create(bundle.path(), "c1")?.refused("not a directory")?;
     before.assert_same()
 }
 
@@ -410,9 +316,7 @@ fn a_directory_on_a_file_is_refused() -> Check {
     let config = Config::new(REPORT).mount("bind", &directory, "/etc/passwd", &["bind"]);
     let bundle = s.bundle(&config)?;
     let before = s.leaks()?;
-    s.runtime()
-        .create(bundle.path(), "c1")?
-        .refused("not a directory")?;
+    s.runtime().create(bundle.path(), "c1")?.refused("not a directory")?;
     before.assert_same()
 }
 
@@ -441,25 +345,17 @@ fn a_destination_climbing_out_stays_inside() -> Check {
     let s = sandbox()?;
     let (_, report) = mount_on_link(&s, Path::new("../../../../../climbed"))?;
     mount(&report, "/climbed")?;
-    check!(
-        !Path::new("/climbed").exists(),
-        "/climbed appeared on the host"
-    );
+    check!(!Path::new("/climbed").exists(), "/climbed appeared on the host");
     Ok(())
 }
 
 fn a_proc_that_is_a_symlink_is_refused() -> Check {
     let s = sandbox()?;
     let bundle = s.bundle(&Config::new(REPORT))?;
-    fs::rename(
-        bundle.rootfs().join("proc"),
-        bundle.rootfs().join("elsewhere"),
-    )?;
+    fs::rename(bundle.rootfs().join("proc"), bundle.rootfs().join("elsewhere"))?;
     symlink("elsewhere", bundle.rootfs().join("proc"))?;
     let before = s.leaks()?;
-    s.runtime()
-        .create(bundle.path(), "c1")?
-        .refused("must be mounted on ordinary directory")?;
+    s.runtime().create(bundle.path(), "c1")?.refused("must be mounted on ordinary directory")?;
     before.assert_same()
 }
 
@@ -467,14 +363,8 @@ fn data_options_of_a_bind_are_ignored_with_a_warning() -> Check {
     let s = sandbox()?;
     let source = s.make_dir("source")?;
     let config = Config::new(REPORT).mount("bind", &source, "/tmp", &["bind", "size=1k"]);
-    let output = s
-        .runtime()
-        .run(s.bundle(&config)?.path(), "c1")?
-        .success()?;
-    check!(
-        output.stderr.contains("/mounts/7/options"),
-        "no warning: {output}"
-    );
+    let output = s.runtime().run(s.bundle(&config)?.path(), "c1")?.success()?;
+    check!(output.stderr.contains("/mounts/7/options"), "no warning: {output}");
     Ok(())
 }
 

@@ -28,9 +28,7 @@ fn sandbox() -> Check<Sandbox> {
 }
 
 fn own(file: &str) -> Check<String> {
-    Ok(fs::read_link(format!("/proc/self/ns/{file}"))?
-        .to_string_lossy()
-        .into_owned())
+    Ok(fs::read_link(format!("/proc/self/ns/{file}"))?.to_string_lossy().into_owned())
 }
 
 /// A process of the host that keeps namespaces alive.
@@ -48,10 +46,7 @@ impl Holder {
             .spawn()?;
         let pipe = child.stdout.take().unwrap();
         let mut holder = Self { child, pid: 0 };
-        check!(
-            sys::readable(pipe.as_fd(), Duration::from_secs(10))?,
-            "the holder says nothing"
-        );
+        check!(sys::readable(pipe.as_fd(), Duration::from_secs(10))?, "the holder says nothing");
         let mut line = String::new();
         BufReader::new(pipe).read_line(&mut line)?;
         holder.pid = line.trim().parse()?;
@@ -63,9 +58,7 @@ impl Holder {
     }
 
     fn inode(&self, file: &str) -> Check<String> {
-        Ok(fs::read_link(self.path(file))?
-            .to_string_lossy()
-            .into_owned())
+        Ok(fs::read_link(self.path(file))?.to_string_lossy().into_owned())
     }
 }
 
@@ -84,9 +77,7 @@ fn plain(kind: &str) -> Config {
         "uts" => config.remove("/hostname"),
         // A container that sees the host's processes must not change the host's sysctls, and
         // masks need a mount namespace.
-        "mount" => config
-            .remove("/linux/maskedPaths")
-            .remove("/linux/readonlyPaths"),
+        "mount" => config.remove("/linux/maskedPaths").remove("/linux/readonlyPaths"),
         _ => config,
     }
 }
@@ -99,10 +90,7 @@ fn new_namespaces_are_new() -> Check {
         let seen = &first["namespaces"][file];
         check!(seen.is_string(), "no {kind} namespace in the report");
         check!(*seen != own(file)?, "the {kind} namespace is the host's");
-        check!(
-            first["namespaces"][file].is_string() && second["namespaces"][file].is_string(),
-            "{kind}"
-        );
+        check!(first["namespaces"][file].is_string() && second["namespaces"][file].is_string(), "{kind}");
     }
     Ok(())
 }
@@ -114,10 +102,7 @@ fn namespaces_left_out_are_inherited() -> Check {
         let seen = s.report(&plain(kind))?;
         check_eq!(seen["namespaces"][file], own(file)?, "{kind}");
         let other = if kind == "pid" { "net" } else { "pid" };
-        check!(
-            seen["namespaces"][other] != own(other)?,
-            "{other} is the host's, too"
-        );
+        check!(seen["namespaces"][other] != own(other)?, "{other} is the host's, too");
     }
     Ok(())
 }
@@ -126,10 +111,7 @@ fn joins(kind: &str) -> Check {
     let s = sandbox()?;
     let file = TYPES.iter().find(|(name, _)| *name == kind).unwrap().1;
     let holder = Holder::new(&s, kind)?;
-    check!(
-        holder.inode(file)? != own(file)?,
-        "the holder has no namespace of its own"
-    );
+    check!(holder.inode(file)? != own(file)?, "the holder has no namespace of its own");
     let config = plain(kind).namespace(kind, Some(&holder.path(file)));
     check_eq!(s.report(&config)?["namespaces"][file], holder.inode(file)?);
     Ok(())
@@ -188,10 +170,7 @@ fn namespaces_of_another_container_are_joined() -> Check {
         let expected = fs::read_link(path(file))?.to_string_lossy().into_owned();
         check_eq!(seen["namespaces"][file], expected, "{file}");
     }
-    check!(
-        seen["pid"].as_u64() > Some(1),
-        "pid 1 is the other container's"
-    );
+    check!(seen["pid"].as_u64() > Some(1), "pid 1 is the other container's");
     Ok(())
 }
 
@@ -219,33 +198,19 @@ fn refused(config: &Config, text: &str) -> Check {
 
 fn a_namespace_of_another_type_is_refused() -> Check {
     let s = sandbox()?;
-    for (kind, file) in [
-        ("network", "uts"),
-        ("ipc", "net"),
-        ("uts", "ipc"),
-        ("pid", "net"),
-    ] {
+    for (kind, file) in [("network", "uts"), ("ipc", "net"), ("uts", "ipc"), ("pid", "net")] {
         let path = format!("/proc/self/ns/{file}");
         let config = plain(kind).namespace(kind, Some(&path));
         let before = s.leaks()?;
-        let output = s
-            .runtime()
-            .create(s.bundle(&config)?.path(), "c1")?
-            .exits(1)?;
-        check!(
-            !output.stderr.is_empty(),
-            "{kind} by {path} is refused without a word"
-        );
+        let output = s.runtime().create(s.bundle(&config)?.path(), "c1")?.exits(1)?;
+        check!(!output.stderr.is_empty(), "{kind} by {path} is refused without a word");
         before.assert_same()?;
     }
     Ok(())
 }
 
 fn a_namespace_path_that_is_missing_is_refused() -> Check {
-    refused(
-        &Config::new(REPORT).namespace("network", Some("/no/ns")),
-        "/no/ns: no such file or directory",
-    )
+    refused(&Config::new(REPORT).namespace("network", Some("/no/ns")), "/no/ns: no such file or directory")
 }
 
 fn a_namespace_path_that_is_a_fifo_is_not_waited_for() -> Check {
@@ -259,20 +224,14 @@ fn a_namespace_path_that_is_a_fifo_is_not_waited_for() -> Check {
         let bundle = s.bundle(&config)?;
         let before = s.leaks()?;
         let output = s.runtime().create(bundle.path(), "c1")?.exits(1)?;
-        check!(
-            !output.stderr.is_empty(),
-            "{kind} by a FIFO is refused without a word"
-        );
+        check!(!output.stderr.is_empty(), "{kind} by a FIFO is refused without a word");
         before.assert_same()?;
     }
     Ok(())
 }
 
 fn a_repeated_namespace_is_refused() -> Check {
-    refused(
-        &Config::new(REPORT).push("/linux/namespaces", json!({ "type": "ipc" })),
-        "ipc",
-    )
+    refused(&Config::new(REPORT).push("/linux/namespaces", json!({ "type": "ipc" })), "ipc")
 }
 
 fn a_host_name_without_a_uts_namespace_is_refused() -> Check {
@@ -299,9 +258,7 @@ fn the_domain_name_is_set() -> Check {
 fn loopback_is_up_in_a_new_network_namespace() -> Check {
     let s = sandbox()?;
     s.sleeper("c1", &Config::new(REPORT))?;
-    let output = s
-        .runtime()
-        .exec("c1", &["/bin/probe", "cat", "/sys/class/net/lo/flags"])?;
+    let output = s.runtime().exec("c1", &["/bin/probe", "cat", "/sys/class/net/lo/flags"])?;
     let flags = output.success()?.stdout;
     let flags = u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16)?;
     check!(flags & 1 == 1, "flags of lo are {flags:#x}");
@@ -317,10 +274,7 @@ fn sysctls_are_set_in_their_namespaces() -> Check {
         "--sysctl",
         "kernel.msgmax",
     ]);
-    let config = config.set(
-        "/linux/sysctl",
-        json!({ "net.ipv4.ip_forward": "1", "kernel.msgmax": "12345" }),
-    );
+    let config = config.set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1", "kernel.msgmax": "12345" }));
     let seen = sandbox()?.report(&config)?;
     check_eq!(seen["sysctl"]["net.ipv4.ip_forward"], "1");
     check_eq!(seen["sysctl"]["kernel.msgmax"], "12345");
@@ -328,10 +282,7 @@ fn sysctls_are_set_in_their_namespaces() -> Check {
 }
 
 fn a_sysctl_of_the_host_is_refused() -> Check {
-    refused(
-        &Config::new(REPORT).set("/linux/sysctl", json!({ "vm.swappiness": "1" })),
-        "vm.swappiness",
-    )?;
+    refused(&Config::new(REPORT).set("/linux/sysctl", json!({ "vm.swappiness": "1" })), "vm.swappiness")?;
     let config = plain("network").set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" }));
     refused(&config, "net.ipv4.ip_forward")
 }
@@ -341,10 +292,9 @@ fn a_sysctl_of_the_hosts_network_is_refused_when_that_is_joined() -> Check {
     let own = format!("/proc/{}/ns/net", std::process::id());
     for path in ["/proc/self/ns/net", &own] {
         // The value it has: even a runtime that is wrong changes nothing.
-        let config = Config::new(REPORT).namespace("network", Some(path)).set(
-            "/linux/sysctl",
-            json!({ "net.ipv4.ip_default_ttl": value.trim() }),
-        );
+        let config = Config::new(REPORT)
+            .namespace("network", Some(path))
+            .set("/linux/sysctl", json!({ "net.ipv4.ip_default_ttl": value.trim() }));
         refused(&config, "net.ipv4.ip_default_ttl")?;
     }
     Ok(())
@@ -365,37 +315,25 @@ fn the_program_is_in_the_configured_cgroup_of_every_hierarchy() -> Check {
     let seen = s.report(&Config::new(REPORT))?;
     for line in seen["cgroup"].as_array().unwrap() {
         let line = line.as_str().unwrap_or_default();
-        check!(
-            line.contains(s.cgroup_prefix()),
-            "not in the container's cgroup: {line}"
-        );
+        check!(line.contains(s.cgroup_prefix()), "not in the container's cgroup: {line}");
     }
     Ok(())
 }
 
 fn a_user_namespace(config: Config) -> Config {
     let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
-    config
-        .namespace("user", None)
-        .set("/linux/uidMappings", map.clone())
-        .set("/linux/gidMappings", map)
+    config.namespace("user", None).set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map)
 }
 
 fn a_new_user_namespace_has_its_mappings() -> Check {
     let s = sandbox()?;
     let config = a_user_namespace(Config::new(&["/bin/probe", "cat", "/proc/self/uid_map"]));
-    let output = s
-        .runtime()
-        .run(s.bundle(&config)?.path(), "c1")?
-        .success()?;
+    let output = s.runtime().run(s.bundle(&config)?.path(), "c1")?.success()?;
     let fields: Vec<&str> = output.stdout.split_whitespace().collect();
     check_eq!(fields, ["0", "100000", "65536"]);
     let seen = s.report(&a_user_namespace(Config::new(REPORT)))?;
     check_eq!(seen["uid"], 0);
-    check!(
-        seen["namespaces"]["user"] != own("user")?,
-        "the user namespace is the host's"
-    );
+    check!(seen["namespaces"]["user"] != own("user")?, "the user namespace is the host's");
     Ok(())
 }
 
@@ -406,10 +344,7 @@ fn a_user_namespace_without_mappings_is_refused() -> Check {
     let before = s.leaks()?;
     let output = s.runtime().create(bundle.path(), "c1")?.exits(1)?;
     let text = output.stderr.to_lowercase();
-    check!(
-        text.contains("user namespaces enabled, but no uid mappings found"),
-        "{output}"
-    );
+    check!(text.contains("user namespaces enabled, but no uid mappings found"), "{output}");
     before.assert_same()
 }
 
@@ -417,19 +352,9 @@ fn a_new_time_namespace_has_its_offsets() -> Check {
     let s = sandbox()?;
     let config = Config::new(&["/bin/probe", "cat", "/proc/self/timens_offsets"])
         .namespace("time", None)
-        .set(
-            "/linux/timeOffsets",
-            json!({ "boottime": { "secs": 1234, "nanosecs": 5 } }),
-        );
-    let output = s
-        .runtime()
-        .run(s.bundle(&config)?.path(), "c1")?
-        .success()?;
-    let line = output
-        .stdout
-        .lines()
-        .find(|line| line.starts_with("boottime"))
-        .unwrap_or_default();
+        .set("/linux/timeOffsets", json!({ "boottime": { "secs": 1234, "nanosecs": 5 } }));
+    let output = s.runtime().run(s.bundle(&config)?.path(), "c1")?.success()?;
+    let line = output.stdout.lines().find(|line| line.starts_with("boottime")).unwrap_or_default();
     let fields: Vec<&str> = line.split_whitespace().collect();
     check_eq!(fields, ["boottime", "1234", "5"]);
     Ok(())
@@ -439,10 +364,7 @@ fn a_time_namespace_is_joined() -> Check {
     let s = sandbox()?;
     let holder = Holder::new(&s, "time")?;
     let config = Config::new(REPORT).namespace("time", Some(&holder.path("time")));
-    check_eq!(
-        s.report(&config)?["namespaces"]["time"],
-        holder.inode("time")?
-    );
+    check_eq!(s.report(&config)?["namespaces"]["time"], holder.inode("time")?);
     Ok(())
 }
 
@@ -454,18 +376,11 @@ fn exec_enters_every_namespace() -> Check {
     let namespaces: &Value = &seen["namespaces"];
     for (kind, file) in TYPES {
         let expected = fs::read_link(format!("/proc/{pid}/ns/{file}"))?;
-        check_eq!(
-            namespaces[file],
-            json!(expected.to_string_lossy()),
-            "{kind}"
-        );
+        check_eq!(namespaces[file], json!(expected.to_string_lossy()), "{kind}");
     }
     for line in seen["cgroup"].as_array().unwrap() {
         let line = line.as_str().unwrap_or_default();
-        check!(
-            line.ends_with(":/"),
-            "exec is outside the container's cgroup: {line}"
-        );
+        check!(line.ends_with(":/"), "exec is outside the container's cgroup: {line}");
     }
     Ok(())
 }

@@ -5,8 +5,8 @@
 mod library;
 
 use library::{
-    EXIT, WHY, action, binds_at, mounts_at, move_after, move_before, output_of, plan, plan_of,
-    position, refusal_of, report_of, sandbox, take,
+    EXIT, WHY, action, binds_at, mounts_at, move_after, move_before, output_of, plan, plan_of, position,
+    refusal_of, report_of, sandbox, take,
 };
 use oxrun_conformance::harness::{Bundle, Config, Host, Sandbox, conditional, oxrun_only, run};
 use oxrun_conformance::{Check, Failed, check, check_eq, sys};
@@ -64,12 +64,7 @@ fn leaked(options: &[&str], change: fn(&mut Plan) -> Check) -> Check<usize> {
 }
 
 fn a_bind_of_a_shared_mount_sends_no_mount_back() -> Check {
-    for options in [
-        &["rbind"][..],
-        &["bind"],
-        &["rbind", "rslave"],
-        &["rbind", "rprivate"],
-    ] {
+    for options in [&["rbind"][..], &["bind"], &["rbind", "rslave"], &["rbind", "rprivate"]] {
         let found = leaked(options, |_| Ok(()))?;
         check_eq!(found, 0, "mounts on the host's side with {options:?}");
     }
@@ -77,9 +72,7 @@ fn a_bind_of_a_shared_mount_sends_no_mount_back() -> Check {
 }
 
 fn without_the_slave_step_a_bind_of_a_shared_mount_leaks() -> Check {
-    let found = leaked(&["rbind"], |plan| {
-        take(plan, |a| matches!(a, Action::Propagation { .. })).map(drop)
-    })?;
+    let found = leaked(&["rbind"], |plan| take(plan, |a| matches!(a, Action::Propagation { .. })).map(drop))?;
     check_eq!(found, 1, "mounts on the host's side");
     Ok(())
 }
@@ -138,22 +131,14 @@ fn entered(s: &Sandbox) -> Check<Bundle> {
 fn a_prestart_hook_that_enters_the_container_finds_the_root_at_its_host_path() -> Check {
     let s = sandbox()?;
     let report = report_of(&s, &plan(&s, &entered(&s)?)?)?;
-    check_eq!(
-        report["stat"]["/mnt/of-the-hook"]["type"],
-        "file",
-        "what the hook mounted"
-    );
+    check_eq!(report["stat"]["/mnt/of-the-hook"]["type"], "file", "what the hook mounted");
     Ok(())
 }
 
 fn a_prestart_hook_after_pivot_finds_no_root() -> Check {
     let s = sandbox()?;
     let mut plan = plan(&s, &entered(&s)?)?;
-    move_before(
-        &mut plan,
-        |a| matches!(a, Action::Pivot { .. }),
-        |a| matches!(a, Action::Hook(_)),
-    )?;
+    move_before(&mut plan, |a| matches!(a, Action::Pivot { .. }), |a| matches!(a, Action::Hook(_)))?;
     let error = refusal_of(&s, &plan)?;
     check_eq!(error.kind(), ErrorKind::Hook, "{error}");
     Ok(())
@@ -169,19 +154,13 @@ fn a_file_on_a_directory_and_the_reverse_are_not_a_directory() -> Check {
         (&file, "/etc/passwd", true),
         (&directory, "/etc", true),
     ] {
-        let plan = plan_of(
-            &s,
-            &Config::new(EXIT).mount("bind", source, target, &["bind"]),
-        )?;
+        let plan = plan_of(&s, &Config::new(EXIT).mount("bind", source, target, &["bind"]))?;
         if fits {
             output_of(&s, &plan)?;
             continue;
         }
         let error = refusal_of(&s, &plan)?;
-        check!(
-            error.to_string().contains("not a directory"),
-            "{target}: {error}"
-        );
+        check!(error.to_string().contains("not a directory"), "{target}: {error}");
         check_eq!(error.field(), Some("/mounts/7"), "{error}");
     }
     Ok(())
@@ -190,10 +169,7 @@ fn a_file_on_a_directory_and_the_reverse_are_not_a_directory() -> Check {
 /// The processes that a container sees in its /proc.
 fn processes(s: &Sandbox, plan: &Plan) -> Check<usize> {
     let names = output_of(s, plan)?;
-    Ok(names
-        .lines()
-        .filter(|name| name.parse::<u32>().is_ok())
-        .count())
+    Ok(names.lines().filter(|name| name.parse::<u32>().is_ok()).count())
 }
 
 fn proc_shows_the_container_alone() -> Check {
@@ -210,9 +186,7 @@ fn proc_shows_the_container_alone() -> Check {
 fn proc_cannot_be_mounted_before_the_clone() -> Check {
     let s = sandbox()?;
     let mut plan = plan_of(&s, &Config::new(&["/bin/probe", "ls", "/proc"]))?;
-    move_before(&mut plan, mounts_at("/proc"), |a| {
-        matches!(a, Action::Clone { .. })
-    })?;
+    move_before(&mut plan, mounts_at("/proc"), |a| matches!(a, Action::Clone { .. }))?;
     refusal_of(&s, &plan).map(drop)
 }
 
@@ -220,9 +194,7 @@ fn proc_cannot_be_mounted_before_the_clone() -> Check {
 fn targets(s: &Sandbox, plan: &Plan) -> Check<BTreeSet<String>> {
     let report = report_of(s, plan)?;
     let list = report["mounts"].as_array().into_iter().flatten();
-    Ok(list
-        .filter_map(|m| m["target"].as_str().map(str::to_owned))
-        .collect())
+    Ok(list.filter_map(|m| m["target"].as_str().map(str::to_owned)).collect())
 }
 
 fn masks_and_read_only_paths_lie_over_the_mounts() -> Check {
@@ -230,10 +202,7 @@ fn masks_and_read_only_paths_lie_over_the_mounts() -> Check {
     let config = Config::new(REPORT).push("/linux/maskedPaths", "/proc/uptime");
     let ordered = plan_of(&s, &config)?;
     let found = targets(&s, &ordered)?;
-    check!(
-        found.contains("/proc/uptime") && found.contains("/proc/sys"),
-        "{found:?}"
-    );
+    check!(found.contains("/proc/uptime") && found.contains("/proc/sys"), "{found:?}");
     for path in ["/proc/uptime", "/proc/sys"] {
         let mut other = ordered.clone();
         let covers = |a: &Action| match a {
@@ -250,22 +219,16 @@ fn masks_and_read_only_paths_lie_over_the_mounts() -> Check {
 fn a_read_only_tmpfs_takes_the_mounts_below_it() -> Check {
     let s = sandbox()?;
     let source = s.make_dir("source")?;
-    let config = Config::new(&[
-        "/bin/probe",
-        "report",
-        "--open",
-        "/home/file:c",
-        "--stat",
-        "/home/below",
-    ])
-    .mount("tmpfs", Path::new("tmpfs"), "/home", &["ro"])
-    .mount("bind", &source, "/home/below", &["bind"]);
+    let config = Config::new(&["/bin/probe", "report", "--open", "/home/file:c", "--stat", "/home/below"])
+        .mount("tmpfs", Path::new("tmpfs"), "/home", &["ro"])
+        .mount("bind", &source, "/home/below", &["bind"]);
     let ordered = plan_of(&s, &config)?;
     let report = report_of(&s, &ordered)?;
     check_eq!(report["open"]["/home/file:c"], libc::EROFS);
     check_eq!(report["stat"]["/home/below"]["type"], "dir");
     let mut other = ordered.clone();
-    let home = |a: &Action| matches!(a, Action::SetAttr { destination, .. } if destination == Path::new("/home"));
+    let home =
+        |a: &Action| matches!(a, Action::SetAttr { destination, .. } if destination == Path::new("/home"));
     move_after(&mut other, home, mounts_at("/home"))?;
     let error = refusal_of(&s, &other)?;
     check_eq!(error.errno(), Some(libc::EROFS), "{error}");
@@ -278,28 +241,16 @@ fn the_process_leads_a_session_of_its_own() -> Check {
     check_eq!(report_of(&s, &ordered)?["sid"], 1, "the session");
     // The process that clones is another one: its session is not the container's.
     let mut other = ordered.clone();
-    move_before(
-        &mut other,
-        |a| matches!(a, Action::Session { .. }),
-        |a| matches!(a, Action::Clone { .. }),
-    )?;
-    check_eq!(
-        report_of(&s, &other)?["sid"],
-        0,
-        "the session, made before the clone"
-    );
+    move_before(&mut other, |a| matches!(a, Action::Session { .. }), |a| matches!(a, Action::Clone { .. }))?;
+    check_eq!(report_of(&s, &other)?["sid"], 0, "the session, made before the clone");
     Ok(())
 }
 
 /// The cgroups that the plan makes, as lines of /proc/PID/cgroup begin, with their paths.
 fn placed(plan: &Plan) -> Vec<(String, PathBuf)> {
-    let name = |controllers: &Option<Vec<String>>| {
-        controllers.as_ref().map_or(String::new(), |c| c.join(","))
-    };
-    plan.cgroups
-        .iter()
-        .map(|dir| (name(&dir.controllers), Path::new("/").join(&dir.path)))
-        .collect()
+    let name =
+        |controllers: &Option<Vec<String>>| controllers.as_ref().map_or(String::new(), |c| c.join(","));
+    plan.cgroups.iter().map(|dir| (name(&dir.controllers), Path::new("/").join(&dir.path))).collect()
 }
 
 /// The cgroup of one hierarchy in a text like /proc/PID/cgroup.
@@ -310,9 +261,7 @@ fn cgroup_in(text: &str, controllers: &str) -> Check<PathBuf> {
             return Ok(parts.next().unwrap_or_default().into());
         }
     }
-    Err(Failed::from(format!(
-        "no line for {controllers:?} in {text}"
-    )))
+    Err(Failed::from(format!("no line for {controllers:?} in {text}")))
 }
 
 fn the_cgroup_namespace_begins_at_the_cgroup_of_the_container() -> Check {
@@ -322,26 +271,17 @@ fn the_cgroup_namespace_begins_at_the_cgroup_of_the_container() -> Check {
     check!(!ordered.cgroups.is_empty(), "the plan makes no cgroup");
     let text = output_of(&s, &ordered)?;
     for (controllers, _) in placed(&ordered) {
-        check_eq!(
-            cgroup_in(&text, &controllers)?,
-            Path::new("/"),
-            "{controllers:?}"
-        );
+        check_eq!(cgroup_in(&text, &controllers)?, Path::new("/"), "{controllers:?}");
     }
     // A namespace that is made before the process is placed begins at the caller's cgroup.
     let mut other = ordered.clone();
     let at = |a: &Action| matches!(a, Action::Unshare { new } if new == &[Namespace::Cgroup]);
     let first = other.steps.iter().position(|step| step.lane == Lane::Join);
     let unshare = take(&mut other, at)?;
-    other
-        .steps
-        .insert(first.ok_or("no step joins anything")?, unshare);
+    other.steps.insert(first.ok_or("no step joins anything")?, unshare);
     let text = output_of(&s, &other)?;
     let (controllers, _) = placed(&other).into_iter().next().ok_or("no cgroup")?;
-    check!(
-        cgroup_in(&text, &controllers)? != Path::new("/"),
-        "as well in another order: {text}"
-    );
+    check!(cgroup_in(&text, &controllers)? != Path::new("/"), "as well in another order: {text}");
     Ok(())
 }
 

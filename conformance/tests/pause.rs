@@ -40,10 +40,7 @@ fn stands_still(cgroup: &Path) -> Check<bool> {
 /// The hierarchies that can freeze; which one does is the runtime's choice.
 fn freezers(s: &Sandbox) -> Check<Vec<PathBuf>> {
     let v2 = directory_with(s, "cgroup.freeze")?;
-    Ok(v2
-        .into_iter()
-        .chain(directory_with(s, "freezer.state")?)
-        .collect())
+    Ok(v2.into_iter().chain(directory_with(s, "freezer.state")?).collect())
 }
 
 /// Makes a cgroup below the container's and moves one of its processes there.
@@ -67,10 +64,7 @@ fn pause_reaches_cgroups_below_the_containers() -> Check {
     let (_, children) = family(&s, "c1", &Config::new(SLEEP))?;
     check_eq!(children.len(), 3, "children");
     let cgroups = freezers(&s)?;
-    check!(
-        !cgroups.is_empty(),
-        "the container has no cgroup that can freeze"
-    );
+    check!(!cgroups.is_empty(), "the container has no cgroup that can freeze");
     for cgroup in &cgroups {
         nested(cgroup, children[0])?;
     }
@@ -85,11 +79,7 @@ fn pause_reaches_cgroups_below_the_containers() -> Check {
     resume(s.runtime(), "c1")?;
     s.runtime().has_status("c1", "running")?;
     for cgroup in &cgroups {
-        check!(
-            !stands_still(&cgroup.join("below"))?,
-            "{} is still frozen",
-            cgroup.display()
-        );
+        check!(!stands_still(&cgroup.join("below"))?, "{} is still frozen", cgroup.display());
         fs::write(cgroup.join("cgroup.procs"), children[0].to_string())?;
         fs::remove_dir(cgroup.join("below"))?;
     }
@@ -116,8 +106,7 @@ fn a_created_container_is_created_again_after_resume() -> Check {
     let pid = rt.pid("c1")?;
     pause(rt, "c1")?;
     check_eq!(rt.pid("c1")?, pid, "pid of the paused container");
-    rt.start("c1")?
-        .refused("cannot start a container in the paused state")?;
+    rt.start("c1")?.refused("cannot start a container in the paused state")?;
     resume(rt, "c1")?;
     rt.has_status("c1", "created")?;
     rt.start("c1")?.success()?;
@@ -130,15 +119,12 @@ fn pause_of_a_paused_or_stopped_container_is_refused() -> Check {
     let rt = s.runtime();
     let pid = s.sleeper("c1", &Config::new(SLEEP))?;
     pause(rt, "c1")?;
-    rt.call(&["pause", "c1"])?
-        .refused("container not running")?;
+    rt.call(&["pause", "c1"])?.refused("container not running")?;
     rt.has_status("c1", "paused")?;
     rt.kill("c1", "KILL")?.success()?;
     rt.wait_for(pid)?;
-    rt.call(&["pause", "c1"])?
-        .refused("container not running")?;
-    rt.call(&["resume", "c1"])?
-        .refused("container not paused")?;
+    rt.call(&["pause", "c1"])?.refused("container not running")?;
+    rt.call(&["resume", "c1"])?.refused("container not paused")?;
     rt.has_status("c1", "stopped")?;
     rt.delete("c1")?.success()?;
     Ok(())
@@ -148,9 +134,7 @@ fn resume_of_a_created_container_is_refused() -> Check {
     let s = sandbox()?;
     let bundle = s.bundle(&Config::new(SLEEP))?;
     s.runtime().create(bundle.path(), "c1")?.success()?;
-    s.runtime()
-        .call(&["resume", "c1"])?
-        .refused("container not paused")?;
+    s.runtime().call(&["resume", "c1"])?.refused("container not paused")?;
     s.runtime().has_status("c1", "created")
 }
 
@@ -160,10 +144,7 @@ fn list_shows_that_a_container_is_paused() -> Check {
     pause(s.runtime(), "c1")?;
     let table = s.runtime().call(&["list"])?.success()?.stdout;
     let row = table.lines().find(|l| l.starts_with("c1 "));
-    check!(
-        row.is_some_and(|r| r.split_whitespace().nth(2) == Some("paused")),
-        "{table}"
-    );
+    check!(row.is_some_and(|r| r.split_whitespace().nth(2) == Some("paused")), "{table}");
     Ok(())
 }
 
@@ -171,10 +152,7 @@ fn kill_ends_every_process_of_a_paused_container() -> Check {
     for (flags, config) in [
         (&["kill", "c1", "KILL"][..], Config::new(SLEEP)),
         (&["kill", "--all", "c1", "KILL"], Config::new(SLEEP)),
-        (
-            &["kill", "c1", "KILL"],
-            Config::new(SLEEP).without_namespace("pid"),
-        ),
+        (&["kill", "c1", "KILL"], Config::new(SLEEP).without_namespace("pid")),
     ] {
         let s = sandbox()?;
         let rt = s.runtime();
@@ -209,8 +187,7 @@ fn delete_force_removes_a_paused_container_that_was_never_started() -> Check {
     rt.create(bundle.path(), "c1")?.success()?;
     let pid = rt.pid("c1")?;
     pause(rt, "c1")?;
-    rt.delete("c1")?
-        .refused("cannot delete container c1 that is not stopped: paused")?;
+    rt.delete("c1")?.refused("cannot delete container c1 that is not stopped: paused")?;
     rt.call(&["delete", "--force", "c1"])?.success()?;
     rt.wait_for(pid)?;
     before.assert_same()

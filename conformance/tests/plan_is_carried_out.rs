@@ -34,34 +34,21 @@ fn reporting() -> Config {
 
 /// A container in which every step leaves a trace in the report.
 fn everything(s: &Sandbox) -> Check<Bundle> {
-    let (data, first, second) = (
-        s.make_dir("data")?,
-        s.make_dir("first")?,
-        s.make_dir("second")?,
-    );
+    let (data, first, second) = (s.make_dir("data")?, s.make_dir("first")?, s.make_dir("second")?);
     s.make_file("data/file", "")?;
     s.make_file("first/first", "")?;
     s.make_file("second/second", "")?;
     let trace = s.dir().join("trace");
-    let hook = s.make_script(
-        "hook",
-        &format!("cat >/dev/null; echo $1 >> {}", trace.display()),
-    )?;
+    let hook = s.make_script("hook", &format!("cat >/dev/null; echo $1 >> {}", trace.display()))?;
     let mut config = reporting()
         .set("/process/oomScoreAdj", 100)
         .set("/process/cwd", "/home/user")
         .set("/process/user/umask", 0o27)
         .set("/process/rlimits/0/soft", 512)
         .set("/linux/sysctl", json!({ "net.ipv4.ip_default_ttl": "70" }))
-        .set(
-            "/linux/devices",
-            json!([{ "path": "/dev/denied", "type": "c", "major": 10, "minor": 229 }]),
-        )
+        .set("/linux/devices", json!([{ "path": "/dev/denied", "type": "c", "major": 10, "minor": 229 }]))
         .push("/linux/maskedPaths", "/proc/uptime")
-        .push(
-            "/hooks/prestart",
-            json!({ "path": hook, "args": ["hook", "as-planned"] }),
-        )
+        .push("/hooks/prestart", json!({ "path": hook, "args": ["hook", "as-planned"] }))
         .mount("bind", &data, "/data", &["rbind", "ro"])
         .mount("bind", &first, "/over", &["bind"])
         .mount("bind", &second, "/over", &["bind"]);
@@ -102,17 +89,11 @@ fn seen(s: &Sandbox, plan: &Plan) -> Check<Value> {
     let status = held.run()??;
     let output = held.output()?;
     let limit = plan.cgroups.iter().map(|dir| dir.dir().join("pids.max"));
-    let limit: Vec<String> = limit
-        .filter_map(|file| fs::read_to_string(file).ok())
-        .collect();
+    let limit: Vec<String> = limit.filter_map(|file| fs::read_to_string(file).ok()).collect();
     held.delete()?;
-    check_eq!(
-        status,
-        ExitStatus::Exited(0),
-        "how the program ended: {output:?}"
-    );
-    let mut report: Value = serde_json::from_str(&output)
-        .map_err(|e| Failed::from(format!("no report: {e}: {output:?}")))?;
+    check_eq!(status, ExitStatus::Exited(0), "how the program ended: {output:?}");
+    let mut report: Value =
+        serde_json::from_str(&output).map_err(|e| Failed::from(format!("no report: {e}: {output:?}")))?;
     report["host"] = json!({
         "pids": limit,
         "hook": fs::read_to_string(trace).unwrap_or_default(),
@@ -137,10 +118,7 @@ fn changes(
     let after = seen(&s, &changed)?;
     let found = differences(&before, &after);
     let within = |pointer: &str, place: &str| {
-        pointer == place
-            || pointer
-                .strip_prefix(place)
-                .is_some_and(|rest| rest.starts_with('/'))
+        pointer == place || pointer.strip_prefix(place).is_some_and(|rest| rest.starts_with('/'))
     };
     for place in expected {
         check!(
@@ -260,11 +238,7 @@ fn another_limit() -> Check {
 }
 
 fn another_umask() -> Check {
-    changes(
-        everything,
-        set!(Action::Umask { mask } => *mask = 0o77),
-        &["/umask"],
-    )
+    changes(everything, set!(Action::Umask { mask } => *mask = 0o77), &["/umask"])
 }
 
 fn another_working_directory() -> Check {
@@ -325,11 +299,7 @@ fn another_user() -> Check {
     // What an ordinary user may do is less, and that is all that follows.
     let sets = ["/capabilities/permitted", "/capabilities/effective"];
     let change = set!(Action::Identity { uid, .. } => *uid = 1000);
-    changes(
-        everything,
-        change,
-        &["/uid", "/uids", sets[0], sets[1], "/open"],
-    )
+    changes(everything, change, &["/uid", "/uids", sets[0], sets[1], "/open"])
 }
 
 fn another_environment() -> Check {
@@ -357,20 +327,14 @@ fn a_writable_bind() -> Check {
         Action::Bind(bind) if bind.destination == Path::new("/data") =>
         bind.options.set &= !attr::RDONLY
     );
-    changes(
-        everything,
-        change,
-        &["/mounts/~1data/0/options", "/open/~1data~1file:w"],
-    )
+    changes(everything, change, &["/mounts/~1data/0/options", "/open/~1data~1file:w"])
 }
 
 fn two_binds_on_one_place_exchanged() -> Check {
     let change = |plan: &mut Plan| {
         let steps = plan.steps.iter().enumerate();
-        let both: Vec<usize> = steps
-            .filter(|(_, step)| binds_at("/over")(&step.action))
-            .map(|(at, _)| at)
-            .collect();
+        let both: Vec<usize> =
+            steps.filter(|(_, step)| binds_at("/over")(&step.action)).map(|(at, _)| at).collect();
         check_eq!(both.len(), 2, "binds at /over");
         plan.steps.swap(both[0], both[1]);
         Ok(())
@@ -422,11 +386,7 @@ fn the_script_is_a_function_of_the_plan() -> Check {
         let second = plan(&s, &bundle)?;
         check_eq!(second, first, "the same bundle planned twice");
         let mut stored: Plan = serde_json::from_str(&serde_json::to_string(&first)?)?;
-        check_eq!(
-            script::encode(&stored)?,
-            bytes,
-            "the script of the stored plan"
-        );
+        check_eq!(script::encode(&stored)?, bytes, "the script of the stored plan");
         // The private copy of the config is no part of the stored plan.
         stored.config = first.config.clone();
         check_eq!(stored, first, "the stored plan");
@@ -443,24 +403,12 @@ fn every_step_of_init_is_in_the_script() -> Check {
             let mut less = whole.clone();
             let step = less.steps.remove(at);
             if step.lane != Lane::Host {
-                check!(
-                    script::encode(&less)? != bytes,
-                    "without step {}: the same script",
-                    at + 1
-                );
+                check!(script::encode(&less)? != bytes, "without step {}: the same script", at + 1);
                 let shorter = script::encode(&less)?.len() < bytes.len();
-                check!(
-                    shorter,
-                    "step {} ({:?}) is not in the script",
-                    at + 1,
-                    step.action
-                );
+                check!(shorter, "step {} ({:?}) is not in the script", at + 1, step.action);
             }
         }
-        check!(
-            position(&whole, |step| matches!(step.action, Action::Spawn { .. })).is_ok(),
-            "no spawn"
-        );
+        check!(position(&whole, |step| matches!(step.action, Action::Spawn { .. })).is_ok(), "no spawn");
     }
     Ok(())
 }
@@ -507,13 +455,7 @@ fn main() -> ExitCode {
     ];
     tests.push(conditional(
         "another_limit_of_the_cgroup",
-        || {
-            pids_directory()
-                .ok()
-                .flatten()
-                .is_none()
-                .then(|| "no pids controller of version 1".to_owned())
-        },
+        || pids_directory().ok().flatten().is_none().then(|| "no pids controller of version 1".to_owned()),
         another_limit_of_the_cgroup,
     ));
     run(tests)

@@ -23,10 +23,7 @@ fn report(config: &Config) -> Check<Value> {
 
 /// The hexadecimal mask of capabilities given by number.
 fn mask(numbers: &[u32]) -> String {
-    format!(
-        "{:016x}",
-        numbers.iter().fold(0u64, |mask, number| mask | 1 << number)
-    )
+    format!("{:016x}", numbers.iter().fold(0u64, |mask, number| mask | 1 << number))
 }
 
 fn the_program_gets_its_arguments_unchanged() -> Check {
@@ -51,10 +48,8 @@ fn the_program_is_found_in_the_path_of_the_container() -> Check {
 }
 
 fn user_group_and_additional_groups() -> Check {
-    let config = Config::new(REPORT).set(
-        "/process/user",
-        json!({ "uid": 1000, "gid": 1001, "additionalGids": [5, 77] }),
-    );
+    let config = Config::new(REPORT)
+        .set("/process/user", json!({ "uid": 1000, "gid": 1001, "additionalGids": [5, 77] }));
     let seen = report(&config)?;
     check_eq!(seen["uids"], json!([1000, 1000, 1000]));
     check_eq!(seen["gids"], json!([1001, 1001, 1001]));
@@ -73,17 +68,13 @@ fn the_groups_of_the_caller_are_dropped() -> Check {
 
 fn the_umask_defaults_to_0022() -> Check {
     let mut s = sandbox()?;
-    s.runtime_mut()
-        .wrap(&["sh", "-c", "umask 077; exec \"$@\"", "sh"]);
+    s.runtime_mut().wrap(&["sh", "-c", "umask 077; exec \"$@\"", "sh"]);
     check_eq!(s.report(&Config::new(REPORT))?["umask"], 0o022);
     Ok(())
 }
 
 fn the_umask_is_as_configured() -> Check {
-    check_eq!(
-        report(&Config::new(REPORT).set("/process/user/umask", 0o137))?["umask"],
-        0o137
-    );
+    check_eq!(report(&Config::new(REPORT).set("/process/user/umask", 0o137))?["umask"], 0o137);
     Ok(())
 }
 
@@ -113,37 +104,21 @@ fn a_working_directory_that_only_root_may_enter() -> Check {
         .set("/process/cwd", "/root")
         .set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
     let bundle = s.bundle(&config)?;
-    fs::set_permissions(
-        bundle.rootfs().join("root"),
-        fs::Permissions::from_mode(0o700),
-    )?;
+    fs::set_permissions(bundle.rootfs().join("root"), fs::Permissions::from_mode(0o700))?;
     let output = s.runtime().run(bundle.path(), "c1")?.success()?;
     check_eq!(output.json()?["cwd"], "/root");
     Ok(())
 }
 
 fn a_missing_working_directory_is_made() -> Check {
-    let config = Config::new(REPORT)
-        .set("/process/cwd", "/a/b")
-        .set("/root/readonly", false);
+    let config = Config::new(REPORT).set("/process/cwd", "/a/b").set("/root/readonly", false);
     check_eq!(report(&config)?["cwd"], "/a/b");
     Ok(())
 }
 
 fn the_environment_keeps_its_order() -> Check {
-    let env = json!([
-        "Z=1",
-        "PATH=/bin",
-        "A=2",
-        "HOME=/h",
-        "EMPTY=",
-        "E=a=b",
-        "NL=a\nb"
-    ]);
-    check_eq!(
-        report(&Config::new(REPORT).set("/process/env", env.clone()))?["env"],
-        env
-    );
+    let env = json!(["Z=1", "PATH=/bin", "A=2", "HOME=/h", "EMPTY=", "E=a=b", "NL=a\nb"]);
+    check_eq!(report(&Config::new(REPORT).set("/process/env", env.clone()))?["env"], env);
     Ok(())
 }
 
@@ -157,19 +132,12 @@ fn nothing_of_the_callers_environment_gets_in() -> Check {
 }
 
 fn home_comes_from_the_containers_passwd() -> Check {
-    for (uid, home) in [
-        (0, "HOME=/root"),
-        (1000, "HOME=/home/user"),
-        (4242, "HOME=/"),
-    ] {
+    for (uid, home) in [(0, "HOME=/root"), (1000, "HOME=/home/user"), (4242, "HOME=/")] {
         let user = json!({ "uid": uid, "gid": 0 });
         let config = Config::new(REPORT).set("/process/user", user);
         let seen = report(&config.set("/process/env", json!(["A=b"])))?;
         let env = seen["env"].as_array().unwrap();
-        check!(
-            env.contains(&json!(home)),
-            "HOME of user {uid} is wrong: {env:?}"
-        );
+        check!(env.contains(&json!(home)), "HOME of user {uid} is wrong: {env:?}");
     }
     Ok(())
 }
@@ -183,12 +151,7 @@ fn an_empty_home_is_filled_in() -> Check {
 fn the_last_of_two_equal_names_wins() -> Check {
     let env = json!(["HOME=/", "A=1", "B=2", "A=3"]);
     let seen = report(&Config::new(REPORT).set("/process/env", env))?;
-    let env: Vec<&str> = seen["env"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
+    let env: Vec<&str> = seen["env"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     let of_a: Vec<_> = env.iter().filter(|entry| entry.starts_with("A=")).collect();
     check_eq!(of_a, [&"A=3"], "entries of A in {env:?}");
     Ok(())
@@ -228,15 +191,8 @@ fn root_gets_the_bounding_set() -> Check {
 }
 
 fn capability_sets_left_out_are_empty() -> Check {
-    let caps =
-        &report(&Config::new(REPORT).set("/process/capabilities", json!({})))?["capabilities"];
-    for set in [
-        "bounding",
-        "permitted",
-        "effective",
-        "inheritable",
-        "ambient",
-    ] {
+    let caps = &report(&Config::new(REPORT).set("/process/capabilities", json!({})))?["capabilities"];
+    for set in ["bounding", "permitted", "effective", "inheritable", "ambient"] {
         check_eq!(caps[set], mask(&[]), "{set}");
     }
     Ok(())
@@ -244,18 +200,10 @@ fn capability_sets_left_out_are_empty() -> Check {
 
 fn an_unknown_capability_is_a_warning() -> Check {
     let s = sandbox()?;
-    let bundle =
-        s.bundle(&Config::new(REPORT).push("/process/capabilities/bounding", "CAP_NOPE"))?;
+    let bundle = s.bundle(&Config::new(REPORT).push("/process/capabilities/bounding", "CAP_NOPE"))?;
     let output = s.runtime().run(bundle.path(), "c1")?.success()?;
-    check_eq!(
-        output.json()?["capabilities"]["bounding"],
-        mask(&[5, 10, 29])
-    );
-    check!(
-        output.stderr.contains("CAP_NOPE"),
-        "stderr does not name it: {}",
-        output.stderr
-    );
+    check_eq!(output.json()?["capabilities"]["bounding"], mask(&[5, 10, 29]));
+    check!(output.stderr.contains("CAP_NOPE"), "stderr does not name it: {}", output.stderr);
     check_eq!(output.stderr.lines().count(), 1, "lines on stderr");
     Ok(())
 }
@@ -288,10 +236,8 @@ fn every_kind_of_resource_limit_is_set() -> Check {
         ("RLIMIT_SIGPENDING", 100, 200),
         ("RLIMIT_STACK", 4 << 20, 8 << 20),
     ];
-    let list: Vec<Value> = limits
-        .iter()
-        .map(|(kind, soft, hard)| json!({ "type": kind, "soft": soft, "hard": hard }))
-        .collect();
+    let list: Vec<Value> =
+        limits.iter().map(|(kind, soft, hard)| json!({ "type": kind, "soft": soft, "hard": hard })).collect();
     let seen = report(&Config::new(REPORT).set("/process/rlimits", list))?;
     for (kind, soft, hard) in limits {
         check_eq!(seen["rlimits"][kind], json!([soft, hard]), "{kind}");
@@ -307,10 +253,7 @@ fn refuses_limits(list: Value, name: &str) -> Check {
 }
 
 fn an_unknown_resource_limit_is_refused() -> Check {
-    refuses_limits(
-        json!([{ "type": "RLIMIT_NOPE", "soft": 9, "hard": 9 }]),
-        "RLIMIT_NOPE",
-    )
+    refuses_limits(json!([{ "type": "RLIMIT_NOPE", "soft": 9, "hard": 9 }]), "RLIMIT_NOPE")
 }
 
 fn a_repeated_resource_limit_is_refused() -> Check {
@@ -319,10 +262,7 @@ fn a_repeated_resource_limit_is_refused() -> Check {
 }
 
 fn the_oom_score_is_as_configured() -> Check {
-    check_eq!(
-        report(&Config::new(REPORT).set("/process/oomScoreAdj", 321))?["oom_score_adj"],
-        321
-    );
+    check_eq!(report(&Config::new(REPORT).set("/process/oomScoreAdj", 321))?["oom_score_adj"], 321);
     Ok(())
 }
 
@@ -349,16 +289,8 @@ fn a_seccomp_profile_answers_with_its_errno() -> Check {
             .set("/process/noNewPrivileges", no_new_privileges)
             .set("/linux/seccomp", profile("sync", libc::ENOTTY));
         let seen = report(&config)?;
-        check_eq!(
-            seen["seccomp"],
-            2,
-            "mode with noNewPrivileges {no_new_privileges}"
-        );
-        check_eq!(
-            seen["call"]["sync"],
-            libc::ENOTTY,
-            "the call that the profile denies"
-        );
+        check_eq!(seen["seccomp"], 2, "mode with noNewPrivileges {no_new_privileges}");
+        check_eq!(seen["call"]["sync"], libc::ENOTTY, "the call that the profile denies");
         check_eq!(seen["call"]["getpid"], "ok", "a call that it allows");
     }
     Ok(())
@@ -379,8 +311,7 @@ fn without_a_seccomp_profile_there_is_no_filter() -> Check {
 /// Ignored, blocked and caught signals of a program whose caller ignores some.
 fn signals_of_a_program() -> Check<[u64; 3]> {
     let mut s = sandbox()?;
-    s.runtime_mut()
-        .wrap(&["sh", "-c", "trap '' PIPE HUP USR1; exec \"$@\"", "sh"]);
+    s.runtime_mut().wrap(&["sh", "-c", "trap '' PIPE HUP USR1; exec \"$@\"", "sh"]);
     let seen = s.report(&Config::new(REPORT))?;
     let mut sets = [0; 3];
     for (set, name) in sets.iter_mut().zip(["ignored", "blocked", "caught"]) {
@@ -390,10 +321,7 @@ fn signals_of_a_program() -> Check<[u64; 3]> {
 }
 
 fn signals_ignored_by_the_caller_are_reset() -> Check {
-    check_eq!(
-        signals_of_a_program()?.map(|set| set & 0x7fff_ffff),
-        [0, 0, 0]
-    );
+    check_eq!(signals_of_a_program()?.map(|set| set & 0x7fff_ffff), [0, 0, 0]);
     Ok(())
 }
 
@@ -405,8 +333,7 @@ fn real_time_signals_are_reset_as_well() -> Check {
 
 fn stray_descriptors_are_closed() -> Check {
     let s = sandbox()?;
-    let _leaked =
-        [3, 4, 17, 100].map(|number| Inherited::open(Path::new("/dev/zero"), number).unwrap());
+    let _leaked = [3, 4, 17, 100].map(|number| Inherited::open(Path::new("/dev/zero"), number).unwrap());
     let seen = s.report(&Config::new(REPORT))?;
     let open: Vec<&String> = seen["fds"].as_object().unwrap().keys().collect();
     check_eq!(open, ["0", "1", "2"]);
@@ -419,17 +346,8 @@ fn preserved_descriptors_reach_the_program() -> Check {
     let _kept = [3, 4].map(|number| Inherited::open(Path::new("/dev/zero"), number).unwrap());
     let _leaked = Inherited::open(Path::new("/dev/null"), 5)?;
     let path: &OsStr = bundle.path().as_ref();
-    let words = [
-        "run".as_ref(),
-        "--preserve-fds".as_ref(),
-        "2".as_ref(),
-        "--bundle".as_ref(),
-        path,
-    ];
-    let output = s
-        .runtime()
-        .call(&[&words[..], &["c1".as_ref()]].concat())?
-        .success()?;
+    let words = ["run".as_ref(), "--preserve-fds".as_ref(), "2".as_ref(), "--bundle".as_ref(), path];
+    let output = s.runtime().call(&[&words[..], &["c1".as_ref()]].concat())?.success()?;
     let seen = output.json()?;
     let open: Vec<&String> = seen["fds"].as_object().unwrap().keys().collect();
     check_eq!(open, ["0", "1", "2", "3", "4"]);
@@ -444,26 +362,14 @@ fn a_preserved_descriptor_that_is_not_open_is_refused() -> Check {
     let before = s.leaks()?;
     let path = bundle.path().to_string_lossy();
     // A high count: nobody has them all.
-    let words = [
-        "run",
-        "--preserve-fds",
-        "500",
-        "--bundle",
-        path.as_ref(),
-        "c1",
-    ];
-    s.runtime()
-        .call(&words)?
-        .refused("unable to stat preserved-fd")?;
+    let words = ["run", "--preserve-fds", "500", "--bundle", path.as_ref(), "c1"];
+    s.runtime().call(&words)?.refused("unable to stat preserved-fd")?;
     before.assert_same()
 }
 
 fn the_program_leads_a_session_of_its_own() -> Check {
     let seen = report(&Config::new(REPORT))?;
-    check_eq!(
-        (&seen["pid"], &seen["sid"], &seen["ppid"]),
-        (&json!(1), &json!(1), &json!(0))
-    );
+    check_eq!((&seen["pid"], &seen["sid"], &seen["ppid"]), (&json!(1), &json!(1), &json!(0)));
     Ok(())
 }
 
@@ -472,10 +378,7 @@ fn the_session_keyring_is_new() -> Check {
     let config = Config::new(REPORT);
     let first = s.report(&config)?["keyring"].clone();
     check!(first.is_i64(), "there is no keyring: {first}");
-    check!(
-        s.report(&config)?["keyring"] != first,
-        "two containers share keyring {first}"
-    );
+    check!(s.report(&config)?["keyring"] != first, "two containers share keyring {first}");
     Ok(())
 }
 
@@ -567,10 +470,7 @@ fn main() -> ExitCode {
             "runc cannot reset the signals that the C library keeps for itself",
             real_time_signals_are_reset_as_well,
         ),
-        test(
-            "the_personality_is_as_configured",
-            the_personality_is_as_configured,
-        ),
+        test("the_personality_is_as_configured", the_personality_is_as_configured),
     ]);
     run(tests)
 }

@@ -20,12 +20,9 @@ fn sandbox() -> Check<Sandbox> {
 fn codes(signal: i32) -> Check<Vec<i32>> {
     let s = sandbox()?;
     // Without a pid namespace the program is no init, so the signal ends it.
-    let config =
-        Config::new(&["/bin/probe", "signal-self", &signal.to_string()]).without_namespace("pid");
+    let config = Config::new(&["/bin/probe", "signal-self", &signal.to_string()]).without_namespace("pid");
     let bundle = s.bundle(&config)?;
-    (0..RUNS)
-        .map(|turn| Ok(s.runtime().run(bundle.path(), &format!("c{turn}"))?.code))
-        .collect()
+    (0..RUNS).map(|turn| Ok(s.runtime().run(bundle.path(), &format!("c{turn}"))?.code)).collect()
 }
 
 fn a_program_that_kills_itself_at_once_has_run() -> Check {
@@ -42,16 +39,10 @@ fn a_program_that_crashes_at_once_has_run() -> Check {
 fn damaged(probe: &[u8]) -> Vec<u8> {
     let number = |at: usize, size: usize| {
         let bytes = probe.get(at..at + size).unwrap();
-        bytes
-            .iter()
-            .rev()
-            .fold(0usize, |value, byte| value << 8 | usize::from(*byte))
+        bytes.iter().rev().fold(0usize, |value, byte| value << 8 | usize::from(*byte))
     };
     let (table, size, count) = (number(32, 8), number(54, 2), number(56, 2));
-    let load = (0..count)
-        .map(|index| table + index * size)
-        .find(|header| number(*header, 4) == 1)
-        .unwrap();
+    let load = (0..count).map(|index| table + index * size).find(|header| number(*header, 4) == 1).unwrap();
     let mut bytes = probe.to_owned();
     bytes[load + 40..load + 48].copy_from_slice(&(1u64 << 62).to_le_bytes());
     bytes
@@ -65,10 +56,7 @@ fn a_program_that_the_kernel_cannot_load_has_not_run() -> Check {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
     let before = s.leaks()?;
     let output = s.runtime().run(bundle.path(), "c1")?.exits(255)?;
-    check!(
-        output.says("while the kernel loaded it") && output.says("/bin/damaged"),
-        "{output}"
-    );
+    check!(output.says("while the kernel loaded it") && output.says("/bin/damaged"), "{output}");
     before.assert_same()
 }
 
@@ -93,10 +81,8 @@ fn main() -> ExitCode {
     macro_rules! tests {
         ($($name:ident),* $(,)?) => { vec![$(test(stringify!($name), $name)),*] };
     }
-    let mut tests = tests![
-        a_program_that_kills_itself_at_once_has_run,
-        a_program_that_crashes_at_once_has_run,
-    ];
+    let mut tests =
+        tests![a_program_that_kills_itself_at_once_has_run, a_program_that_crashes_at_once_has_run,];
     tests.extend([
         oxrun_only(
             "a_program_that_the_kernel_cannot_load_has_not_run",

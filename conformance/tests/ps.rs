@@ -20,10 +20,7 @@ fn family(s: &Sandbox) -> Check<BTreeSet<i32>> {
 }
 
 fn listed(s: &Sandbox) -> Check<BTreeSet<i32>> {
-    let output = s
-        .runtime()
-        .call(&["ps", "--format", "json", "c1"])?
-        .success()?;
+    let output = s.runtime().call(&["ps", "--format", "json", "c1"])?.success()?;
     check_eq!(output.stdout.lines().count(), 1, "lines of {output}");
     Ok(serde_json::from_str(&output.stdout)?)
 }
@@ -59,11 +56,7 @@ fn a_created_container_has_one_process() -> Check {
     let s = sandbox()?;
     let bundle = s.bundle(&Config::new(SLEEP))?;
     s.runtime().create(bundle.path(), "c1")?.success()?;
-    check_eq!(
-        listed(&s)?,
-        BTreeSet::from([s.runtime().pid("c1")?]),
-        "pids"
-    );
+    check_eq!(listed(&s)?, BTreeSet::from([s.runtime().pid("c1")?]), "pids");
     Ok(())
 }
 
@@ -73,14 +66,8 @@ fn the_table_has_the_header_of_ps_and_the_containers_lines() -> Check {
     let table = s.runtime().call(&["ps", "c1"])?.success()?.stdout;
     let mut lines = table.lines().map(|l| l.split_whitespace());
     let header: Vec<&str> = lines.next().map(Iterator::collect).unwrap_or_default();
-    check_eq!(
-        header,
-        ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"],
-        "header"
-    );
-    let pids: Vec<i32> = lines
-        .filter_map(|mut l| l.nth(1).and_then(|p| p.parse().ok()))
-        .collect();
+    check_eq!(header, ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"], "header");
+    let pids: Vec<i32> = lines.filter_map(|mut l| l.nth(1).and_then(|p| p.parse().ok())).collect();
     check_eq!(pids, Vec::from_iter(inside), "pids");
     Ok(())
 }
@@ -88,16 +75,9 @@ fn the_table_has_the_header_of_ps_and_the_containers_lines() -> Check {
 fn options_behind_the_id_are_those_of_ps() -> Check {
     let s = sandbox()?;
     let pid = s.sleeper("c1", &Config::new(SLEEP))?;
-    let output = s
-        .runtime()
-        .call(&["ps", "c1", "-e", "-o", "comm,pid"])?
-        .success()?;
+    let output = s.runtime().call(&["ps", "c1", "-e", "-o", "comm,pid"])?.success()?;
     let words: Vec<&str> = output.stdout.split_whitespace().collect();
-    check_eq!(
-        words,
-        ["COMMAND", "PID", "probe", &pid.to_string()],
-        "words"
-    );
+    check_eq!(words, ["COMMAND", "PID", "probe", &pid.to_string()], "words");
     Ok(())
 }
 
@@ -105,8 +85,7 @@ fn a_table_without_pids_is_refused() -> Check {
     let s = sandbox()?;
     s.sleeper("c1", &Config::new(SLEEP))?;
     let rt = s.runtime();
-    rt.call(&["ps", "c1", "-o", "comm"])?
-        .refused("couldn't find PID field in ps output")?;
+    rt.call(&["ps", "c1", "-o", "comm"])?.refused("couldn't find PID field in ps output")?;
     let output = rt.call(&["ps", "c1", "--no-such-option"])?.exits(1)?;
     check!(output.stdout.is_empty(), "{output}");
     Ok(())
@@ -117,8 +96,7 @@ fn a_host_without_ps_is_told_so() -> Check {
     s.sleeper("c1", &Config::new(SLEEP))?;
     s.runtime_mut().env("PATH", "/nonexistent");
     let rt = s.runtime();
-    rt.call(&["ps", "c1"])?
-        .refused("exec: \"ps\": executable file not found in $PATH")?;
+    rt.call(&["ps", "c1"])?.refused("exec: \"ps\": executable file not found in $PATH")?;
     rt.call(&["ps", "-f", "json", "c1"])?.success()?;
     Ok(())
 }
@@ -133,8 +111,7 @@ fn a_stopped_container_has_no_processes() -> Check {
     check_eq!(json.stdout, "null\n", "json");
     let table = rt.call(&["ps", "c1"])?.success()?.stdout;
     check_eq!(table.lines().count(), 1, "lines of {table:?}");
-    rt.call(&["ps", "nope"])?
-        .refused("container does not exist")?;
+    rt.call(&["ps", "nope"])?.refused("container does not exist")?;
     Ok(())
 }
 

@@ -118,27 +118,16 @@ impl Gate {
         let (reached, path) = (s.dir().join("reached"), s.dir().join("go"));
         let made = Command::new("mkfifo").args([&reached, &path]).status()?;
         check!(made.success(), "mkfifo failed");
-        let body = format!(
-            "cat >/dev/null; echo x >{}; read x <{}",
-            reached.display(),
-            path.display()
-        );
+        let body = format!("cat >/dev/null; echo x >{}; read x <{}", reached.display(), path.display());
         let script = s.make_script("gate", &body)?;
         // Both ends, so that neither open waits.
         let reached = File::options().read(true).write(true).open(reached)?;
         let entry = json!({ "path": script.to_string_lossy() });
-        Ok(Self {
-            reached,
-            path,
-            entry,
-        })
+        Ok(Self { reached, path, entry })
     }
 
     fn wait(&mut self) -> Check {
-        check!(
-            sys::readable(self.reached.as_fd(), LIMIT)?,
-            "the hook did not run"
-        );
+        check!(sys::readable(self.reached.as_fd(), LIMIT)?, "the hook did not run");
         self.reached.read_exact(&mut [0; 2])?;
         Ok(())
     }
@@ -171,10 +160,7 @@ fn is_whole(s: &Sandbox) -> Check {
     let rt = s.runtime();
     rt.has_status("c1", "created")?;
     let pid = rt.pid("c1")?;
-    check!(
-        Host::processes_in(s.cgroup_prefix())?.contains(&pid),
-        "init is not in the container's cgroup"
-    );
+    check!(Host::processes_in(s.cgroup_prefix())?.contains(&pid), "init is not in the container's cgroup");
     rt.start("c1")?.success()?;
     rt.has_status("c1", "running")
 }
@@ -195,10 +181,7 @@ fn delete_while_a_hook_of_create_runs(kind: &str) -> Check {
     check_eq!(delete.finish()?, 0, "exit code of delete");
     drop(end);
     let there = s.runtime().call(&["state", "c1"])?.code == 0;
-    check!(
-        created || !there,
-        "there is a container that create did not report"
-    );
+    check!(created || !there, "there is a container that create did not report");
     if there {
         is_whole(&s)?;
     }
@@ -247,17 +230,12 @@ fn a_poststart_hook_may_delete_the_container() -> Check {
         s.runtime().root().display()
     );
     let hook = s.make_script("hook", &body)?;
-    let config = Config::new(SLEEP).push(
-        "/hooks/poststart",
-        json!({ "path": hook.to_string_lossy() }),
-    );
+    let config = Config::new(SLEEP).push("/hooks/poststart", json!({ "path": hook.to_string_lossy() }));
     let bundle = s.bundle(&config)?;
     let (before, children) = (s.leaks()?, Host::children()?);
     s.runtime().create(bundle.path(), "c1")?.success()?;
     Call::new(&s, "start", &["start".as_ref(), "c1".as_ref()])?.finish()?;
-    s.runtime()
-        .call(&["state", "c1"])?
-        .refused("container does not exist")?;
+    s.runtime().call(&["state", "c1"])?.refused("container does not exist")?;
     settle(&s, &children)?;
     before.assert_same()
 }
@@ -275,11 +253,7 @@ fn delete_force_does_not_wait_for_a_start_whose_init_is_stopped() -> Check {
         let number = call.split(' ').next().and_then(|word| word.parse().ok());
         number.is_some_and(|n: i64| [POLL, libc::SYS_ppoll].contains(&n))
     })?;
-    check_eq!(
-        Call::delete(&s, "delete")?.finish()?,
-        0,
-        "exit code of delete"
-    );
+    check_eq!(Call::delete(&s, "delete")?.finish()?, 0, "exit code of delete");
     start.finish()?;
     settle(&s, &children)?;
     before.assert_same()
@@ -299,10 +273,7 @@ fn what_a_creator_killed_during_a_hook_made_is_removed() -> Check {
         let (before, children) = (s.leaks()?, Host::children()?);
         let create = Call::create(&s, &bundle)?;
         gate.wait()?;
-        check!(
-            !Host::cgroups(s.cgroup_prefix())?.is_empty(),
-            "there is no cgroup yet"
-        );
+        check!(!Host::cgroups(s.cgroup_prefix())?.is_empty(), "there is no cgroup yet");
         create.kill()?;
         // The hook itself is the host's.
         let end = gate.open()?;
@@ -327,31 +298,15 @@ const CALLS: [&str; 9] = [
 
 /// Calls `create` again and again; each time the creator is killed one such call later. `after` is
 /// called each time, with the moment for messages.
-fn killed_at_every_call(
-    s: &mut Sandbox,
-    bundle: &Bundle,
-    after: impl Fn(&Sandbox, &str) -> Check,
-) -> Check {
+fn killed_at_every_call(s: &mut Sandbox, bundle: &Bundle, after: impl Fn(&Sandbox, &str) -> Check) -> Check {
     let mut killed = 0;
     for calls in CALLS {
         for number in 1.. {
             let trace = format!("trace={calls}");
             let inject = format!("inject={calls}:signal=SIGKILL:when={number}");
-            let words = [
-                "strace",
-                "-qq",
-                "-o",
-                "/dev/null",
-                "-e",
-                &trace,
-                "-e",
-                &inject,
-            ];
+            let words = ["strace", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
             s.runtime_mut().wrap(&words);
-            let code = s
-                .runtime()
-                .create(bundle.path(), "c1")
-                .map(|output| output.code);
+            let code = s.runtime().create(bundle.path(), "c1").map(|output| output.code);
             s.runtime_mut().wrap(&[]);
             let code = code?;
             after(s, &format!("creator killed at {calls} number {number}"))?;
@@ -409,9 +364,7 @@ impl Drop for Tenant {
 
 fn what_a_killed_creator_found_is_spared() -> Check {
     let mut s = sandbox()?;
-    let root = Host::cgroup_roots()?
-        .pop_last()
-        .ok_or("there is no cgroup")?;
+    let root = Host::cgroup_roots()?.pop_last().ok_or("there is no cgroup")?;
     let name = format!("{}tenant", s.cgroup_prefix());
     let tenant = Tenant::new(&s, &root, &name)?;
     let config = Config::new(SLEEP).set("/linux/cgroupsPath", format!("/{name}"));
@@ -438,10 +391,7 @@ fn a_directory_that_is_no_containers_is_not_deleted() -> Check {
     s.runtime().call(&["delete", "foreign"])?;
     for name in ["file", "below/file"] {
         let text = fs::read_to_string(foreign.join(name));
-        check!(
-            text.as_deref().is_ok_and(|text| text == "mine\n"),
-            "{name} is {text:?}"
-        );
+        check!(text.as_deref().is_ok_and(|text| text == "mine\n"), "{name} is {text:?}");
     }
     Ok(fs::remove_dir_all(foreign)?)
 }

@@ -32,11 +32,8 @@ fn shown() -> Vec<(String, String)> {
 /// What differs from machine to machine: the kernel, and where the bundle lies.
 fn plain(output: &str, dir: &str) -> String {
     // `script` without input types an end of file, which the terminal echoes.
-    let output = output
-        .replace('\r', "")
-        .replace("^@", "")
-        .replace("^D\u{8}\u{8}", "")
-        .replace(dir, "/srv/web");
+    let output =
+        output.replace('\r', "").replace("^@", "").replace("^D\u{8}\u{8}", "").replace(dir, "/srv/web");
     let mut lines: Vec<String> = output.lines().map(|l| l.trim_end().to_owned()).collect();
     for line in &mut lines {
         if let Some((head, tail)) = line.split_once(" steps on linux ") {
@@ -44,12 +41,7 @@ fn plain(output: &str, dir: &str) -> String {
             *line = format!("{head} steps on linux KERNEL, {layout}");
         }
         // Columns are padded to the longest sentence, which may be a path.
-        *line = line
-            .split("  ")
-            .filter(|p| !p.is_empty())
-            .map(str::trim)
-            .collect::<Vec<_>>()
-            .join("  ");
+        *line = line.split("  ").filter(|p| !p.is_empty()).map(str::trim).collect::<Vec<_>>().join("  ");
     }
     lines.join("\n")
 }
@@ -61,25 +53,14 @@ fn the_readme_shows_what_is_really_printed() -> Check {
     std::os::unix::fs::symlink(s.runtime().program(), bin.join("oxrun"))?;
     let path = format!("{}:{}", bin.display(), std::env::var("PATH")?);
     let steps = shown();
-    check!(
-        steps.len() >= 5,
-        "the README shows only {} commands",
-        steps.len()
-    );
+    check!(steps.len() >= 5, "the README shows only {} commands", steps.len());
     for (command, expected) in steps {
         // On a terminal, as the README's reader sees it.
         let mut words = Command::new("script");
-        words
-            .args(["-qec", &command, "/dev/null"])
-            .current_dir(&web)
-            .env("PATH", &path);
+        words.args(["-qec", &command, "/dev/null"]).current_dir(&web).env("PATH", &path);
         let output = s.runtime().finish(words)?;
         let dir = web.to_string_lossy();
-        check_eq!(
-            plain(&output.stdout, &dir),
-            plain(&expected, "/srv/web"),
-            "{command}"
-        );
+        check_eq!(plain(&output.stdout, &dir), plain(&expected, "/srv/web"), "{command}");
     }
     Ok(())
 }
@@ -89,8 +70,7 @@ fn other_host() -> Option<String> {
     let text = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let v1 = text.lines().filter(|l| !l.starts_with("0::")).count();
     let same = v1 == 9 && text.lines().any(|l| l.starts_with("0::"));
-    (!same)
-        .then(|| format!("the README was recorded with 9 hierarchies and v2, this host has {v1}"))
+    (!same).then(|| format!("the README was recorded with 9 hierarchies and v2, this host has {v1}"))
 }
 
 fn main() -> ExitCode {

@@ -34,34 +34,22 @@ fn mount<'a>(report: &'a Value, target: &str) -> Check<&'a Value> {
 fn has_options(mount: &Value, key: &str, present: &[&str], absent: &[&str]) -> Check {
     let options = mount[key].as_array().unwrap();
     for option in present {
-        check!(
-            options.contains(&json!(option)),
-            "{option} is not among {options:?}"
-        );
+        check!(options.contains(&json!(option)), "{option} is not among {options:?}");
     }
     for option in absent {
-        check!(
-            !options.contains(&json!(option)),
-            "{option} is among {options:?}"
-        );
+        check!(!options.contains(&json!(option)), "{option} is among {options:?}");
     }
     Ok(())
 }
 
 fn masked_files_are_the_null_device() -> Check {
     let s = sandbox()?;
-    let config = stat(&["/proc/interrupts", "/etc/passwd"]).set(
-        "/linux/maskedPaths",
-        json!(["/proc/interrupts", "/etc/passwd"]),
-    );
+    let config = stat(&["/proc/interrupts", "/etc/passwd"])
+        .set("/linux/maskedPaths", json!(["/proc/interrupts", "/etc/passwd"]));
     let report = s.report(&config)?;
     for path in ["/proc/interrupts", "/etc/passwd"] {
         let seen = &report["stat"][path];
-        check_eq!(
-            (&seen["type"], &seen["rdev"]),
-            (&json!("char"), &json!("1:3")),
-            "{path}"
-        );
+        check_eq!((&seen["type"], &seen["rdev"]), (&json!("char"), &json!("1:3")), "{path}");
     }
     Ok(())
 }
@@ -78,20 +66,15 @@ fn masked_directories_are_empty_and_read_only() -> Check {
         "--open",
         "/etc/d/x:c",
     ]);
-    let config = config
-        .set("/linux/maskedPaths", json!(["/etc/d", "/sys/firmware"]))
-        .set("/root/readonly", false);
+    let config =
+        config.set("/linux/maskedPaths", json!(["/etc/d", "/sys/firmware"])).set("/root/readonly", false);
     let bundle = s.bundle(&config)?;
     fs::create_dir(bundle.rootfs().join("etc/d"))?;
     fs::write(bundle.rootfs().join("etc/d/secret"), "")?;
     let report = report_of(&s, &bundle)?;
     for path in ["/etc/d", "/sys/firmware"] {
         let seen = &report["stat"][path];
-        check_eq!(
-            (&seen["type"], &seen["entries"]),
-            (&json!("dir"), &json!(0)),
-            "{path}"
-        );
+        check_eq!((&seen["type"], &seen["entries"]), (&json!("dir"), &json!(0)), "{path}");
         check_eq!(seen["readonly"], true, "{path} is read-only");
     }
     check_eq!(report["open"]["/etc/d/x:c"], libc::EROFS);
@@ -134,12 +117,7 @@ fn read_only_paths_keep_the_flags_of_their_mount() -> Check {
         .set("/mounts/0/options", json!(["nosuid", "noexec", "nodev"]))
         .set("/linux/readonlyPaths", json!(["/proc/sys"]));
     let report = sandbox()?.report(&config)?;
-    has_options(
-        mount(&report, "/proc/sys")?,
-        "options",
-        &["ro", "nosuid", "noexec", "nodev"],
-        &[],
-    )
+    has_options(mount(&report, "/proc/sys")?, "options", &["ro", "nosuid", "noexec", "nodev"], &[])
 }
 
 fn the_root_is_read_only_or_writable_as_configured() -> Check {
@@ -158,10 +136,7 @@ fn nothing_of_the_hosts_root_is_visible() -> Check {
     check_eq!(report["root"], json!(expected));
     for mount in report["mounts"].as_array().unwrap() {
         let target = mount["target"].as_str().unwrap_or_default();
-        check!(
-            !target.starts_with(&*s.dir().to_string_lossy()),
-            "{mount} is visible"
-        );
+        check!(!target.starts_with(&*s.dir().to_string_lossy()), "{mount} is visible");
     }
     Ok(())
 }
@@ -175,10 +150,7 @@ fn the_default_devices_are_there() -> Check {
         ("urandom", "1:9"),
         ("tty", "5:0"),
     ];
-    let paths: Vec<String> = devices
-        .iter()
-        .map(|(name, _)| format!("/dev/{name}"))
-        .collect();
+    let paths: Vec<String> = devices.iter().map(|(name, _)| format!("/dev/{name}")).collect();
     let report = sandbox()?.report(&stat(&paths.iter().map(String::as_str).collect::<Vec<_>>()))?;
     for (path, (_, rdev)) in paths.iter().zip(devices) {
         let seen = &report["stat"][path];
@@ -187,11 +159,7 @@ fn the_default_devices_are_there() -> Check {
             (&json!("char"), &json!(rdev), &json!("0666")),
             "{path}"
         );
-        check_eq!(
-            (&seen["uid"], &seen["gid"]),
-            (&json!(0), &json!(0)),
-            "owner of {path}"
-        );
+        check_eq!((&seen["uid"], &seen["gid"]), (&json!(0), &json!(0)), "owner of {path}");
     }
     Ok(())
 }
@@ -250,21 +218,12 @@ fn listed_devices_are_made() -> Check {
     );
     let report = sandbox()?.report(&config)?;
     let char = &report["stat"]["/dev/d/char"];
-    check_eq!(
-        (&char["type"], &char["rdev"]),
-        (&json!("char"), &json!("1:3"))
-    );
-    check_eq!(
-        (&char["mode"], &char["uid"], &char["gid"]),
-        (&json!("0640"), &json!(7), &json!(8))
-    );
+    check_eq!((&char["type"], &char["rdev"]), (&json!("char"), &json!("1:3")));
+    check_eq!((&char["mode"], &char["uid"], &char["gid"]), (&json!("0640"), &json!(7), &json!(8)));
     check_eq!(report["stat"]["/dev/fifo"]["type"], "fifo");
     check_eq!(report["stat"]["/dev/fifo"]["mode"], "0600");
     let block = &report["stat"]["/dev/block"];
-    check_eq!(
-        (&block["type"], &block["rdev"]),
-        (&json!("block"), &json!("7:200"))
-    );
+    check_eq!((&block["type"], &block["rdev"]), (&json!("block"), &json!("7:200")));
     Ok(())
 }
 

@@ -14,10 +14,7 @@ fn uses(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let code = line.split("//").next().unwrap_or_default();
-        if ["oci_spec", "crate::Spec", ".spec()", ".raw()"]
-            .iter()
-            .any(|word| code.contains(word))
-        {
+        if ["oci_spec", "crate::Spec", ".spec()", ".raw()"].iter().any(|word| code.contains(word)) {
             found.push((number + 1, line.trim().to_owned()));
         }
     }
@@ -38,19 +35,13 @@ const READERS: [(&str, &str); 9] = [
 ];
 
 /// Parts of the planning directory that come after planning.
-const BEHIND: [&str; 5] = [
-    "plan/action.rs",
-    "plan/caps.rs",
-    "plan/display.rs",
-    "plan/options.rs",
-    "plan/script.rs",
-];
+const BEHIND: [&str; 5] =
+    ["plan/action.rs", "plan/caps.rs", "plan/display.rs", "plan/options.rs", "plan/script.rs"];
 
 fn may_use(file: &Path) -> bool {
     let name = file.to_string_lossy();
-    let reads = |(reader, _): &(&str, &str)| {
-        *reader == name || (reader.ends_with('/') && name.starts_with(reader))
-    };
+    let reads =
+        |(reader, _): &(&str, &str)| *reader == name || (reader.ends_with('/') && name.starts_with(reader));
     READERS.iter().any(reads) && !BEHIND.contains(&name.as_ref())
 }
 
@@ -70,19 +61,13 @@ fn nothing_behind_planning_knows_the_specification() -> Check {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime-core/src");
     let mut files = Vec::new();
     sources(&root, &mut files)?;
-    check!(
-        files.len() > 20,
-        "only {} source files in {}",
-        files.len(),
-        root.display()
-    );
+    check!(files.len() > 20, "only {} source files in {}", files.len(), root.display());
     let (mut wrong, mut right) = (Vec::new(), 0);
     for file in files {
         let name = file.strip_prefix(&root)?.to_owned();
         for (line, text) in uses(&fs::read_to_string(&file)?) {
             // For callers, not for use here.
-            let exported =
-                name == Path::new("lib.rs") && text.starts_with("pub use oci_spec::runtime::");
+            let exported = name == Path::new("lib.rs") && text.starts_with("pub use oci_spec::runtime::");
             match may_use(&name) || exported {
                 true => right += 1,
                 false => wrong.push(format!("{}:{line}: {text}", name.display())),
@@ -99,10 +84,7 @@ fn a_use_of_the_specification_is_found() -> Check {
     let lines: Vec<usize> = uses(text).into_iter().map(|(line, _)| line).collect();
     check_eq!(lines, [2, 4]);
     check!(!may_use(Path::new("launch/mod.rs")), "launch may use it");
-    check!(
-        !may_use(Path::new("plan/script.rs")),
-        "the script may use it"
-    );
+    check!(!may_use(Path::new("plan/script.rs")), "the script may use it");
     Ok(())
 }
 
@@ -110,8 +92,5 @@ fn main() -> ExitCode {
     macro_rules! tests {
         ($($name:ident),* $(,)?) => { vec![$(Trial::test(stringify!($name), $name)),*] };
     }
-    run(tests![
-        nothing_behind_planning_knows_the_specification,
-        a_use_of_the_specification_is_found,
-    ])
+    run(tests![nothing_behind_planning_knows_the_specification, a_use_of_the_specification_is_found,])
 }

@@ -28,18 +28,12 @@ struct Console {
 impl Console {
     fn new(s: &Sandbox) -> Check<Self> {
         let path = s.dir().join("console.sock");
-        Ok(Self {
-            listener: UnixListener::bind(&path)?,
-            path,
-        })
+        Ok(Self { listener: UnixListener::bind(&path)?, path })
     }
 
     /// The message and its descriptors.
     fn receive(&self) -> Check<(Vec<u8>, Vec<OwnedFd>)> {
-        check!(
-            sys::readable(self.listener.as_fd(), Duration::from_secs(10))?,
-            "nobody connects"
-        );
+        check!(sys::readable(self.listener.as_fd(), Duration::from_secs(10))?, "nobody connects");
         let (stream, _) = self.listener.accept()?;
         Ok(sys::receive(stream.as_fd())?)
     }
@@ -56,10 +50,7 @@ fn drain(mut master: File) -> Check<String> {
     let mut text = Vec::new();
     let mut part = [0; 4096];
     loop {
-        check!(
-            sys::readable(master.as_fd(), Duration::from_secs(10))?,
-            "the terminal is silent"
-        );
+        check!(sys::readable(master.as_fd(), Duration::from_secs(10))?, "the terminal is silent");
         match master.read(&mut part) {
             Ok(0) => break,
             Ok(count) => text.extend_from_slice(&part[..count]),
@@ -80,19 +71,8 @@ fn output(config: &Config) -> Check<String> {
     let console = Console::new(&s)?;
     let bundle = s.bundle(config)?;
     let rt = s.runtime();
-    let (path, socket) = (
-        bundle.path().to_string_lossy(),
-        console.path.to_string_lossy(),
-    );
-    rt.call(&[
-        "create",
-        "--bundle",
-        &path,
-        "--console-socket",
-        &socket,
-        "c1",
-    ])?
-    .success()?;
+    let (path, socket) = (bundle.path().to_string_lossy(), console.path.to_string_lossy());
+    rt.call(&["create", "--bundle", &path, "--console-socket", &socket, "c1"])?.success()?;
     let master = console.master()?;
     check!(sys::is_terminal(master.as_fd()), "what came is no terminal");
     rt.start("c1")?.success()?;
@@ -108,24 +88,11 @@ fn the_console_socket_receives_a_terminal() -> Check {
     let s = sandbox()?;
     let console = Console::new(&s)?;
     let bundle = s.bundle(&with_terminal(REPORT))?;
-    let (path, socket) = (
-        bundle.path().to_string_lossy(),
-        console.path.to_string_lossy(),
-    );
-    let words = [
-        "create",
-        "--bundle",
-        &path,
-        "--console-socket",
-        &socket,
-        "c1",
-    ];
+    let (path, socket) = (bundle.path().to_string_lossy(), console.path.to_string_lossy());
+    let words = ["create", "--bundle", &path, "--console-socket", &socket, "c1"];
     s.runtime().call(&words)?.success()?;
     let (message, fds) = console.receive()?;
-    check!(
-        !message.is_empty(),
-        "a message without a byte cannot carry a descriptor everywhere"
-    );
+    check!(!message.is_empty(), "a message without a byte cannot carry a descriptor everywhere");
     check_eq!(fds.len(), 1, "descriptors in the message");
     check!(sys::is_terminal(fds[0].as_fd()), "what came is no terminal");
     Ok(())
@@ -134,16 +101,8 @@ fn the_console_socket_receives_a_terminal() -> Check {
 fn standard_descriptors_are_the_terminal() -> Check {
     let seen = report(&with_terminal(REPORT))?;
     for fd in 0..3 {
-        check_eq!(
-            seen["tty"][fd]["isatty"],
-            true,
-            "descriptor {fd} is a terminal"
-        );
-        check_eq!(
-            seen["tty"][fd]["name"],
-            "/dev/pts/0",
-            "name of descriptor {fd}"
-        );
+        check_eq!(seen["tty"][fd]["isatty"], true, "descriptor {fd} is a terminal");
+        check_eq!(seen["tty"][fd]["name"], "/dev/pts/0", "name of descriptor {fd}");
     }
     let open: Vec<&String> = seen["fds"].as_object().unwrap().keys().collect();
     check_eq!(open, ["0", "1", "2"]);
@@ -152,12 +111,7 @@ fn standard_descriptors_are_the_terminal() -> Check {
 
 fn the_terminal_is_the_controlling_one() -> Check {
     // Without one, opening /dev/tty fails with ENXIO.
-    let seen = report(&with_terminal(&[
-        "/bin/probe",
-        "report",
-        "--open",
-        "/dev/tty:rw",
-    ]))?;
+    let seen = report(&with_terminal(&["/bin/probe", "report", "--open", "/dev/tty:rw"]))?;
     check_eq!(seen["open"]["/dev/tty:rw"], "ok");
     check_eq!(seen["sid"], 1);
     Ok(())
@@ -179,11 +133,7 @@ fn a_foreground_run_clears_onlcr_before_the_program_starts() -> Check {
     let s = sandbox()?;
     let bundle = s.bundle(&with_terminal(REPORT))?;
     let output = s.runtime().run(bundle.path(), "c1")?.success()?;
-    check!(
-        !output.stdout.contains('\r'),
-        "the output has a CR: {:?}",
-        output.stdout
-    );
+    check!(!output.stdout.contains('\r'), "the output has a CR: {:?}", output.stdout);
     let seen = output.json()?;
     check_eq!(seen["tty"][1]["isatty"], true, "stdout is a terminal");
     check_eq!(seen["tty"][1]["onlcr"], false, "ONLCR");
@@ -192,22 +142,13 @@ fn a_foreground_run_clears_onlcr_before_the_program_starts() -> Check {
 }
 
 fn the_console_device_is_the_terminal() -> Check {
-    let words = [
-        "/bin/probe",
-        "report",
-        "--stat",
-        "/dev/console",
-        "--stat",
-        "/dev/pts/0",
-    ];
+    let words = ["/bin/probe", "report", "--stat", "/dev/console", "--stat", "/dev/pts/0"];
     let seen = report(&with_terminal(&words))?;
     let console = &seen["stat"]["/dev/console"];
     check_eq!(console["type"], "char");
     check_eq!(console["rdev"], seen["stat"]["/dev/pts/0"]["rdev"]);
     let mounts = seen["mounts"].as_array().unwrap();
-    let mount = mounts
-        .iter()
-        .find(|mount| mount["target"] == "/dev/console");
+    let mount = mounts.iter().find(|mount| mount["target"] == "/dev/console");
     check_eq!(mount.map(|mount| &mount["type"]), Some(&json!("devpts")));
     Ok(())
 }
@@ -231,18 +172,9 @@ fn the_terminal_has_the_size_asked_for() -> Check {
 
 fn without_a_terminal_there_is_none() -> Check {
     let s = sandbox()?;
-    let seen = s.report(&Config::new(&[
-        "/bin/probe",
-        "report",
-        "--stat",
-        "/dev/console",
-    ]))?;
+    let seen = s.report(&Config::new(&["/bin/probe", "report", "--stat", "/dev/console"]))?;
     for fd in 0..3 {
-        check_eq!(
-            seen["tty"][fd]["isatty"],
-            false,
-            "descriptor {fd} is a terminal"
-        );
+        check_eq!(seen["tty"][fd]["isatty"], false, "descriptor {fd} is a terminal");
     }
     Ok(())
 }
@@ -261,21 +193,9 @@ fn create_without_a_terminal_refuses_a_console_socket() -> Check {
     let console = Console::new(&s)?;
     let bundle = s.bundle(&Config::new(REPORT))?;
     let before = s.leaks()?;
-    let (path, socket) = (
-        bundle.path().to_string_lossy(),
-        console.path.to_string_lossy(),
-    );
-    let words = [
-        "create",
-        "--bundle",
-        &path,
-        "--console-socket",
-        &socket,
-        "c1",
-    ];
-    s.runtime()
-        .call(&words)?
-        .refused("cannot use console socket")?;
+    let (path, socket) = (bundle.path().to_string_lossy(), console.path.to_string_lossy());
+    let words = ["create", "--bundle", &path, "--console-socket", &socket, "c1"];
+    s.runtime().call(&words)?.refused("cannot use console socket")?;
     before.assert_same()
 }
 
@@ -284,17 +204,8 @@ fn a_console_socket_that_is_missing_is_refused() -> Check {
     let bundle = s.bundle(&with_terminal(REPORT))?;
     let before = s.leaks()?;
     let path = bundle.path().to_string_lossy();
-    let words = [
-        "create",
-        "--bundle",
-        &path,
-        "--console-socket",
-        "no.sock",
-        "c1",
-    ];
-    s.runtime()
-        .call(&words)?
-        .refused("no such file or directory")?;
+    let words = ["create", "--bundle", &path, "--console-socket", "no.sock", "c1"];
+    s.runtime().call(&words)?.refused("no such file or directory")?;
     before.assert_same()
 }
 
@@ -302,19 +213,8 @@ fn a_detached_run_uses_the_console_socket() -> Check {
     let s = sandbox()?;
     let console = Console::new(&s)?;
     let bundle = s.bundle(&with_terminal(&["/bin/probe", "echo", "hello"]))?;
-    let (path, socket) = (
-        bundle.path().to_string_lossy(),
-        console.path.to_string_lossy(),
-    );
-    let words = [
-        "run",
-        "--detach",
-        "--bundle",
-        &path,
-        "--console-socket",
-        &socket,
-        "c1",
-    ];
+    let (path, socket) = (bundle.path().to_string_lossy(), console.path.to_string_lossy());
+    let words = ["run", "--detach", "--bundle", &path, "--console-socket", &socket, "c1"];
     s.runtime().call(&words)?.success()?;
     check_eq!(drain(console.master()?)?, "hello\r\n");
     Ok(())
@@ -346,15 +246,10 @@ fn exec_gets_a_terminal_of_its_own() -> Check {
     // Its zombie would keep the pid namespace alive.
     let pid = std::fs::read_to_string(s.dir().join("pid"))?.parse()?;
     check_eq!(s.runtime().wait_for(pid)?, Some(0), "how the process ended");
-    let seen: Value =
-        serde_json::from_str(&text).map_err(|error| format!("{error} in {text:?}"))?;
+    let seen: Value = serde_json::from_str(&text).map_err(|error| format!("{error} in {text:?}"))?;
     check_eq!(seen["tty"][0]["name"], "/dev/pts/0");
     let stat = &seen["stat"]["/dev/pts/0"];
-    check_eq!(
-        (&stat["uid"], &stat["gid"]),
-        (&json!(1000), &json!(5)),
-        "owner"
-    );
+    check_eq!((&stat["uid"], &stat["gid"]), (&json!(1000), &json!(5)), "owner");
     Ok(())
 }
 
@@ -366,15 +261,8 @@ fn a_foreground_run_copies_the_output_of_the_terminal() -> Check {
     let (master, name) = sys::open_pty()?;
     let slave = File::options().read(true).write(true).open(&name)?;
     let mut command = s.runtime().command();
-    command
-        .arg("run")
-        .arg("--bundle")
-        .arg(bundle.path())
-        .arg("c1")
-        .stdin(slave.try_clone()?);
-    s.runtime()
-        .finish_into(command, Some(slave.into()))?
-        .success()?;
+    command.arg("run").arg("--bundle").arg(bundle.path()).arg("c1").stdin(slave.try_clone()?);
+    s.runtime().finish_into(command, Some(slave.into()))?.success()?;
     // One CR, from the caller's terminal.
     check_eq!(drain(File::from(master))?, "through the terminal\r\n");
     Ok(())

@@ -18,12 +18,7 @@ fn sandbox() -> Check<Sandbox> {
 /// A container that reports on these paths.
 fn stat(paths: &[&str]) -> Config {
     let asked = paths.iter().flat_map(|path| ["--stat", *path]);
-    Config::new(
-        &["/bin/probe", "report"]
-            .into_iter()
-            .chain(asked)
-            .collect::<Vec<_>>(),
-    )
+    Config::new(&["/bin/probe", "report"].into_iter().chain(asked).collect::<Vec<_>>())
 }
 
 fn report_of(s: &Sandbox, bundle: &Bundle) -> Check<Value> {
@@ -40,8 +35,7 @@ fn mount<'a>(report: &'a Value, target: &str) -> Check<&'a Value> {
 fn tmpcopyup_copies_what_the_tmpfs_covers() -> Check {
     let s = sandbox()?;
     let options = &["tmpcopyup", "mode=755"];
-    let config =
-        stat(&["/etc/passwd", "/etc/d/file"]).mount("tmpfs", Path::new("tmpfs"), "/etc", options);
+    let config = stat(&["/etc/passwd", "/etc/d/file"]).mount("tmpfs", Path::new("tmpfs"), "/etc", options);
     let bundle = s.bundle(&config)?;
     fs::create_dir(bundle.rootfs().join("etc/d"))?;
     fs::write(bundle.rootfs().join("etc/d/file"), "12345")?;
@@ -129,18 +123,13 @@ fn tmpcopyup_that_does_not_fit_names_the_file() -> Check {
     fs::create_dir(&dir)?;
     fs::write(dir.join("big"), "x".repeat(100_000))?;
     let before = s.leaks()?;
-    let output = s
-        .runtime()
-        .create(bundle.path(), "c1")?
-        .refused("no space left on device")?;
+    let output = s.runtime().create(bundle.path(), "c1")?.refused("no space left on device")?;
     check!(output.says("copying \"d/big\""), "{output}");
     before.assert_same()?;
     let bundle = s.bundle(&copied(&[], &[]))?;
     let deep = "etc".to_owned() + &"/dir".repeat(300);
     fs::create_dir_all(bundle.rootfs().join(deep))?;
-    s.runtime()
-        .create(bundle.path(), "c1")?
-        .refused("copying \"dir/dir")?;
+    s.runtime().create(bundle.path(), "c1")?.refused("copying \"dir/dir")?;
     before.assert_same()
 }
 
@@ -149,13 +138,7 @@ fn tmpcopyup_follows_no_link() -> Check {
     let s = sandbox()?;
     let host = s.make_dir("host")?;
     fs::write(host.join("secret"), "secret")?;
-    let paths = [
-        "/etc/dir",
-        "/etc/dir/secret",
-        "/etc/up",
-        "/etc/magic",
-        "/etc/file",
-    ];
+    let paths = ["/etc/dir", "/etc/dir/secret", "/etc/up", "/etc/magic", "/etc/file"];
     let bundle = s.bundle(&copied(&paths, &[]))?;
     let etc = bundle.rootfs().join("etc");
     symlink(&host, etc.join("dir"))?;
@@ -200,10 +183,7 @@ fn tmpcopyup_withstands_a_directory_that_becomes_a_link() -> Check {
         let runs = (|| -> Check {
             for _ in 0..40 {
                 let output = s.runtime().run(bundle.path(), "c1")?;
-                check!(
-                    !output.stdout.contains("secret"),
-                    "what lies on the host was copied: {output}"
-                );
+                check!(!output.stdout.contains("secret"), "what lies on the host was copied: {output}");
                 match output.code {
                     0 => copies += 1,
                     _ => links += 1,

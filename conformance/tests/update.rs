@@ -2,9 +2,7 @@
 //! nothing, and device rules change without a moment of denial.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use oxrun_conformance::harness::{
-    Config, Host, Output, Sandbox, conditional, oxrun_only, run, test,
-};
+use oxrun_conformance::harness::{Config, Host, Output, Sandbox, conditional, oxrun_only, run, test};
 use oxrun_conformance::{Check, Failed, check, check_eq};
 use serde_json::json;
 use std::fs;
@@ -53,72 +51,16 @@ fn each_option_reaches_its_file() -> Check {
     for (option, text, v1, v2, on_v1, on_v2) in [
         ("--pids-limit", "20", "pids.max", "pids.max", "20", "20"),
         ("--pids-limit", "-1", "pids.max", "pids.max", "max", "max"),
-        (
-            "--cpu-share",
-            "1024",
-            "cpu.shares",
-            "cpu.weight",
-            "1024",
-            "100",
-        ),
-        (
-            "--cpu-quota",
-            "40000",
-            "cpu.cfs_quota_us",
-            "cpu.max",
-            "40000",
-            "40000 100000",
-        ),
-        (
-            "--cpu-period",
-            "80000",
-            "cpu.cfs_period_us",
-            "cpu.max",
-            "80000",
-            "40000 80000",
-        ),
-        (
-            "--cpu-burst",
-            "30000",
-            "cpu.cfs_burst_us",
-            "cpu.max.burst",
-            "30000",
-            "30000",
-        ),
-        (
-            "--cpu-burst",
-            "0",
-            "cpu.cfs_burst_us",
-            "cpu.max.burst",
-            "0",
-            "0",
-        ),
-        (
-            "--cpu-quota",
-            "-1",
-            "cpu.cfs_quota_us",
-            "cpu.max",
-            "-1",
-            "max 80000",
-        ),
+        ("--cpu-share", "1024", "cpu.shares", "cpu.weight", "1024", "100"),
+        ("--cpu-quota", "40000", "cpu.cfs_quota_us", "cpu.max", "40000", "40000 100000"),
+        ("--cpu-period", "80000", "cpu.cfs_period_us", "cpu.max", "80000", "40000 80000"),
+        ("--cpu-burst", "30000", "cpu.cfs_burst_us", "cpu.max.burst", "30000", "30000"),
+        ("--cpu-burst", "0", "cpu.cfs_burst_us", "cpu.max.burst", "0", "0"),
+        ("--cpu-quota", "-1", "cpu.cfs_quota_us", "cpu.max", "-1", "max 80000"),
         ("--cpuset-cpus", "0", "cpuset.cpus", "cpuset.cpus", "0", "0"),
         ("--cpuset-mems", "0", "cpuset.mems", "cpuset.mems", "0", "0"),
-        (
-            "--memory",
-            "64M",
-            "memory.limit_in_bytes",
-            "memory.max",
-            "67108864",
-            "67108864",
-        ),
-        (
-            "--memory-reservation",
-            "32M",
-            "memory.soft_limit_in_bytes",
-            "memory.low",
-            "33554432",
-            "33554432",
-        ),
+        ("--memory", "64M", "memory.limit_in_bytes", "memory.max", "67108864", "67108864"),
+        ("--memory-reservation", "32M", "memory.soft_limit_in_bytes", "memory.low", "33554432", "33554432"),
         ("--cpu-idle", "1", "cpu.idle", "cpu.idle", "1", "1"),
     ] {
         update(&s, &[option, text])?.success()?;
@@ -131,16 +73,9 @@ fn each_option_reaches_its_file() -> Check {
 fn an_update_without_a_limit_changes_nothing() -> Check {
     let s = sandbox()?;
     let limit = json!({"limit": 11});
-    s.sleeper(
-        "c1",
-        &Config::new(SLEEP).set("/linux/resources/pids", limit),
-    )?;
+    s.sleeper("c1", &Config::new(SLEEP).set("/linux/resources/pids", limit))?;
     let output = update(&s, &[])?.success()?;
-    check_eq!(
-        (output.stdout, output.stderr),
-        (String::new(), String::new()),
-        "output"
-    );
+    check_eq!((output.stdout, output.stderr), (String::new(), String::new()), "output");
     update_from(&s, "{}")?.success()?;
     check_eq!(pids(&s)?, "11", "pids.max");
     Ok(())
@@ -184,16 +119,8 @@ fn memory_and_swap_are_raised_and_lowered_together() -> Check {
     for (limit, swap) in [(64, 64), (128, 256), (96, 128), (256, 256), (32, 32)] {
         let (limit_text, swap_text) = (format!("{limit}M"), format!("{swap}M"));
         update(&s, &["--memory", &limit_text, "--memory-swap", &swap_text])?.success()?;
-        check_eq!(
-            memory(&s)?,
-            (limit << 20).to_string(),
-            "memory of {limit}/{swap}"
-        );
-        let expected = if Host::is_pure_v2() {
-            swap - limit
-        } else {
-            swap
-        };
+        check_eq!(memory(&s)?, (limit << 20).to_string(), "memory of {limit}/{swap}");
+        let expected = if Host::is_pure_v2() { swap - limit } else { swap };
         check_eq!(
             value(&s, "memory.memsw.limit_in_bytes", "memory.swap.max")?,
             (i64::from(expected) << 20).to_string(),
@@ -215,17 +142,7 @@ fn a_limit_that_is_refused_changes_no_other() -> Check {
         .set("/linux/resources/memory", json!({"limit": 64 << 20}))
         .set("/linux/resources/pids", json!({"limit": 11}));
     s.sleeper("c1", &config)?;
-    let output = update(
-        &s,
-        &[
-            "--memory",
-            "128M",
-            "--pids-limit",
-            "30",
-            "--cpuset-cpus",
-            "4000",
-        ],
-    )?;
+    let output = update(&s, &["--memory", "128M", "--pids-limit", "30", "--cpuset-cpus", "4000"])?;
     check_eq!(output.code, 1, "exit code of {output}");
     check!(output.says("cpuset.cpus"), "{output}");
     check_eq!(memory(&s)?, "67108864", "memory");
@@ -265,8 +182,7 @@ fn an_update_of_a_stopped_container_is_refused() -> Check {
     rt.kill("c1", "KILL")?.success()?;
     rt.wait_for(pid)?;
     update(&s, &["--pids-limit", "20"])?.refused("container not running")?;
-    rt.call(&["update", "--pids-limit", "20", "nope"])?
-        .refused("container does not exist")?;
+    rt.call(&["update", "--pids-limit", "20", "nope"])?.refused("container does not exist")?;
     Ok(())
 }
 
@@ -312,10 +228,7 @@ fn devices(allow: bool) -> String {
 fn device_rules_take_effect_in_both_directions() -> Check {
     for (before, word) in [(true, "denied"), (false, "allowed")] {
         let s = sandbox()?;
-        let bundle = s.bundle(&with_node(
-            &["/bin/probe", "open-until", NODE, word],
-            before,
-        ))?;
+        let bundle = s.bundle(&with_node(&["/bin/probe", "open-until", NODE, word], before))?;
         let pid = s.runtime().start_ready(bundle.path(), "c1")?;
         update_from(&s, &devices(!before))?.success()?;
         check_eq!(s.runtime().wait_for(pid)?, Some(0), "until {word}");
@@ -325,10 +238,7 @@ fn device_rules_take_effect_in_both_directions() -> Check {
 
 fn device_rules_change_without_a_moment_of_denial() -> Check {
     let s = sandbox()?;
-    let bundle = s.bundle(&with_node(
-        &["/bin/probe", "open-always", "/dev/null"],
-        true,
-    ))?;
+    let bundle = s.bundle(&with_node(&["/bin/probe", "open-always", "/dev/null"], true))?;
     let pid = s.runtime().start_ready(bundle.path(), "c1")?;
     for round in 0..10 {
         update_from(&s, &devices(round % 2 == 1))?.success()?;
@@ -336,11 +246,7 @@ fn device_rules_change_without_a_moment_of_denial() -> Check {
     }
     s.runtime().has_status("c1", "running")?;
     s.runtime().kill("c1", "TERM")?.success()?;
-    check_eq!(
-        s.runtime().wait_for(pid)?,
-        Some(0),
-        "whether /dev/null was never denied"
-    );
+    check_eq!(s.runtime().wait_for(pid)?, Some(0), "whether /dev/null was never denied");
     Ok(())
 }
 
@@ -348,9 +254,7 @@ fn device_rules_change_without_a_moment_of_denial() -> Check {
 fn without_controllers() -> Option<String> {
     let list = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers");
     let missing = list.is_ok_and(|t| {
-        ["memory", "cpu", "cpuset", "pids"]
-            .iter()
-            .any(|c| !t.split_whitespace().any(|w| w == *c))
+        ["memory", "cpu", "cpuset", "pids"].iter().any(|c| !t.split_whitespace().any(|w| w == *c))
     });
     missing.then(|| "the v2 tree lacks controllers".to_owned())
 }

@@ -68,12 +68,7 @@ impl Pump {
             settings.output_flags.remove(OutputFlags::ONLCR);
             let _ = tcsetattr(&master, SetArg::TCSANOW, &settings);
         }
-        Pump {
-            master,
-            pending: Vec::new(),
-            stdin_open: true,
-            open: true,
-        }
+        Pump { master, pending: Vec::new(), stdin_open: true, open: true }
     }
 
     /// The controlling side.
@@ -133,10 +128,7 @@ impl Pump {
                     let mut out = std::io::stdout().lock();
                     let part = buf.get(..n).unwrap_or(&[]);
                     let written = std::io::Write::write_all(&mut out, part);
-                    if written
-                        .and_then(|()| std::io::Write::flush(&mut out))
-                        .is_err()
-                    {
+                    if written.and_then(|()| std::io::Write::flush(&mut out)).is_err() {
                         self.open = false;
                         return;
                     }

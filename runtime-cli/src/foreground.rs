@@ -77,16 +77,10 @@ impl Session {
         };
         let mut set = SigSet::all();
         // Faults of our own must stay faults.
-        for signal in [
-            Signal::SIGSEGV,
-            Signal::SIGBUS,
-            Signal::SIGILL,
-            Signal::SIGFPE,
-        ] {
+        for signal in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE] {
             set.remove(signal);
         }
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&set), None)
-            .map_err(|e| failure("sigprocmask", e))?;
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&set), None).map_err(|e| failure("sigprocmask", e))?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let signals = SignalFd::with_flags(&set, flags).map_err(|e| failure("signalfd", e))?;
         if subreaper {
@@ -136,10 +130,8 @@ impl Session {
             self.copy_size(pump);
         }
         let raw = pump.as_ref().map(|_| Raw::begin());
-        let begun = exec
-            .start()
-            .map_err(|e| crate::cmd::exec::failed(&e))
-            .and_then(|()| pid_file(path, exec.pid()));
+        let begun =
+            exec.start().map_err(|e| crate::cmd::exec::failed(&e)).and_then(|()| pid_file(path, exec.pid()));
         if let Err(e) = begun {
             drop(raw);
             let _ = exec.kill(nix::libc::SIGKILL);
@@ -151,11 +143,7 @@ impl Session {
     }
 
     /// The loop: until the process has ended and its output is passed on.
-    fn attend(
-        &self,
-        container: &dyn Attended,
-        mut pump: Option<&mut Pump>,
-    ) -> Result<ExitStatus, Failure> {
+    fn attend(&self, container: &dyn Attended, mut pump: Option<&mut Pump>) -> Result<ExitStatus, Failure> {
         let Some(pidfd) = container.pidfd() else {
             return Ok(ExitStatus::Unknown);
         };
@@ -179,10 +167,7 @@ impl Session {
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) | Err(nix::Error::EINTR) => {}
                 Err(e) => {
-                    return Err(Failure::plain(format!(
-                        "poll: {}",
-                        oxrun_core::errno_text(e as i32)
-                    )));
+                    return Err(Failure::plain(format!("poll: {}", oxrun_core::errno_text(e as i32))));
                 }
             }
             let ready: Vec<bool> = fds.iter().map(|f| f.any().unwrap_or(false)).collect();

@@ -86,28 +86,16 @@ impl Log {
             Format::Text if std::io::stderr().is_terminal() => Sink::Terminal,
             _ => Sink::Stderr,
         };
-        Log {
-            sink,
-            format,
-            least: level.unwrap_or(Level::Warning),
-        }
+        Log { sink, format, least: level.unwrap_or(Level::Warning) }
     }
 
     /// A log in `file`, or on standard error without one. The fault is a whole sentence.
-    pub(crate) fn open(
-        file: Option<&Path>,
-        format: Format,
-        level: Option<Level>,
-    ) -> Result<Log, String> {
+    pub(crate) fn open(file: Option<&Path>, format: Format, level: Option<Level>) -> Result<Log, String> {
         let Some(path) = file else {
             return Ok(Log::stderr(format, level));
         };
         let file = open_append(path)?;
-        Ok(Log {
-            sink: Sink::File(file),
-            format,
-            least: level.unwrap_or(Level::Error),
-        })
+        Ok(Log { sink: Sink::File(file), format, least: level.unwrap_or(Level::Error) })
     }
 
     /// Why the command fails. Call it once.
@@ -152,14 +140,8 @@ impl Log {
             Format::Json => json_record(level, message, details, now),
         };
         match self.sink {
-            Sink::Stderr => Lines {
-                file: None,
-                stderr: Some(record()),
-            },
-            Sink::Terminal => Lines {
-                file: None,
-                stderr: Some(for_people(level, message, details)),
-            },
+            Sink::Stderr => Lines { file: None, stderr: Some(record()) },
+            Sink::Terminal => Lines { file: None, stderr: Some(for_people(level, message, details)) },
             Sink::File(_) => Lines {
                 file: Some(record()),
                 stderr: (level == Level::Error).then(|| format!("{message}\n")),
@@ -183,22 +165,14 @@ fn open_append(path: &Path) -> Result<File, String> {
     // From asm-generic/fcntl.h, the same on every architecture this program runs on.
     const O_SYNC: i32 = 0o4_010_000;
     let mut options = OpenOptions::new();
-    options
-        .create(true)
-        .append(true)
-        .mode(0o644)
-        .custom_flags(O_SYNC);
-    options
-        .open(path)
-        .map_err(|error| format!("open {}: {}", path.display(), errno_text(&error)))
+    options.create(true).append(true).mode(0o644).custom_flags(O_SYNC);
+    options.open(path).map_err(|error| format!("open {}: {}", path.display(), errno_text(&error)))
 }
 
 /// The text of an error number, in lower case and without the number: callers match it.
 fn errno_text(error: &std::io::Error) -> String {
     let text = error.to_string();
-    let text = text
-        .split_once(" (os error")
-        .map_or(text.as_str(), |(text, _)| text);
+    let text = text.split_once(" (os error").map_or(text.as_str(), |(text, _)| text);
     text.to_lowercase()
 }
 
@@ -211,12 +185,7 @@ fn for_people(level: Level, message: &str, details: &Details<'_>) -> String {
 }
 
 fn text_record(level: Level, message: &str, details: &Details<'_>, now: SystemTime) -> String {
-    let mut line = format!(
-        "time={} level={} msg={}",
-        quoted(&rfc3339(now)),
-        level.name(),
-        quoted(message)
-    );
+    let mut line = format!("time={} level={} msg={}", quoted(&rfc3339(now)), level.name(), quoted(message));
     for (name, value) in details {
         line.push_str(&format!(" {name}={}", quoted(value)));
     }
@@ -278,10 +247,7 @@ fn is_printable(c: char) -> bool {
 /// years have four digits, because the form allows nothing else.
 pub(crate) fn rfc3339(time: SystemTime) -> String {
     const LAST: u64 = 253_402_300_799; // 9999-12-31T23:59:59Z
-    let seconds = time
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
-        .min(LAST);
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()).min(LAST);
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil_date(days);
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
@@ -300,11 +266,8 @@ fn civil_date(days: u64) -> (u64, u64, u64) {
     // Five months from March on always have 153 days.
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let (month, next_year) = if month_from_march < 10 {
-        (month_from_march + 3, 0)
-    } else {
-        (month_from_march - 9, 1)
-    };
+    let (month, next_year) =
+        if month_from_march < 10 { (month_from_march + 3, 0) } else { (month_from_march - 9, 1) };
     (era * 400 + year_of_era + next_year, month, day)
 }
 

@@ -36,11 +36,8 @@ fn main() -> ExitCode {
     match carry_out(&invocation, &log) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            let details: Vec<(&str, &str)> = failure
-                .details
-                .iter()
-                .map(|(k, v)| (k.as_str(), v.as_str()))
-                .collect();
+            let details: Vec<(&str, &str)> =
+                failure.details.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
             log.error(&failure.message, &details);
             ExitCode::from(failure.code)
         }
@@ -56,17 +53,12 @@ fn open_log(global: &Global) -> Log {
 }
 
 fn carry_out(invocation: &Invocation, log: &Log) -> Result<u8, Failure> {
-    let ctx = cmd::Ctx {
-        program: &invocation.program,
-        global: &invocation.global,
-        log,
-    };
+    let ctx = cmd::Ctx { program: &invocation.program, global: &invocation.global, log };
     match &invocation.command {
         Command::Help(text) => cmd::print(text),
-        Command::Version => cmd::print(&args::help::version(
-            &invocation.program,
-            option_env!("OXRUN_COMMIT"),
-        )),
+        Command::Version => {
+            cmd::print(&args::help::version(&invocation.program, option_env!("OXRUN_COMMIT")))
+        }
         Command::Create(create) => cmd::create::create(&ctx, create),
         Command::Run(run) => cmd::create::run(&ctx, run),
         Command::Start(id) => cmd::lifecycle::start(&ctx, &id.id),

@@ -88,11 +88,7 @@ fn compact(rootless: Option<(u32, u32)>, cgroup_v2: bool) -> String {
     let limits = match rootless {
         None => RESOURCES.to_owned(),
         Some((uid, gid)) => {
-            format!(
-                "{},{}",
-                mapping("uidMappings", uid),
-                mapping("gidMappings", gid)
-            )
+            format!("{},{}", mapping("uidMappings", uid), mapping("gidMappings", gid))
         }
     };
     let mut kinds = match rootless {
@@ -105,10 +101,7 @@ fn compact(rootless: Option<(u32, u32)>, cgroup_v2: bool) -> String {
     if rootless.is_some() {
         kinds.push("user");
     }
-    let namespaces: Vec<String> = kinds
-        .iter()
-        .map(|kind| format!(r#"{{"type": "{kind}"}}"#))
-        .collect();
+    let namespaces: Vec<String> = kinds.iter().map(|kind| format!(r#"{{"type": "{kind}"}}"#)).collect();
     let namespaces = namespaces.join(",");
     let version = crate::args::help::SPEC_VERSION;
     format!(
@@ -170,32 +163,18 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const VARIANTS: [(Option<(u32, u32)>, bool); 4] = [
-        (None, false),
-        (None, true),
-        (Some((1000, 100)), false),
-        (Some((1000, 100)), true),
-    ];
+    const VARIANTS: [(Option<(u32, u32)>, bool); 4] =
+        [(None, false), (None, true), (Some((1000, 100)), false), (Some((1000, 100)), true)];
 
     fn mount<'a>(document: &'a Value, destination: &str) -> &'a Value {
-        let mounts = document["mounts"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let found = mounts
-            .iter()
-            .find(|mount| mount["destination"] == destination);
+        let mounts = document["mounts"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let found = mounts.iter().find(|mount| mount["destination"] == destination);
         found.unwrap_or(&Value::Null)
     }
 
     fn namespaces(document: &Value) -> Vec<&str> {
-        let list = document["linux"]["namespaces"]
-            .as_array()
-            .map(Vec::as_slice);
-        list.unwrap_or_default()
-            .iter()
-            .filter_map(|namespace| namespace["type"].as_str())
-            .collect()
+        let list = document["linux"]["namespaces"].as_array().map(Vec::as_slice);
+        list.unwrap_or_default().iter().filter_map(|namespace| namespace["type"].as_str()).collect()
     }
 
     #[test]
@@ -219,10 +198,12 @@ mod tests {
                         noNewPrivileges root path readonly hostname mounts linux resources \
                         namespaces maskedPaths readonlyPaths";
         assert_eq!(keys, expected.split_whitespace().collect::<Vec<_>>());
-        assert!(text.starts_with(
-            "{\n\t\"ociVersion\": \"1.3.0\",\n\t\"process\": {\n\t\t\"terminal\": true,\n"
+        assert!(
+            text.starts_with("{\n\t\"ociVersion\": \"1.3.0\",\n\t\"process\": {\n\t\t\"terminal\": true,\n")
+        );
+        assert!(text.contains(
+            "\t\"hostname\": \"oxrun\",\n\t\"mounts\": [\n\t\t{\n\t\t\t\"destination\": \"/proc\",\n"
         ));
-        assert!(text.contains("\t\"hostname\": \"oxrun\",\n\t\"mounts\": [\n\t\t{\n\t\t\t\"destination\": \"/proc\",\n"));
         assert!(text.ends_with("\t\t\t\"/proc/sysrq-trigger\"\n\t\t]\n\t}\n}"));
     }
 
@@ -261,20 +242,11 @@ mod tests {
     #[test]
     fn without_root_the_document_asks_for_nothing_that_needs_it() {
         let document = document(Some((1000, 100)), true);
-        assert_eq!(
-            namespaces(&document),
-            ["pid", "ipc", "uts", "mount", "cgroup", "user"]
-        );
+        assert_eq!(namespaces(&document), ["pid", "ipc", "uts", "mount", "cgroup", "user"]);
         let linux = &document["linux"];
         assert_eq!(linux["resources"], Value::Null);
-        assert_eq!(
-            linux["uidMappings"],
-            json!([{"containerID": 0, "hostID": 1000, "size": 1}])
-        );
-        assert_eq!(
-            linux["gidMappings"],
-            json!([{"containerID": 0, "hostID": 100, "size": 1}])
-        );
+        assert_eq!(linux["uidMappings"], json!([{"containerID": 0, "hostID": 1000, "size": 1}]));
+        assert_eq!(linux["gidMappings"], json!([{"containerID": 0, "hostID": 100, "size": 1}]));
         assert_eq!(
             *mount(&document, "/sys"),
             json!({

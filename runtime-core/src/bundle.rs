@@ -47,9 +47,7 @@ impl Bundle {
     /// cannot be read.
     pub fn open(dir: impl AsRef<Path>) -> Result<Bundle> {
         let dir = dir.as_ref();
-        let dir = dir
-            .canonicalize()
-            .map_err(|e| Error::io(format!("bundle {}", dir.display()), &e))?;
+        let dir = dir.canonicalize().map_err(|e| Error::io(format!("bundle {}", dir.display()), &e))?;
         let path = dir.join("config.json");
         let bytes = read_limited(&path, MAX_CONFIG)?;
         let mut bundle = Bundle::from_json(&bytes)?;
@@ -66,12 +64,7 @@ impl Bundle {
         let mut warnings = mend(&mut document);
         let spec = model(&document, "config.json", &mut warnings)?;
         check_version(spec.version())?;
-        Ok(Bundle {
-            dir: PathBuf::from("/"),
-            bytes: bytes.into(),
-            spec,
-            warnings,
-        })
+        Ok(Bundle { dir: PathBuf::from("/"), bytes: bytes.into(), spec, warnings })
     }
 
     /// Reads a process document, as `exec --process` gets it. Pointers begin with `/process`.
@@ -83,9 +76,7 @@ impl Bundle {
         let mut document = serde_json::json!({"ociVersion": "1.0.0", "process": process});
         let mut warnings = mend(&mut document);
         let spec = model(&document, "process", &mut warnings)?;
-        spec.process()
-            .clone()
-            .ok_or_else(|| Error::config("/process", "process property must not be empty"))
+        spec.process().clone().ok_or_else(|| Error::config("/process", "process property must not be empty"))
     }
 
     /// The directory, absolute and without links.
@@ -112,9 +103,7 @@ pub(crate) fn read_limited(path: &Path, max: usize) -> Result<Vec<u8>> {
     let io = |e: &std::io::Error| Error::io(format!("open {}", path.display()), e);
     let file = std::fs::File::open(path).map_err(|e| io(&e))?;
     let mut bytes = Vec::with_capacity(32 << 10);
-    file.take(max as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| io(&e))?;
+    file.take(max as u64 + 1).read_to_end(&mut bytes).map_err(|e| io(&e))?;
     if bytes.len() > max {
         return Err(Error::new(
             ErrorKind::InvalidConfig,
@@ -135,12 +124,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value> {
             format!("config.json is nested deeper than {MAX_DEPTH} levels (line {line})"),
         ));
     }
-    serde_json::from_slice(bytes).map_err(|e| {
-        Error::new(
-            ErrorKind::InvalidConfig,
-            format!("config.json is not valid JSON: {e}"),
-        )
-    })
+    serde_json::from_slice(bytes)
+        .map_err(|e| Error::new(ErrorKind::InvalidConfig, format!("config.json is not valid JSON: {e}")))
 }
 
 /// The line at which the document is nested too deeply.
@@ -210,9 +195,7 @@ pub(crate) fn mend_resources(resources: &mut Value) {
     }
     // `pids: {}` would become a limit of 0.
     if let Some(resources) = resources.as_object_mut()
-        && resources
-            .get("pids")
-            .is_some_and(|p| p.get("limit").is_none_or(Value::is_null))
+        && resources.get("pids").is_some_and(|p| p.get("limit").is_none_or(Value::is_null))
     {
         resources.remove("pids");
     }
@@ -229,9 +212,7 @@ fn unknown_capabilities(sets: Option<&mut Value>, warnings: &mut Vec<Warning>) {
         };
         let mut index = 0;
         names.retain(|name| {
-            let known = name
-                .as_str()
-                .is_none_or(|n| crate::plan::caps::number(n).is_some());
+            let known = name.as_str().is_none_or(|n| crate::plan::caps::number(n).is_some());
             if !known {
                 warnings.push(Warning {
                     field: format!("/process/capabilities/{set}/{index}"),
@@ -312,10 +293,8 @@ fn check_version(version: &str) -> Result<()> {
     if fine {
         return Ok(());
     }
-    Err(
-        Error::config("/ociVersion", format!("unsupported ociVersion {version:?}"))
-            .hint("this runtime carries out version 1.x of the runtime specification"),
-    )
+    Err(Error::config("/ociVersion", format!("unsupported ociVersion {version:?}"))
+        .hint("this runtime carries out version 1.x of the runtime specification"))
 }
 
 #[cfg(test)]
@@ -358,31 +337,15 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_named_by_the_innermost_pointer() {
         for (inner, field, says) in [
-            (
-                r#""mounts":[{"destination":"/"},{}]"#,
-                "/mounts/1",
-                "missing field `destination`",
-            ),
-            (
-                r#""mounts":[{"destination":"/","options":["ro",1]}]"#,
-                "/mounts/0/options/1",
-                "integer `1`",
-            ),
+            (r#""mounts":[{"destination":"/"},{}]"#, "/mounts/1", "missing field `destination`"),
+            (r#""mounts":[{"destination":"/","options":["ro",1]}]"#, "/mounts/0/options/1", "integer `1`"),
             (
                 r#""linux":{"seccomp":{"defaultAction":"NO"}}"#,
                 "/linux/seccomp/defaultAction",
                 "unknown variant `NO`",
             ),
-            (
-                r#""linux":{"sysctl":{"a~/b":null}}"#,
-                "/linux/sysctl/a~0~1b",
-                "null",
-            ),
-            (
-                r#""process":{"cwd":"/","oomScoreAdj":1.5}"#,
-                "/process/oomScoreAdj",
-                "floating point `1.5`",
-            ),
+            (r#""linux":{"sysctl":{"a~/b":null}}"#, "/linux/sysctl/a~0~1b", "null"),
+            (r#""process":{"cwd":"/","oomScoreAdj":1.5}"#, "/process/oomScoreAdj", "floating point `1.5`"),
             (r#""root":"x""#, "/root", "expected struct Root"),
         ] {
             let e = load(&format!(r#"{{"ociVersion":"1.0.0",{inner}}}"#)).expect_err(inner);
@@ -393,10 +356,8 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_found_in_lists_and_reported_once() {
-        let b = load(
-            r#"{"ociVersion":"1.0.0","mounts":[{"destination":"/","a/b":{"c":{}}}],"x":[{"y":1}]}"#,
-        )
-        .expect("loads");
+        let b = load(r#"{"ociVersion":"1.0.0","mounts":[{"destination":"/","a/b":{"c":{}}}],"x":[{"y":1}]}"#)
+            .expect("loads");
         let fields: Vec<&str> = b.warnings.iter().map(|w| w.field.as_str()).collect();
         assert_eq!(fields, ["/mounts/0/a~1b", "/x"]);
     }
@@ -422,22 +383,15 @@ mod tests {
     fn depth_is_limited_but_braces_in_strings_are_not_counted() {
         let deep = "[".repeat(1000) + &"]".repeat(1000);
         assert!(load(&deep).is_err_and(|e| e.to_string().contains("64 levels")));
-        let text = format!(
-            r#"{{"ociVersion":"1.0.0","hostname":"{}\"{{"}}"#,
-            "[".repeat(100)
-        );
+        let text = format!(r#"{{"ociVersion":"1.0.0","hostname":"{}\"{{"}}"#, "[".repeat(100));
         assert!(load(&text).is_ok());
     }
 
     #[test]
     fn versions_one_point_anything_are_accepted() {
-        for (v, fine) in [
-            ("1.0.2-dev", true),
-            ("1.3.0", true),
-            ("2.0.0", false),
-            ("invalid", false),
-            ("1.0", false),
-        ] {
+        for (v, fine) in
+            [("1.0.2-dev", true), ("1.3.0", true), ("2.0.0", false), ("invalid", false), ("1.0", false)]
+        {
             assert_eq!(check_version(v).is_ok(), fine, "{v}");
         }
     }

@@ -74,23 +74,13 @@ impl Container {
     pub(crate) fn created(dir: StateDir, l: Launched) -> Container {
         // The handle does not keep others away.
         dir.unlock();
-        Container {
-            dir,
-            state: l.state,
-            pidfd: Some(l.pidfd),
-            console: l.console,
-        }
+        Container { dir, state: l.state, pidfd: Some(l.pidfd), console: l.console }
     }
 
     pub(crate) fn open(dir: StateDir) -> Result<Container> {
         let state = dir.read()?;
         let pidfd = state.process();
-        Ok(Container {
-            dir,
-            state,
-            pidfd,
-            console: None,
-        })
+        Ok(Container { dir, state, pidfd, console: None })
     }
 
     /// The id.
@@ -188,10 +178,7 @@ impl Container {
         let Some(fifo) = self.dir.fifo()? else {
             return wrong("cannot start an already running container");
         };
-        let mut end = fifo
-            .try_clone()
-            .map(std::fs::File::from)
-            .map_err(|e| Error::io("dup", &e))?;
+        let mut end = fifo.try_clone().map(std::fs::File::from).map_err(|e| Error::io("dup", &e))?;
         std::io::Write::write_all(&mut end, b"s").map_err(|e| Error::io("write(start)", &e))?;
         self.dir.remove_fifo();
         Ok((fifo, pidfd))
@@ -238,20 +225,14 @@ impl Container {
     /// [`ErrorKind::WrongState`] if the container is stopped; why a step failed.
     pub fn exec(&self, plan: &Plan, stdio: Stdio) -> Result<Exec> {
         let (Some(init), true) = (&self.pidfd, self.alive()) else {
-            return Err(Error::new(
-                ErrorKind::WrongState,
-                "cannot exec in a stopped container",
-            ));
+            return Err(Error::new(ErrorKind::WrongState, "cannot exec in a stopped container"));
         };
         let program = plan.steps.iter().find_map(|s| match &s.action {
             crate::plan::action::Action::Lookup { name, .. } => Some(name.clone()),
             _ => None,
         });
         let joined = launch::join(plan, init.as_fd(), stdio)?;
-        Ok(Exec {
-            joined,
-            program: program.unwrap_or_default(),
-        })
+        Ok(Exec { joined, program: program.unwrap_or_default() })
     }
 
     pub(crate) fn state(&self) -> &State {
@@ -281,10 +262,7 @@ impl Container {
         };
         sys::pidfd_signal(pidfd, signal).map_err(|e| match e.raw_os_error() {
             Some(libc::ESRCH) => not_running(),
-            _ => Error::io(
-                format!("pidfd_send_signal({}, {signal})", self.state.pid),
-                &e,
-            ),
+            _ => Error::io(format!("pidfd_send_signal({}, {signal})", self.state.pid), &e),
         })?;
         if signal == libc::SIGKILL {
             freezer::release_killed(&self.state.cgroups);
@@ -368,10 +346,7 @@ impl Container {
             Status::Running | Status::Paused if !force => {
                 return Err(Error::new(
                     ErrorKind::WrongState,
-                    format!(
-                        "cannot delete container {} that is not stopped: {status}",
-                        self.state.id
-                    ),
+                    format!("cannot delete container {} that is not stopped: {status}", self.state.id),
                 ));
             }
             Status::Created | Status::Running | Status::Paused => self.end()?,
@@ -402,10 +377,7 @@ impl Container {
         };
         match sys::pidfd_signal(pidfd, libc::SIGKILL) {
             Err(e) if e.raw_os_error() != Some(libc::ESRCH) => {
-                return Err(Error::io(
-                    format!("pidfd_send_signal({}, SIGKILL)", self.state.pid),
-                    &e,
-                ));
+                return Err(Error::io(format!("pidfd_send_signal({}, SIGKILL)", self.state.pid), &e));
             }
             _ => {}
         }
@@ -414,10 +386,7 @@ impl Container {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::new(
                 ErrorKind::Timeout,
-                format!(
-                    "container init (pid {}) still running after SIGKILL",
-                    self.state.pid
-                ),
+                format!("container init (pid {}) still running after SIGKILL", self.state.pid),
             )),
             Err(e) => Err(Error::io("poll(pidfd)", &e)),
         }
@@ -438,10 +407,9 @@ fn loaded(pid: u32, pidfd: &OwnedFd, faults: u64, program: &str) -> Result<()> {
             sys::Loading::Underway => {
                 let _ = sys::poll_exit(pidfd.as_fd(), Some(1));
             }
-            sys::Loading::Killed {
-                signal,
-                faults: then,
-            } if faults != 0 && then.saturating_sub(faults) <= LOADING => {
+            sys::Loading::Killed { signal, faults: then }
+                if faults != 0 && then.saturating_sub(faults) <= LOADING =>
+            {
                 return Err(launch::unloadable(program, signal));
             }
             _ => return Ok(()),
@@ -497,10 +465,7 @@ impl Exec {
     pub fn kill(&self, signal: i32) -> Result<()> {
         sys::pidfd_signal(&self.joined.pidfd, signal).map_err(|e| match e.raw_os_error() {
             Some(libc::ESRCH) => Error::new(ErrorKind::WrongState, "os: process already finished"),
-            _ => Error::io(
-                format!("pidfd_send_signal({}, {signal})", self.joined.pid),
-                &e,
-            ),
+            _ => Error::io(format!("pidfd_send_signal({}, {signal})", self.joined.pid), &e),
         })
     }
     /// Waits for its end, and reaps it if it is a child of the caller.

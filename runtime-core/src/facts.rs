@@ -100,8 +100,7 @@ impl HostFacts {
             cgroup: cgroups()?,
             kcore: Path::new("/proc/kcore").exists(),
             mfd_exec: sys::mfd_exec_known(),
-            apparmor: read("/sys/module/apparmor/parameters/enabled")
-                .is_some_and(|t| t.starts_with('Y')),
+            apparmor: read("/sys/module/apparmor/parameters/enabled").is_some_and(|t| t.starts_with('Y')),
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
             kernel,
         })
@@ -126,9 +125,7 @@ fn read(path: &str) -> Option<String> {
 
 /// The only place that looks at the version: to say one clear sentence.
 fn floor(release: &str) -> Result<()> {
-    let mut parts = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map(|p| p.parse::<u32>().unwrap_or(0));
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|p| p.parse::<u32>().unwrap_or(0));
     let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
     if version < (5, 14) {
         return Err(Error::new(
@@ -157,18 +154,12 @@ fn cgroups() -> Result<CgroupFacts> {
     let base = Path::new("/sys/fs/cgroup");
     if sys::is_cgroup2(base) {
         if let Some(own) = text.lines().find_map(|l| l.strip_prefix("0::")) {
-            facts.v2 = Some(V2Tree {
-                mount: base.into(),
-                own: own.into(),
-            });
+            facts.v2 = Some(V2Tree { mount: base.into(), own: own.into() });
         }
         return Ok(facts);
     }
     let names: Vec<String> = match std::fs::read_dir(base) {
-        Ok(dir) => dir
-            .flatten()
-            .filter_map(|e| e.file_name().into_string().ok())
-            .collect(),
+        Ok(dir) => dir.flatten().filter_map(|e| e.file_name().into_string().ok()).collect(),
         Err(_) => return Ok(facts),
     };
     for line in text.lines() {
@@ -179,28 +170,18 @@ fn cgroups() -> Result<CgroupFacts> {
         if list.is_empty() {
             let unified = base.join("unified");
             if sys::is_cgroup2(&unified) {
-                facts.v2 = Some(V2Tree {
-                    mount: unified,
-                    own: own.into(),
-                });
+                facts.v2 = Some(V2Tree { mount: unified, own: own.into() });
             }
             continue;
         }
         let controllers: Vec<String> = list.split(',').map(str::to_owned).collect();
-        let wanted: Vec<&str> = controllers
-            .iter()
-            .map(|c| c.strip_prefix("name=").unwrap_or(c))
-            .collect();
+        let wanted: Vec<&str> = controllers.iter().map(|c| c.strip_prefix("name=").unwrap_or(c)).collect();
         let same = |name: &&String| {
             let parts: Vec<&str> = name.split(',').collect();
             parts.len() == wanted.len() && wanted.iter().all(|w| parts.contains(w))
         };
         if let Some(name) = names.iter().find(same) {
-            facts.v1.push(V1Hierarchy {
-                controllers,
-                mount: base.join(name),
-                own: own.into(),
-            });
+            facts.v1.push(V1Hierarchy { controllers, mount: base.join(name), own: own.into() });
         }
     }
     Ok(facts)

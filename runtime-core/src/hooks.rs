@@ -26,18 +26,9 @@ pub(crate) fn run(hook: &HookAction, state: &str) -> Result<()> {
         .and_then(|()| stdin.seek(SeekFrom::Start(0)).map(drop))
         .map_err(|e| io("write", &e))?;
     let mut output = file().map_err(|e| io("memfd_create", &e))?;
-    let out = || {
-        output
-            .try_clone()
-            .map(Stdio::from)
-            .map_err(|e| io("dup", &e))
-    };
+    let out = || output.try_clone().map(Stdio::from).map_err(|e| io("dup", &e));
     let mut command = Command::new(&hook.path);
-    command
-        .env_clear()
-        .stdin(stdin)
-        .stdout(out()?)
-        .stderr(out()?);
+    command.env_clear().stdin(stdin).stdout(out()?).stderr(out()?);
     if let Some((first, rest)) = hook.args.split_first() {
         command.arg0(first).args(rest);
     }
@@ -45,9 +36,7 @@ pub(crate) fn run(hook: &HookAction, state: &str) -> Result<()> {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
         command.env(name, value);
     }
-    let mut child = command
-        .spawn()
-        .map_err(|e| not_executed(hook, e.raw_os_error().unwrap_or(0)))?;
+    let mut child = command.spawn().map_err(|e| not_executed(hook, e.raw_os_error().unwrap_or(0)))?;
     if let Some(seconds) = hook.timeout {
         let pidfd = sys::pidfd_open(child.id()).map_err(|e| io("pidfd_open", &e))?;
         let millis = i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX);

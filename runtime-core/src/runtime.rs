@@ -36,19 +36,13 @@ impl Runtime {
     /// A runtime whose containers live in the directory `state_root`, which is made when the first container is.
     #[must_use]
     pub fn new(state_root: impl Into<PathBuf>) -> Runtime {
-        Runtime {
-            root: state_root.into(),
-            facts: OnceLock::new(),
-        }
+        Runtime { root: state_root.into(), facts: OnceLock::new() }
     }
 
     /// The same with facts that were recorded before, here or elsewhere.
     #[must_use]
     pub fn with_facts(state_root: impl Into<PathBuf>, facts: HostFacts) -> Runtime {
-        Runtime {
-            root: state_root.into(),
-            facts: OnceLock::from(facts),
-        }
+        Runtime { root: state_root.into(), facts: OnceLock::from(facts) }
     }
 
     /// The directory of the containers' state.
@@ -106,10 +100,7 @@ impl Runtime {
         options: &CreateOptions,
     ) -> Result<Plan> {
         if container.status()? == crate::Status::Stopped {
-            return Err(Error::new(
-                crate::ErrorKind::WrongState,
-                "cannot exec in a stopped container",
-            ));
+            return Err(Error::new(crate::ErrorKind::WrongState, "cannot exec in a stopped container"));
         }
         let config = Bundle::from_json(&container.config()?)?;
         plan::exec(container.state(), &config, process, self.facts()?, options)

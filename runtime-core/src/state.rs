@@ -57,14 +57,7 @@ pub(crate) struct State {
 }
 
 /// Everything that is ever made in a state directory.
-const FILES: [&str; 6] = [
-    "state.json",
-    ".state.json",
-    "config.json",
-    "start",
-    "fault",
-    "making",
-];
+const FILES: [&str; 6] = ["state.json", ".state.json", "config.json", "start", "fault", "making"];
 
 /// An open state directory.
 #[derive(Debug)]
@@ -78,16 +71,12 @@ impl StateDir {
     pub(crate) fn create(root: &Path, id: &str) -> Result<StateDir> {
         make_root(root)?;
         let path = root.join(id);
-        std::fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(|e| match e.kind() {
-                Io::AlreadyExists => Error::new(
-                    ErrorKind::AlreadyExists,
-                    format!("container with given ID already exists: {id}"),
-                ),
-                _ => Error::io(format!("mkdir({})", path.display()), &e),
-            })?;
+        std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(|e| match e.kind() {
+            Io::AlreadyExists => {
+                Error::new(ErrorKind::AlreadyExists, format!("container with given ID already exists: {id}"))
+            }
+            _ => Error::io(format!("mkdir({})", path.display()), &e),
+        })?;
         StateDir::open_path(path)
     }
 
@@ -95,10 +84,9 @@ impl StateDir {
     pub(crate) fn open(root: &Path, id: &str) -> Result<StateDir> {
         crate::id::check(id)?;
         StateDir::open_path(root.join(id)).map_err(|e| match e.errno() {
-            Some(libc::ENOENT | libc::ENOTDIR) => Error::new(
-                ErrorKind::NotFound,
-                format!("container does not exist: {id}"),
-            ),
+            Some(libc::ENOENT | libc::ENOTDIR) => {
+                Error::new(ErrorKind::NotFound, format!("container does not exist: {id}"))
+            }
             _ => e,
         })
     }
@@ -147,8 +135,7 @@ impl StateDir {
     /// Makes the fifo, open for reading and writing.
     pub(crate) fn new_fifo(&self) -> Result<OwnedFd> {
         sys::mkfifo(&self.dir, c"start", 0o600).map_err(|e| self.failed("mkfifo", "start", &e))?;
-        sys::open_at(&self.dir, c"start", libc::O_RDWR, 0)
-            .map_err(|e| self.failed("open", "start", &e))
+        sys::open_at(&self.dir, c"start", libc::O_RDWR, 0).map_err(|e| self.failed("open", "start", &e))
     }
 
     /// Takes the fifo away: from now on nobody else can start the container.
@@ -173,19 +160,17 @@ impl StateDir {
 
     /// Writes the state at once or not at all.
     pub(crate) fn write(&self, state: &State) -> Result<()> {
-        let json = serde_json::to_vec(state)
-            .map_err(|e| Error::new(ErrorKind::Internal, format!("state: {e}")))?;
+        let json =
+            serde_json::to_vec(state).map_err(|e| Error::new(ErrorKind::Internal, format!("state: {e}")))?;
         let mut file = self.new_file(c".state.json")?;
-        file.write_all(&json)
-            .map_err(|e| self.failed("write", ".state.json", &e))?;
+        file.write_all(&json).map_err(|e| self.failed("write", ".state.json", &e))?;
         std::fs::rename(self.path.join(".state.json"), self.path.join("state.json"))
             .map_err(|e| self.failed("rename", "state.json", &e))
     }
 
     /// The private copy of the config.
     pub(crate) fn config(&self) -> Result<Vec<u8>> {
-        std::fs::read(self.path.join("config.json"))
-            .map_err(|e| self.failed("open", "config.json", &e))
+        std::fs::read(self.path.join("config.json")).map_err(|e| self.failed("open", "config.json", &e))
     }
 
     /// Reads the state.
@@ -194,10 +179,7 @@ impl StateDir {
         let bytes = std::fs::read(&path).map_err(|e| match e.kind() {
             Io::NotFound => Error::new(
                 ErrorKind::NotFound,
-                format!(
-                    "container does not exist: {} has no state yet",
-                    self.path.display()
-                ),
+                format!("container does not exist: {} has no state yet", self.path.display()),
             )
             .hint("it is being created, or its creator was killed: delete --force cleans up"),
             _ => self.failed("open", "state.json", &e),
@@ -237,11 +219,8 @@ impl StateDir {
         let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC;
         let file = sys::open_at(&self.dir, c"making", flags, 0o600)
             .map_err(|e| self.failed("open", "making", &e))?;
-        let json =
-            serde_json::to_vec(dirs).map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))?;
-        File::from(file)
-            .write_all(&json)
-            .map_err(|e| self.failed("write", "making", &e))
+        let json = serde_json::to_vec(dirs).map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))?;
+        File::from(file).write_all(&json).map_err(|e| self.failed("write", "making", &e))
     }
 
     /// The cgroups that a creator that never finished may have left.
@@ -269,9 +248,10 @@ impl State {
     /// The state of a container whose process was just made.
     pub(crate) fn new(plan: &Plan, pid: u32, pidfd: &OwnedFd, made: Vec<PathBuf>) -> State {
         let inode = sys::pidfd_inode(pidfd).unwrap_or(0);
-        let own_pids = plan.steps.iter().any(
-            |s| matches!(&s.action, Action::Clone { new, .. } if new.contains(&Namespace::Pid)),
-        );
+        let own_pids = plan
+            .steps
+            .iter()
+            .any(|s| matches!(&s.action, Action::Clone { new, .. } if new.contains(&Namespace::Pid)));
         let mut namespaces = Vec::new();
         let mut keyring = None;
         for step in &plan.steps {
@@ -288,21 +268,13 @@ impl State {
             _ => None,
         });
         let start = |s: &Step| matches!(&s.action, Action::Hook(h) if h.name == "startContainer");
-        let first_start_hook = plan
-            .steps
-            .iter()
-            .position(start)
-            .map_or(0, |i| i as u32 + 1);
+        let first_start_hook = plan.steps.iter().position(start).map_or(0, |i| i as u32 + 1);
         State {
             version: VERSION,
             id: plan.id.clone(),
             pid,
             pidfd_inode: inode,
-            start_time: if inode == 0 {
-                start_time(pid).unwrap_or(0)
-            } else {
-                0
-            },
+            start_time: if inode == 0 { start_time(pid).unwrap_or(0) } else { 0 },
             created: crate::time::rfc3339(std::time::SystemTime::now()),
             bundle: plan.bundle.clone(),
             rootfs: plan.rootfs.clone(),
@@ -353,11 +325,8 @@ pub(crate) fn document(
     annotations: &BTreeMap<String, String>,
 ) -> (String, String) {
     let text = |s: &str| serde_json::Value::from(s).to_string();
-    let before = format!(
-        "{{\"ociVersion\":\"1.3.0\",\"id\":{},\"status\":{},\"pid\":",
-        text(id),
-        text(status),
-    );
+    let before =
+        format!("{{\"ociVersion\":\"1.3.0\",\"id\":{},\"status\":{},\"pid\":", text(id), text(status),);
     let mut after = format!(",\"bundle\":{}", text(&bundle.to_string_lossy()));
     if !annotations.is_empty()
         && let Ok(json) = serde_json::to_string(annotations)

@@ -9,17 +9,8 @@ use std::ffi::CStr;
 pub(crate) struct Insn(u8, u8, i16, i32);
 
 /// Major and minor of the character devices that the bundle allows with "rwm"; -1 is any.
-pub(crate) const ALLOWED: [(i32, i32); 9] = [
-    (1, 3),
-    (1, 8),
-    (1, 7),
-    (5, 0),
-    (1, 5),
-    (1, 9),
-    (5, 1),
-    (136, -1),
-    (5, 2),
-];
+pub(crate) const ALLOWED: [(i32, i32); 9] =
+    [(1, 3), (1, 8), (1, 7), (5, 0), (1, 5), (1, 9), (5, 1), (136, -1), (5, 2)];
 
 /// The same for a v1 `devices.allow`.
 pub(crate) const ALLOWED_V1: [&CStr; 9] = [
@@ -60,11 +51,7 @@ pub(crate) const PROGRAM: [Insn; WORDS] = {
     while rule < ALLOWED.len() {
         let (major, minor) = ALLOWED[rule];
         out[at] = Insn(JNE_K, 0x04, 2, major);
-        out[at + 1] = if minor < 0 {
-            Insn(JA, 0, 0, 0)
-        } else {
-            Insn(JNE_K, 0x05, 1, minor)
-        };
+        out[at + 1] = if minor < 0 { Insn(JA, 0, 0, 0) } else { Insn(JNE_K, 0x05, 1, minor) };
         out[at + 2] = Insn(EXIT, 0, 0, 0);
         at += 3;
         rule += 1;

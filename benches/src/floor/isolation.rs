@@ -48,18 +48,8 @@ pub(crate) const MASKED_FILES: [&CStr; 6] = [
     c"proc/sched_debug",
 ];
 /// Masked paths that are directories wherever they exist.
-pub(crate) const MASKED_DIRS: [&CStr; 5] = [
-    c"proc/acpi",
-    c"proc/asound",
-    c"sys/firmware",
-    c"sys/devices/virtual/powercap",
-    c"proc/scsi",
-];
+pub(crate) const MASKED_DIRS: [&CStr; 5] =
+    [c"proc/acpi", c"proc/asound", c"sys/firmware", c"sys/devices/virtual/powercap", c"proc/scsi"];
 /// Read-only paths.
-pub(crate) const READONLY: [&CStr; 5] = [
-    c"proc/bus",
-    c"proc/fs",
-    c"proc/irq",
-    c"proc/sys",
-    c"proc/sysrq-trigger",
-];
+pub(crate) const READONLY: [&CStr; 5] =
+    [c"proc/bus", c"proc/fs", c"proc/irq", c"proc/sys", c"proc/sysrq-trigger"];

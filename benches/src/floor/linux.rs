@@ -52,13 +52,7 @@ fn must(result: impl Into<i64>, what: &CStr) -> i64 {
 fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: u64, data: &CStr) -> c_int {
     // SAFETY: all are C strings.
     unsafe {
-        libc::mount(
-            source.as_ptr(),
-            target.as_ptr(),
-            kind.as_ptr(),
-            flags,
-            data.as_ptr().cast::<c_void>(),
-        )
+        libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data.as_ptr().cast::<c_void>())
     }
 }
 
@@ -75,68 +69,35 @@ fn mounts(job: &Job) {
     must(mount(c"none", c"/", c"", MS_REC | MS_SLAVE, c""), c"slave");
     // SAFETY: `rootfs` is a C string of argv.
     unsafe {
-        must(
-            libc::mount(job.rootfs, job.rootfs, null(), MS_BIND | MS_REC, null()),
-            c"bind root",
-        );
+        must(libc::mount(job.rootfs, job.rootfs, null(), MS_BIND | MS_REC, null()), c"bind root");
         must(libc::chdir(job.rootfs), c"chdir");
         libc::umask(0);
     }
     must(mount(c"proc", c"proc", c"proc", NNN, c""), c"proc");
     let dev = libc::MS_STRICTATIME | MS_NOSUID;
-    must(
-        mount(c"tmpfs", c"dev", c"tmpfs", dev, c"mode=755,size=65536k"),
-        c"dev",
-    );
+    must(mount(c"tmpfs", c"dev", c"tmpfs", dev, c"mode=755,size=65536k"), c"dev");
     for dir in [c"dev/pts", c"dev/shm", c"dev/mqueue"] {
         // SAFETY: a C string.
         must(unsafe { libc::mkdir(dir.as_ptr(), 0o755) }, dir);
     }
     let pts = c"newinstance,ptmxmode=0666,mode=0620,gid=5";
-    must(
-        mount(c"devpts", c"dev/pts", c"devpts", MS_NOSUID | MS_NOEXEC, pts),
-        c"pts",
-    );
-    must(
-        mount(c"shm", c"dev/shm", c"tmpfs", NNN, c"mode=1777,size=65536k"),
-        c"shm",
-    );
-    must(
-        mount(c"mqueue", c"dev/mqueue", c"mqueue", NNN, c""),
-        c"mqueue",
-    );
-    must(
-        mount(c"sysfs", c"sys", c"sysfs", NNN | MS_RDONLY, c""),
-        c"sysfs",
-    );
+    must(mount(c"devpts", c"dev/pts", c"devpts", MS_NOSUID | MS_NOEXEC, pts), c"pts");
+    must(mount(c"shm", c"dev/shm", c"tmpfs", NNN, c"mode=1777,size=65536k"), c"shm");
+    must(mount(c"mqueue", c"dev/mqueue", c"mqueue", NNN, c""), c"mqueue");
+    must(mount(c"sysfs", c"sys", c"sysfs", NNN | MS_RDONLY, c""), c"sysfs");
     if job.v1_count == 0 {
-        must(
-            mount(
-                c"cgroup",
-                c"sys/fs/cgroup",
-                c"cgroup2",
-                NNN | MS_RDONLY,
-                c"",
-            ),
-            c"cgroup2",
-        );
+        must(mount(c"cgroup", c"sys/fs/cgroup", c"cgroup2", NNN | MS_RDONLY, c""), c"cgroup2");
     } else {
         v1_mounts(job);
     }
     for (path, major, minor) in DEVICES {
         let device = libc::makedev(major, minor);
         // SAFETY: a C string.
-        must(
-            unsafe { libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o666, device) },
-            path,
-        );
+        must(unsafe { libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o666, device) }, path);
     }
     for (target, link) in LINKS {
         // SAFETY: two C strings.
-        must(
-            unsafe { libc::symlink(target.as_ptr(), link.as_ptr()) },
-            link,
-        );
+        must(unsafe { libc::symlink(target.as_ptr(), link.as_ptr()) }, link);
     }
     for path in MASKED_FILES {
         unless_missing(mount(c"/dev/null", path, c"", MS_BIND, c""), path);
@@ -152,34 +113,21 @@ fn mounts(job: &Job) {
 
 /// On v1 and hybrid hosts: a tmpfs with each hierarchy below it, read-only.
 fn v1_mounts(job: &Job) {
-    must(
-        mount(c"tmpfs", c"sys/fs/cgroup", c"tmpfs", NNN, c"mode=755"),
-        c"cgroup tmpfs",
-    );
+    must(mount(c"tmpfs", c"sys/fs/cgroup", c"tmpfs", NNN, c"mode=755"), c"cgroup tmpfs");
     for v1 in &job.v1[..job.v1_count] {
         // SAFETY: `dir` is a C string of argv, "/sys/fs/cgroup/CONTROLLERS/OURS".
         let dir = unsafe { CStr::from_ptr(v1.dir) }.to_bytes();
         let controllers = dir.split(|b| *b == b'/').nth(4).unwrap_or_default();
         let (mut path, mut data) = ([0_u8; PATH], [0_u8; PATH]);
         let target = concat(&mut path, &[b"sys/fs/cgroup/", controllers]);
-        let name: &[u8] = if controllers == b"systemd" {
-            b"none,name="
-        } else {
-            b""
-        };
+        let name: &[u8] = if controllers == b"systemd" { b"none,name=" } else { b"" };
         let data = concat(&mut data, &[name, controllers]);
         // SAFETY: a C string.
         must(unsafe { libc::mkdir(target.as_ptr(), 0o755) }, target);
-        must(
-            mount(c"cgroup", target, c"cgroup", NNN | MS_RDONLY, data),
-            target,
-        );
+        must(mount(c"cgroup", target, c"cgroup", NNN | MS_RDONLY, data), target);
     }
     let flags = MS_REMOUNT | MS_BIND | MS_RDONLY | NNN;
-    must(
-        mount(c"none", c"sys/fs/cgroup", c"", flags, c""),
-        c"cgroup read-only",
-    );
+    must(mount(c"none", c"sys/fs/cgroup", c"", flags, c""), c"cgroup read-only");
 }
 
 /// Puts the parts together in `buffer`, which is all zero and must hold them.
@@ -201,10 +149,7 @@ fn identity() {
     struct Data([u32; 6]);
     let (low, set) = ((CAPS & 0xffff_ffff) as u32, Header(0x2008_0522, 0));
     let data = Data([low, low, 0, 0, 0, 0]);
-    let limit = libc::rlimit {
-        rlim_cur: 1024,
-        rlim_max: 1024,
-    };
+    let limit = libc::rlimit { rlim_cur: 1024, rlim_max: 1024 };
     let filter = libc::sock_fprog {
         len: FILTER.len() as u16,
         filter: FILTER.as_ptr().cast::<libc::sock_filter>().cast_mut(),
@@ -212,30 +157,15 @@ fn identity() {
     // SAFETY: each call gets pointers to locals or statics that outlive it. A word of FILTER has the
     // layout of a `sock_filter` on this (little-endian) architecture.
     unsafe {
-        must(
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit),
-            c"setrlimit",
-        );
-        must(
-            libc::syscall(libc::SYS_setgroups, 0, null::<u32>()),
-            c"setgroups",
-        );
+        must(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), c"setrlimit");
+        must(libc::syscall(libc::SYS_setgroups, 0, null::<u32>()), c"setgroups");
         for cap in (0..=LAST_CAP).filter(|cap| CAPS >> cap & 1 == 0) {
             must(libc::prctl(libc::PR_CAPBSET_DROP, cap, 0, 0, 0), c"capbset");
         }
-        must(
-            libc::syscall(libc::SYS_capset, &raw const set, &raw const data),
-            c"capset",
-        );
-        must(
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
-            c"no_new_privs",
-        );
+        must(libc::syscall(libc::SYS_capset, &raw const set, &raw const data), c"capset");
+        must(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), c"no_new_privs");
         let mode = libc::SECCOMP_SET_MODE_FILTER;
-        must(
-            libc::syscall(libc::SYS_seccomp, mode, 0, &raw const filter),
-            c"seccomp",
-        );
+        must(libc::syscall(libc::SYS_seccomp, mode, 0, &raw const filter), c"seccomp");
     }
 }
 
@@ -244,14 +174,8 @@ extern "C" fn child(job: &Job) -> ! {
     for v1 in &job.v1[..job.v1_count] {
         // SAFETY: `tasks` ends with NUL; the fd is ours.
         unsafe {
-            let fd = must(
-                libc::open(v1.tasks.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC),
-                c"tasks",
-            );
-            must(
-                libc::write(fd as c_int, c"0".as_ptr().cast(), 1) as i64,
-                c"join",
-            );
+            let fd = must(libc::open(v1.tasks.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC), c"tasks");
+            must(libc::write(fd as c_int, c"0".as_ptr().cast(), 1) as i64, c"join");
         }
     }
     // SAFETY: no pointers but C strings.
@@ -265,23 +189,14 @@ extern "C" fn child(job: &Job) -> ! {
     lo[16..18].copy_from_slice(&((libc::IFF_UP | libc::IFF_RUNNING) as u16).to_ne_bytes());
     // SAFETY: C strings, and `lo`, which has the size and layout of an ifreq with flags.
     unsafe {
-        must(
-            libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()),
-            c"pivot_root",
-        );
+        must(libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()), c"pivot_root");
         must(libc::umount2(c".".as_ptr(), libc::MNT_DETACH), c"umount");
         must(libc::sethostname(c"bench".as_ptr(), 5), c"sethostname");
         let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC;
         let socket = must(libc::socket(libc::AF_INET, kind, 0), c"socket") as c_int;
         must(libc::ioctl(socket, libc::SIOCSIFFLAGS, lo.as_ptr()), c"lo");
-        must(
-            libc::syscall(libc::SYS_keyctl, 1, c"_ses.floor".as_ptr()),
-            c"keyctl",
-        );
-        must(
-            libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0),
-            c"close_range",
-        );
+        must(libc::syscall(libc::SYS_keyctl, 1, c"_ses.floor".as_ptr()), c"keyctl");
+        must(libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0), c"close_range");
     }
     identity();
     // SAFETY: `program` is the tail of argv, which ends with NULL.
@@ -355,15 +270,9 @@ fn restrict_devices(cgroup: c_int) {
     // SAFETY: both attributes are locals of the size given; `insns` and `license` are static.
     unsafe {
         let size = size_of::<Load>();
-        let fd = must(
-            libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const load, size),
-            c"bpf load",
-        );
+        let fd = must(libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const load, size), c"bpf load");
         let attach = [cgroup as u32, fd as u32, CGROUP_DEVICE, 0];
-        must(
-            libc::syscall(libc::SYS_bpf, PROG_ATTACH, attach.as_ptr(), 16),
-            c"bpf attach",
-        );
+        must(libc::syscall(libc::SYS_bpf, PROG_ATTACH, attach.as_ptr(), 16), c"bpf attach");
     }
 }
 
@@ -375,10 +284,7 @@ fn restrict_devices_v1(dir: &[u8]) {
         // SAFETY: a C string and a slice with its length; the fd is ours.
         unsafe {
             let fd = must(libc::open(path.as_ptr(), libc::O_WRONLY), path) as c_int;
-            must(
-                libc::write(fd, text.as_ptr().cast(), text.len()) as i64,
-                path,
-            );
+            must(libc::write(fd, text.as_ptr().cast(), text.len()) as i64, path);
             libc::close(fd);
         }
     };
@@ -400,30 +306,19 @@ unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
     let text = |index: usize| unsafe { CStr::from_ptr(arg(index)) };
     let argc = argc as usize;
     let Some(dashes) = (3..argc.min(3 + HIERARCHIES)).find(|i| text(*i) == c"--") else {
-        must(
-            -1,
-            c"usage: oxrun-floor ROOTFS CGROUP2-DIR|- V1-DIR... -- PROGRAM",
-        );
+        must(-1, c"usage: oxrun-floor ROOTFS CGROUP2-DIR|- V1-DIR... -- PROGRAM");
         return 125;
     };
     let mut job = Job {
         rootfs: arg(1),
         // SAFETY: at most one behind the last argument: the NULL.
         program: unsafe { argv.add(dashes + 1) },
-        v1: [const {
-            V1 {
-                dir: null(),
-                tasks: [0; PATH],
-            }
-        }; HIERARCHIES],
+        v1: [const { V1 { dir: null(), tasks: [0; PATH] } }; HIERARCHIES],
         v1_count: dashes - 3,
         v2: text(2) != c"-",
     };
-    let namespaces = libc::CLONE_NEWNS
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWNET
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS;
+    let namespaces =
+        libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     let mut flags = namespaces as u64;
     let mut cgroup = 0;
     if job.v2 {
@@ -442,11 +337,7 @@ unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
         v1.dir = arg(3 + index);
         let dir = text(3 + index).to_bytes();
         let mut buffer = [0_u8; PATH];
-        for (to, from) in v1
-            .tasks
-            .iter_mut()
-            .zip(concat(&mut buffer, &[dir, b"/tasks"]).to_bytes())
-        {
+        for (to, from) in v1.tasks.iter_mut().zip(concat(&mut buffer, &[dir, b"/tasks"]).to_bytes()) {
             *to = *from as c_char;
         }
         // SAFETY: an element of argv.
@@ -467,9 +358,5 @@ unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
             must(libc::rmdir(v1.dir), c"rmdir v1");
         }
     }
-    if libc::WIFEXITED(status) {
-        libc::WEXITSTATUS(status)
-    } else {
-        128 + libc::WTERMSIG(status)
-    }
+    if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) }
 }

@@ -90,11 +90,9 @@ fn follow(words: &[OsString]) -> Check {
     let count = config.get("/mounts").as_array().map_or(0, Vec::len);
     let mut targets = Vec::new();
     for (outer, inner) in (0..count).flat_map(|outer| (outer..count).map(move |i| (outer, i))) {
-        let (Some(source), Some(above), Some(below)) = (
-            text(outer, "source"),
-            text(outer, "destination"),
-            text(inner, "destination"),
-        ) else {
+        let (Some(source), Some(above), Some(below)) =
+            (text(outer, "source"), text(outer, "destination"), text(inner, "destination"))
+        else {
             continue;
         };
         let rest = below.strip_prefix(above).unwrap_or_default();
@@ -119,17 +117,10 @@ fn unmask(words: &[OsString]) -> Check {
     let file = bundle(words)?.join("config.json");
     let config = Config::parse(&std::fs::read_to_string(&file)?)?.remove("/linux/maskedPaths");
     std::fs::write(&file, config.text())?;
-    let dev = config
-        .mount_index("/dev")
-        .map(|index| config.get(&format!("/mounts/{index}/source")));
-    let null = dev
-        .and_then(|dev| dev.as_str())
-        .map(|dev| Path::new(dev).join("null"));
+    let dev = config.mount_index("/dev").map(|index| config.get(&format!("/mounts/{index}/source")));
+    let null = dev.and_then(|dev| dev.as_str()).map(|dev| Path::new(dev).join("null"));
     if let Some(null) = null.filter(|null| null.is_absolute() && !null.exists()) {
-        Command::new("mknod")
-            .arg(null)
-            .args(["c", "1", "3"])
-            .status()?;
+        Command::new("mknod").arg(null).args(["c", "1", "3"]).status()?;
     }
     Ok(())
 }

@@ -43,8 +43,7 @@ impl Side {
         let [log, path] = [&self.log(scratch), runtime]
             .map(|p| format!("'{}'", p.to_string_lossy().replace('\'', "'\\''")));
         // One write per call: calls of several containers may come at the same time.
-        let text =
-            format!("#!/bin/sh\nprintf '%s\\037' \"$@\" '\n' >>{log}\nexec {path} \"$@\"\n",);
+        let text = format!("#!/bin/sh\nprintf '%s\\037' \"$@\" '\n' >>{log}\nexec {path} \"$@\"\n",);
         let wrapper = self.wrapper(scratch);
         let fail = |e: std::io::Error| format!("{}: {e}", wrapper.display());
         fs::write(&wrapper, text).map_err(fail)?;
@@ -101,17 +100,11 @@ mod tests {
             create\u{1f}--bundle\u{1f}/b\u{1f}new\u{1f}\n\u{1f}\
             start\u{1f}new\u{1f}\n\u{1f}--version\u{1f}\n\u{1f}";
         let calls = Calls::parse(text);
-        assert_eq!(
-            (calls.ids.as_slice(), calls.count),
-            (&["new".to_owned()][..], 2)
-        );
+        assert_eq!((calls.ids.as_slice(), calls.count), (&["new".to_owned()][..], 2));
     }
 
     #[test]
     fn a_log_without_create_counts_nothing() {
-        assert_eq!(
-            Calls::parse("delete\u{1f}old\u{1f}\n\u{1f}"),
-            Calls::default()
-        );
+        assert_eq!(Calls::parse("delete\u{1f}old\u{1f}\n\u{1f}"), Calls::default());
     }
 }

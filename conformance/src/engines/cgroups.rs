@@ -32,11 +32,7 @@ impl Hierarchy {
 /// Finds the mounted hierarchies and names a group called `name` in each.
 pub(super) fn discover(name: &str) -> Result<Vec<Hierarchy>, String> {
     let read = |p: &str| fs::read_to_string(p).map_err(|e| format!("{p}: {e}"));
-    let found = parse(
-        &read("/proc/self/mountinfo")?,
-        &read("/proc/self/cgroup")?,
-        name,
-    );
+    let found = parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?, name);
     if found.is_empty() {
         return Err("no cgroup hierarchy is mounted below /sys/fs/cgroup".into());
     }
@@ -58,8 +54,7 @@ fn parse(mountinfo: &str, own: &str, name: &str) -> Vec<Hierarchy> {
         };
         let left: Vec<&str> = left.split(' ').collect();
         let right: Vec<&str> = right.split(' ').collect();
-        let (&[_, _, _, root, point, ..], &[fstype, _, options, ..]) = (&left[..], &right[..])
-        else {
+        let (&[_, _, _, root, point, ..], &[fstype, _, options, ..]) = (&left[..], &right[..]) else {
             continue;
         };
         let options: Vec<&str> = options.split(',').collect();
@@ -147,11 +142,7 @@ pub(super) fn subgroups(group: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(group) else {
         return Vec::new();
     };
-    entries
-        .flatten()
-        .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
-        .map(|e| e.path())
-        .collect()
+    entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
 }
 
 #[cfg(test)]
@@ -166,10 +157,8 @@ mod tests {
             33 30 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
             34 30 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
         let own = "4:memory:/jobs/a\n3:name=systemd:/\n2:cpu,cpuacct:/\n0::/\n";
-        let groups: Vec<String> = parse(mounts, own, "x")
-            .iter()
-            .map(|h| h.group.display().to_string())
-            .collect();
+        let groups: Vec<String> =
+            parse(mounts, own, "x").iter().map(|h| h.group.display().to_string()).collect();
         assert_eq!(
             groups,
             [

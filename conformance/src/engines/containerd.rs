@@ -4,12 +4,8 @@
 use super::scenario::{Scenario, Step, cli, dialogue, host, tty, until};
 
 /// Removes whatever a scenario may have left, also after a failure in its middle.
-pub(super) const TEARDOWN: &[&str] = &[
-    "tasks kill --all --signal KILL {c}",
-    "tasks rm --force {c}",
-    "containers rm {c}",
-    "snapshots rm {c}",
-];
+pub(super) const TEARDOWN: &[&str] =
+    &["tasks kill --all --signal KILL {c}", "tasks rm --force {c}", "containers rm {c}", "snapshots rm {c}"];
 
 const fn named(name: &'static str, steps: &'static [Step]) -> Scenario {
     Scenario { name, steps }
@@ -17,17 +13,10 @@ const fn named(name: &'static str, steps: &'static [Step]) -> Scenario {
 
 /// In the order in which they are played: simplest first.
 pub(super) const SCENARIOS: &[Scenario] = &[
-    named(
-        "echo",
-        &[cli(0, "hello", "run --rm {new} {image} {c} echo hello")],
-    ),
+    named("echo", &[cli(0, "hello", "run --rm {new} {image} {c} echo hello")]),
     named(
         "exit-code",
-        &[cli(
-            42,
-            "oops",
-            "run --rm {new} {image} {c} sh -c 'echo out; echo oops >&2; exit 42'",
-        )],
+        &[cli(42, "oops", "run --rm {new} {image} {c} sh -c 'echo out; echo oops >&2; exit 42'")],
     ),
     named(
         "rm",
@@ -40,11 +29,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     named(
         "detach",
         &[
-            cli(
-                0,
-                "",
-                "run --detach --log-uri file://{data}/log {new} {image} {c} sh -c 'echo up; exit 3'",
-            ),
+            cli(0, "", "run --detach --log-uri file://{data}/log {new} {image} {c} sh -c 'echo up; exit 3'"),
             until("STOPPED", "tasks ls").any_number(),
             cli(0, "exit code 3", "tasks rm {c}"),
             host("up", "cat {data}/log"),
@@ -71,10 +56,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "",
                 "run --detach --log-uri file://{data}/log {new} {image} {c} sh -c 'trap \"echo bye; exit 7\" TERM; echo up; sleep 1000 & wait'",
             ),
-            host(
-                "up",
-                "for i in $(seq 100); do grep up {data}/log && break; sleep 0.1; done",
-            ),
+            host("up", "for i in $(seq 100); do grep up {data}/log && break; sleep 0.1; done"),
             cli(0, "", "tasks kill {c}"),
             until("STOPPED", "tasks ls").any_number(),
             cli(0, "exit code 7", "tasks rm {c}"),
@@ -84,11 +66,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     named(
         "rm-force",
         &[
-            cli(
-                0,
-                "",
-                "run --detach --null-io {new} {image} {c} sh -c 'sleep 1000 & exec sleep 1000'",
-            ),
+            cli(0, "", "run --detach --null-io {new} {image} {c} sh -c 'sleep 1000 & exec sleep 1000'"),
             cli(0, "exit code 137", "tasks rm --force {c}"),
             cli(0, "", "containers rm {c}"),
         ],
@@ -96,42 +74,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     named(
         "start-again",
         &[
-            cli(
-                3,
-                "started",
-                "run {new} {image} {c} sh -c 'echo started; exit 3'",
-            ),
+            cli(3, "started", "run {new} {image} {c} sh -c 'echo started; exit 3'"),
             cli(3, "started", "tasks start {c}"),
         ],
     ),
-    named(
-        "missing-command",
-        &[cli(
-            1,
-            "executable file not found",
-            "run --rm {new} {image} {c} nosuch",
-        )],
-    ),
-    named(
-        "missing-path",
-        &[cli(
-            1,
-            "no such file or directory",
-            "run --rm {new} {image} {c} /no/such/cmd",
-        )],
-    ),
-    named(
-        "not-executable",
-        &[cli(
-            1,
-            "permission denied",
-            "run --rm {new} {image} {c} /bin/notexec",
-        )],
-    ),
-    named(
-        "directory",
-        &[cli(1, "", "run --rm {new} {image} {c} /etc")],
-    ),
+    named("missing-command", &[cli(1, "executable file not found", "run --rm {new} {image} {c} nosuch")]),
+    named("missing-path", &[cli(1, "no such file or directory", "run --rm {new} {image} {c} /no/such/cmd")]),
+    named("not-executable", &[cli(1, "permission denied", "run --rm {new} {image} {c} /bin/notexec")]),
+    named("directory", &[cli(1, "", "run --rm {new} {image} {c} /etc")]),
     named(
         "bind",
         &[
@@ -178,33 +128,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --read-only {image} {c} sh -c 'touch /run/x && touch /x'",
         )],
     ),
-    named(
-        "user",
-        &[cli(
-            0,
-            "uid=1000(app) gid=1000(app) groups=",
-            "run --rm {new} --config {config} {c}",
-        )],
-    ),
-    named(
-        "cwd",
-        &[cli(0, "/tmp", "run --rm {new} --cwd /tmp {image} {c} pwd")],
-    ),
+    named("user", &[cli(0, "uid=1000(app) gid=1000(app) groups=", "run --rm {new} --config {config} {c}")]),
+    named("cwd", &[cli(0, "/tmp", "run --rm {new} --cwd /tmp {image} {c} pwd")]),
     named(
         "cwd-made",
-        &[cli(
-            0,
-            "/not/yet",
-            "run --rm {new} --cwd /not/yet {image} {c} sh -c 'pwd; stat -c %a:%u .'",
-        )],
+        &[cli(0, "/not/yet", "run --rm {new} --cwd /not/yet {image} {c} sh -c 'pwd; stat -c %a:%u .'")],
     ),
     named(
         "env",
-        &[cli(
-            0,
-            "A=b c",
-            "run --rm {new} --env 'A=b c' --env EMPTY= {image} {c} sh -c 'env | sort'",
-        )],
+        &[cli(0, "A=b c", "run --rm {new} --env 'A=b c' --env EMPTY= {image} {c} sh -c 'env | sort'")],
     ),
     named(
         "terminal",
@@ -216,11 +148,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
     named(
         "terminal-missing",
-        &[tty(
-            1,
-            "executable file not found",
-            "run --rm --tty {new} {image} {c} nosuch",
-        )],
+        &[tty(1, "executable file not found", "run --rm --tty {new} {image} {c} nosuch")],
     ),
     named(
         "privileged",
@@ -249,11 +177,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     named(
         "memory",
         &[
-            cli(
-                0,
-                "",
-                "run --detach --null-io {new} --memory-limit 67108864 {image} {c} sleep 1000",
-            ),
+            cli(0, "", "run --detach --null-io {new} --memory-limit 67108864 {image} {c} sleep 1000"),
             host(
                 "67108864",
                 "cd /sys/fs/cgroup; cat memory/default/{c}/memory.limit_in_bytes 2>/dev/null || cat default/{c}/memory.max",
@@ -263,11 +187,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     named(
         "cpus",
         &[
-            cli(
-                0,
-                "",
-                "run --detach --null-io {new} --cpus 0.5 --cpu-shares 512 {image} {c} sleep 1000",
-            ),
+            cli(0, "", "run --detach --null-io {new} --cpus 0.5 --cpu-shares 512 {image} {c} sleep 1000"),
             host(
                 "50000",
                 "cd /sys/fs/cgroup; (cd cpu/default/{c} && cat cpu.cfs_quota_us cpu.cfs_period_us cpu.shares) 2>/dev/null || cat default/{c}/cpu.max",
@@ -311,11 +231,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     named(
         "ps",
         &[
-            cli(
-                0,
-                "",
-                "run --detach --null-io {new} {image} {c} sh -c 'sleep 1000 & exec sleep 2000'",
-            ),
+            cli(0, "", "run --detach --null-io {new} {image} {c} sh -c 'sleep 1000 & exec sleep 2000'"),
             cli(0, "PID", "tasks ps {c}").any_number(),
         ],
     ),
@@ -324,26 +240,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         &[
             cli(0, "", "run --detach --null-io {new} {image} {c} sleep 1000"),
             cli(0, "hello", "tasks exec --exec-id e1 {c} echo hello"),
-            cli(
-                43,
-                "err",
-                "tasks exec --exec-id e2 {c} sh -c 'echo err >&2; exit 43'",
-            ),
-            cli(
-                0,
-                "uid=1000(app)",
-                "tasks exec --exec-id e3 --user app --cwd /tmp {c} sh -c 'id; pwd'",
-            ),
+            cli(43, "err", "tasks exec --exec-id e2 {c} sh -c 'echo err >&2; exit 43'"),
+            cli(0, "uid=1000(app)", "tasks exec --exec-id e3 --user app --cwd /tmp {c} sh -c 'id; pwd'"),
             dialogue(
                 5,
                 "ready /dev/pts/",
                 "tasks exec --exec-id e4 --tty {c} sh -c 'echo ready $(tty); read x; exit 5'",
             ),
-            cli(
-                1,
-                "executable file not found",
-                "tasks exec --exec-id e5 {c} nosuch",
-            ),
+            cli(1, "executable file not found", "tasks exec --exec-id e5 {c} nosuch"),
         ],
     ),
 ];

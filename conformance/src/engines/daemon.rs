@@ -52,12 +52,7 @@ impl Daemon {
             .stderr(err)
             .spawn()
             .map_err(|e| format!("{}: {e}", command.get_program().to_string_lossy()))?;
-        let mut daemon = Self {
-            engine: job.engine,
-            child,
-            scratch: scratch.clone(),
-            log,
-        };
+        let mut daemon = Self { engine: job.engine, child, scratch: scratch.clone(), log };
         daemon.wait_ready()?;
         daemon.load(&tar)?;
         Ok(daemon)
@@ -112,9 +107,7 @@ impl Daemon {
             Engine::Containerd => {
                 let config = super::containerd::config(&self.scratch.join("rootfs"));
                 write(&self.scratch.join(CONFIG), &config.to_string())?;
-                let oci = image::oci(&self.scratch, tar)?
-                    .to_string_lossy()
-                    .into_owned();
+                let oci = image::oci(&self.scratch, tar)?.to_string_lossy().into_owned();
                 let base = "docker.io/library/bb";
                 self.client_output(&["images", "import", "--base-name", base, &oci])
             }

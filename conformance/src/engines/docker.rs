@@ -14,14 +14,7 @@ pub(super) const fn named(name: &'static str, steps: &'static [Step]) -> Scenari
 /// In the order in which they are played: simplest first.
 pub(super) const SCENARIOS: &[Scenario] = &[
     named("echo", &[cli(0, "hello", "run --rm {new} bb echo hello")]),
-    named(
-        "exit-code",
-        &[cli(
-            42,
-            "oops",
-            "run --rm {new} bb sh -c 'echo out; echo oops >&2; exit 42'",
-        )],
-    ),
+    named("exit-code", &[cli(42, "oops", "run --rm {new} bb sh -c 'echo out; echo oops >&2; exit 42'")]),
     named(
         "stop",
         &[
@@ -91,11 +84,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     named(
         "logs",
         &[
-            cli(
-                0,
-                "",
-                "run --detach {new} bb sh -c 'echo one; echo two >&2; echo three'",
-            ),
+            cli(0, "", "run --detach {new} bb sh -c 'echo one; echo two >&2; echo three'"),
             cli(0, "0", "wait {c}"),
             until("three", "logs {c}"),
         ],
@@ -118,11 +107,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "run --detach {new} --volume {data}:/data bb sh -c 'echo start >>/data/starts; sleep 1000'",
             ),
             cli(0, "restart", "restart --time 0 {c}"),
-            cli(
-                0,
-                "true 0",
-                "inspect --format '{{.State.Running}} {{.RestartCount}}' {c}",
-            ),
+            cli(0, "true 0", "inspect --format '{{.State.Running}} {{.RestartCount}}' {c}"),
             host(
                 "2",
                 "for i in $(seq 100); do [ $(wc -l <{data}/starts) = 2 ] && break; sleep 0.1; done; wc -l <{data}/starts",
@@ -144,29 +129,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "missing-command",
         &[
             cli(127, "executable file not found", "run {new} bb nosuch"),
-            cli(
-                0,
-                "created 127",
-                "inspect --format '{{.State.Status}} {{.State.ExitCode}}' {c}",
-            ),
+            cli(0, "created 127", "inspect --format '{{.State.Status}} {{.State.ExitCode}}' {c}"),
         ],
     ),
-    named(
-        "missing-path",
-        &[cli(
-            127,
-            "no such file or directory",
-            "run --rm {new} bb /no/such/cmd",
-        )],
-    ),
-    named(
-        "not-executable",
-        &[cli(
-            126,
-            "permission denied",
-            "run --rm {new} bb /bin/notexec",
-        )],
-    ),
+    named("missing-path", &[cli(127, "no such file or directory", "run --rm {new} bb /no/such/cmd")]),
+    named("not-executable", &[cli(126, "permission denied", "run --rm {new} bb /bin/notexec")]),
     named("directory", &[cli(126, "", "run --rm {new} bb /etc")]),
     named(
         "init",
@@ -218,22 +185,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm --interactive --tty {new} --user app bb sh -c 'echo $TERM; echo to >/dev/tty; stat -c %u $(tty); echo ready $(tty); read x'",
         )],
     ),
-    named(
-        "terminal-missing",
-        &[tty(
-            127,
-            "executable file not found",
-            "run --rm --tty {new} bb nosuch",
-        )],
-    ),
+    named("terminal-missing", &[tty(127, "executable file not found", "run --rm --tty {new} bb nosuch")]),
     named(
         "top",
         &[
-            cli(
-                0,
-                "",
-                "run --detach {new} bb sh -c 'sleep 1000 & exec sleep 2000'",
-            ),
+            cli(0, "", "run --detach {new} bb sh -c 'sleep 1000 & exec sleep 2000'"),
             until("N sleep N\nN sleep N", "top {c} -o pid,args").any_number(),
             cli(0, "sleep", "top {c} -o pid,comm").any_number(),
         ],
@@ -243,17 +199,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         &[
             cli(0, "", "run --detach {new} bb sleep 1000"),
             cli(0, "pause", "pause {c}"),
-            cli(
-                0,
-                "paused true",
-                "inspect --format '{{.State.Status}} {{.State.Paused}}' {c}",
-            ),
+            cli(0, "paused true", "inspect --format '{{.State.Status}} {{.State.Paused}}' {c}"),
             cli(0, "pause", "unpause {c}"),
-            cli(
-                0,
-                "running false",
-                "inspect --format '{{.State.Status}} {{.State.Paused}}' {c}",
-            ),
+            cli(0, "running false", "inspect --format '{{.State.Status}} {{.State.Paused}}' {c}"),
             cli(0, "", "pause {c}"),
             cli(0, "", "rm --force {c}"),
         ],
@@ -276,16 +224,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "", "run --detach {new} bb sleep 1000"),
             cli(0, "hello", "exec {c} echo hello"),
             cli(43, "err", "exec {c} sh -c 'echo err >&2; exit 43'"),
-            cli(
-                0,
-                "A=b",
-                "exec --env A=b --workdir /tmp {c} sh -c 'pwd; env | sort'",
-            ),
-            cli(
-                0,
-                "Seccomp:\t2",
-                "exec {c} grep -E 'Cap|Seccomp:|NoNewPrivs' /proc/self/status",
-            ),
+            cli(0, "A=b", "exec --env A=b --workdir /tmp {c} sh -c 'pwd; env | sort'"),
+            cli(0, "Seccomp:\t2", "exec {c} grep -E 'Cap|Seccomp:|NoNewPrivs' /proc/self/status"),
             cli(0, "", "exec --detach {c} sh -c 'echo x >/tmp/made'"),
         ],
     ),
@@ -293,11 +233,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "exec-user",
         &[
             cli(0, "", "run --detach {new} bb sleep 1000"),
-            cli(
-                0,
-                "uid=1000(app)",
-                "exec --user app {c} sh -c 'id; echo $HOME; grep Cap /proc/self/status'",
-            ),
+            cli(0, "uid=1000(app)", "exec --user app {c} sh -c 'id; echo $HOME; grep Cap /proc/self/status'"),
         ],
     ),
     named(
@@ -317,11 +253,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "", "run --detach {new} bb sleep 1000"),
             cli(126, "executable file not found", "exec {c} nosuch"),
             cli(126, "permission denied", "exec {c} /bin/notexec"),
-            cli(
-                126,
-                "no such file or directory",
-                "exec --workdir /nope {c} true",
-            ),
+            cli(126, "no such file or directory", "exec --workdir /nope {c} true"),
         ],
     ),
 ];

@@ -62,27 +62,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
     named(
         "bind-file",
-        &[cli(
-            0,
-            "given",
-            "run --rm {new} --volume {data}/in:/etc/new/in:ro bb cat /etc/new/in",
-        )],
+        &[cli(0, "given", "run --rm {new} --volume {data}/in:/etc/new/in:ro bb cat /etc/new/in")],
     ),
     named(
         "bind-dir-on-file",
-        &[cli(
-            125,
-            "not a directory",
-            "run --rm {new} --volume {data}:/etc/passwd bb true",
-        )],
+        &[cli(125, "not a directory", "run --rm {new} --volume {data}:/etc/passwd bb true")],
     ),
     named(
         "volume",
-        &[cli(
-            0,
-            "kept",
-            "run --rm {new} --volume /data bb sh -c 'echo kept >/data/x; cat /data/x'",
-        )],
+        &[cli(0, "kept", "run --rm {new} --volume /data bb sh -c 'echo kept >/data/x; cat /data/x'")],
     ),
     named(
         "read-only",
@@ -116,26 +104,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --user 1234:2000 --group-add 3000 bb sh -c 'id; echo $HOME; touch /root/x 2>&1 || true'",
         )],
     ),
-    named(
-        "workdir",
-        &[cli(0, "/tmp", "run --rm {new} --workdir /tmp bb pwd")],
-    ),
+    named("workdir", &[cli(0, "/tmp", "run --rm {new} --workdir /tmp bb pwd")]),
     named(
         "workdir-made",
-        &[cli(
-            0,
-            "/not/yet",
-            "run --rm {new} --workdir /not/yet bb sh -c 'pwd; stat -c %a:%u .'",
-        )],
+        &[cli(0, "/not/yet", "run --rm {new} --workdir /not/yet bb sh -c 'pwd; stat -c %a:%u .'")],
     ),
-    named(
-        "env",
-        &[cli(
-            0,
-            "A=b c",
-            "run --rm {new} --env 'A=b c' --env EMPTY= bb sh -c 'env | sort'",
-        )],
-    ),
+    named("env", &[cli(0, "A=b c", "run --rm {new} --env 'A=b c' --env EMPTY= bb sh -c 'env | sort'")]),
     named(
         "hostname",
         &[cli(
@@ -146,27 +120,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
     named(
         "network-none",
-        &[cli(
-            0,
-            "lo",
-            "run --rm {new} bb sh -c 'ls /sys/class/net; wc -l </proc/net/route'",
-        )],
+        &[cli(0, "lo", "run --rm {new} bb sh -c 'ls /sys/class/net; wc -l </proc/net/route'")],
     ),
     named(
         "capabilities",
-        &[cli(
-            0,
-            "CapBnd:\t00000000a80425fb",
-            "run --rm {new} bb grep Cap /proc/self/status",
-        )],
+        &[cli(0, "CapBnd:\t00000000a80425fb", "run --rm {new} bb grep Cap /proc/self/status")],
     ),
     named(
         "cap-drop",
-        &[cli(
-            0,
-            "CapEff:\t0000000000000000",
-            "run --rm {new} --cap-drop ALL bb grep Cap /proc/self/status",
-        )],
+        &[cli(0, "CapEff:\t0000000000000000", "run --rm {new} --cap-drop ALL bb grep Cap /proc/self/status")],
     ),
     named(
         "cap-add",
@@ -218,19 +180,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
     named(
         "oom-score",
-        &[cli(
-            0,
-            "500",
-            "run --rm {new} --oom-score-adj 500 bb cat /proc/self/oom_score_adj",
-        )],
+        &[cli(0, "500", "run --rm {new} --oom-score-adj 500 bb cat /proc/self/oom_score_adj")],
     ),
     named(
         "sysctl",
-        &[cli(
-            0,
-            "1234",
-            "run --rm {new} --sysctl kernel.msgmax=1234 bb cat /proc/sys/kernel/msgmax",
-        )],
+        &[cli(0, "1234", "run --rm {new} --sysctl kernel.msgmax=1234 bb cat /proc/sys/kernel/msgmax")],
     ),
     named(
         "device",
@@ -264,8 +218,5 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} bb sh -c 'wc -c </proc/kcore; ls /proc/acpi | wc -l; echo 1 2>&1 >/proc/sys/kernel/panic; true'",
         )],
     ),
-    named(
-        "descriptors",
-        &[cli(0, "2", "run --rm {new} bb sh -c 'ls /proc/1/fd'")],
-    ),
+    named("descriptors", &[cli(0, "2", "run --rm {new} bb sh -c 'ls /proc/1/fd'")]),
 ];

@@ -15,9 +15,7 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 pub(super) fn make(scratch: &Path) -> Result<PathBuf, String> {
     let root = scratch.join("rootfs");
     let fail = |what: &str, e: std::io::Error| format!("image: {what}: {e}");
-    for dir in [
-        "bin", "etc", "dev", "proc", "sys", "tmp", "root", "home", "run", "data",
-    ] {
+    for dir in ["bin", "etc", "dev", "proc", "sys", "tmp", "root", "home", "run", "data"] {
         fs::create_dir_all(root.join(dir)).map_err(|e| fail(dir, e))?;
     }
     let busybox = Path::new("/bin/busybox");
@@ -33,19 +31,10 @@ pub(super) fn make(scratch: &Path) -> Result<PathBuf, String> {
             .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(mode)))
             .map_err(|e| fail(&path.to_string_lossy(), e))
     };
-    write(
-        "etc/passwd",
-        "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:app:/home:/bin/sh\n",
-        0o644,
-    )?;
-    write(
-        "etc/group",
-        "root:x:0:\napp:x:1000:\nextra:x:2000:app\n",
-        0o644,
-    )?;
+    write("etc/passwd", "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:app:/home:/bin/sh\n", 0o644)?;
+    write("etc/group", "root:x:0:\napp:x:1000:\nextra:x:2000:app\n", 0o644)?;
     write("bin/notexec", "#!/bin/sh\n", 0o644)?;
-    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))
-        .map_err(|e| fail("tmp", e))?;
+    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).map_err(|e| fail("tmp", e))?;
     let tar = scratch.join("image.tar");
     pack(&root, &tar)?;
     Ok(tar)
@@ -84,10 +73,7 @@ pub(super) fn oci(scratch: &Path, layer: &Path) -> Result<PathBuf, String> {
     manifest["annotations"] = json!({ "org.opencontainers.image.ref.name": "latest" });
     let index = json!({ "schemaVersion": 2, "manifests": [manifest] });
     write(&layout.join("index.json"), index.to_string().as_bytes())?;
-    write(
-        &layout.join("oci-layout"),
-        br#"{"imageLayoutVersion":"1.0.0"}"#,
-    )?;
+    write(&layout.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     let tar = scratch.join("oci.tar");
     pack(&layout, &tar)?;
     Ok(tar)
@@ -97,8 +83,7 @@ pub(super) fn oci(scratch: &Path, layer: &Path) -> Result<PathBuf, String> {
 fn store(blobs: &Path, file: &Path, kind: &str) -> Result<serde_json::Value, String> {
     let sum = output(Command::new("sha256sum").arg("--").arg(file))?;
     let digest = sum.split_whitespace().next().unwrap_or_default();
-    let size = fs::copy(file, blobs.join(digest))
-        .map_err(|e| format!("image: {}: {e}", file.display()))?;
+    let size = fs::copy(file, blobs.join(digest)).map_err(|e| format!("image: {}: {e}", file.display()))?;
     Ok(json!({
         "mediaType": format!("application/vnd.oci.image.{kind}"),
         "digest": format!("sha256:{digest}"),

@@ -23,17 +23,10 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub(super) fn supervise(job: &Job) -> ExitCode {
     let result = make_and_watch(job);
     let cleaned = clean(job);
-    for e in [result.as_ref().err(), cleaned.as_ref().err()]
-        .into_iter()
-        .flatten()
-    {
+    for e in [result.as_ref().err(), cleaned.as_ref().err()].into_iter().flatten() {
         eprintln!("oxrun-conformance engines: {e}");
     }
-    if result.is_ok_and(|good| good) && cleaned.is_ok() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if result.is_ok_and(|good| good) && cleaned.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Removes the cgroups and the scratch directory. What is gone already is no error.
@@ -73,10 +66,7 @@ fn make_and_watch(job: &Job) -> Result<bool, String> {
 /// It has a process group of its own, so that a terminal's signal reaches only the command.
 pub(super) fn supervisor(job: &Job) -> Result<Command, String> {
     let mut command = job.command("--supervise")?;
-    command
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
+    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
     Ok(command)
 }
 
@@ -102,22 +92,12 @@ pub(super) fn enter(job: &Job) -> Result<(), String> {
     mount("proc", "/proc", "proc", plain, "")?;
     mount("sysfs", "/sys", "sysfs", plain, "")?;
     mount_cgroups(&job.hierarchies, &mount)?;
-    mount(
-        "tmpfs",
-        "/run",
-        "tmpfs",
-        libc::MS_NOSUID | libc::MS_NODEV,
-        "mode=755",
-    )?;
+    mount("tmpfs", "/run", "tmpfs", libc::MS_NOSUID | libc::MS_NODEV, "mode=755")?;
     let layers = ["upper", "work"].map(|d| job.scratch.join("etc").join(d));
     for layer in &layers {
         fs::create_dir_all(layer).map_err(|e| format!("mkdir {}: {e}", layer.display()))?;
     }
-    let data = format!(
-        "lowerdir=/etc,upperdir={},workdir={}",
-        layers[0].display(),
-        layers[1].display()
-    );
+    let data = format!("lowerdir=/etc,upperdir={},workdir={}", layers[0].display(), layers[1].display());
     mount("overlay", "/etc", "overlay", 0, &data)
         .map_err(|e| format!("{e} (does TMPDIR lie on a filesystem that overlay accepts?)"))?;
     // Engines want to be able to give containers a slave of the host's tree.
@@ -167,8 +147,8 @@ fn delegate(top: &Path) -> Result<(), String> {
     let init = top.join("init");
     fs::create_dir(&init).map_err(|e| format!("mkdir {}: {e}", init.display()))?;
     fs::write(init.join("cgroup.procs"), "0").map_err(|e| format!("entering init: {e}"))?;
-    let controllers = fs::read_to_string(top.join("cgroup.controllers"))
-        .map_err(|e| format!("cgroup.controllers: {e}"))?;
+    let controllers =
+        fs::read_to_string(top.join("cgroup.controllers")).map_err(|e| format!("cgroup.controllers: {e}"))?;
     for controller in controllers.split_whitespace() {
         fs::write(top.join("cgroup.subtree_control"), format!("+{controller}"))
             .map_err(|e| format!("delegating {controller}: {e}"))?;

@@ -28,7 +28,8 @@ use serde::{Deserialize, Serialize};
 
 use scenario::{Report, Verdict};
 
-const USAGE: &str = "usage: oxrun-conformance engines [--runtime PATH] [--reference PATH] [--keep] [--only NAME]... ENGINE...
+const USAGE: &str =
+    "usage: oxrun-conformance engines [--runtime PATH] [--reference PATH] [--keep] [--only NAME]... ENGINE...
        oxrun-conformance engines --packages
 ENGINE is containerd or docker. --only picks scenarios. --keep keeps the scratch directory.";
 
@@ -147,8 +148,8 @@ fn parse(args: &[String]) -> Result<Task, String> {
             Long(part @ ("supervise" | "inside")) => {
                 let part = part.to_owned();
                 let text = parser.value().map_err(bad)?;
-                let job = serde_json::from_str(&text.to_string_lossy())
-                    .map_err(|e| format!("--{part}: {e}"))?;
+                let job =
+                    serde_json::from_str(&text.to_string_lossy()).map_err(|e| format!("--{part}: {e}"))?;
                 return Ok(match part.as_str() {
                     "supervise" => Task::Supervise(job),
                     _ => Task::Inside(job),
@@ -166,10 +167,7 @@ fn parse(args: &[String]) -> Result<Task, String> {
         return Err("no engine is named".into());
     }
     for name in &only {
-        if !engines
-            .iter()
-            .any(|e| scenario::all(*e).any(|s| s.name == name))
-        {
+        if !engines.iter().any(|e| scenario::all(*e).any(|s| s.name == name)) {
             return Err(format!("no scenario is called {name}"));
         }
     }
@@ -194,14 +192,10 @@ fn program(name: PathBuf) -> Result<PathBuf, String> {
         Some(name.clone())
     } else {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path)
-            .map(|d| d.join(&name))
-            .find(|p| p.is_file())
+        std::env::split_paths(&path).map(|d| d.join(&name)).find(|p| p.is_file())
     };
     let found = found.ok_or_else(|| format!("{} is not in PATH", name.display()))?;
-    found
-        .canonicalize()
-        .map_err(|e| format!("{}: {e}", found.display()))
+    found.canonicalize().map_err(|e| format!("{}: {e}", found.display()))
 }
 
 #[derive(Default)]
@@ -223,24 +217,13 @@ fn suite(options: &Options) -> ExitCode {
         }
     }
     println!("{} passed, {} failed", count.passed, count.failed);
-    if count.failed == 0 && count.passed > 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if count.failed == 0 && count.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn missing_packages() -> Result<(), String> {
-    let missing: Vec<&str> = PACKAGES
-        .iter()
-        .filter(|(_, file)| !Path::new(file).exists())
-        .map(|(package, _)| *package)
-        .collect();
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("please install {}", missing.join(" ")))
-    }
+    let missing: Vec<&str> =
+        PACKAGES.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect();
+    if missing.is_empty() { Ok(()) } else { Err(format!("please install {}", missing.join(" "))) }
 }
 
 fn one_engine(engine: Engine, options: &Options, count: &mut Count) -> Result<(), String> {
@@ -256,9 +239,8 @@ fn one_engine(engine: Engine, options: &Options, count: &mut Count) -> Result<()
         only: options.only.clone(),
     };
     let signals = sys::block_signals().map_err(|e| format!("signalfd: {e}"))?;
-    let mut supervisor = isolate::supervisor(&job)?
-        .spawn()
-        .map_err(|e| format!("starting the supervisor: {e}"))?;
+    let mut supervisor =
+        isolate::supervisor(&job)?.spawn().map_err(|e| format!("starting the supervisor: {e}"))?;
     let followed = follow(engine, &mut supervisor, signals.as_fd(), count);
     if followed.is_err() {
         supervisor.kill().map_err(|e| format!("kill: {e}"))?;
@@ -270,11 +252,7 @@ fn one_engine(engine: Engine, options: &Options, count: &mut Count) -> Result<()
         println!("kept     {}", job.scratch.display());
     }
     followed?;
-    if status.success() || count.failed > 0 {
-        Ok(())
-    } else {
-        Err(format!("the run ended early ({status})"))
-    }
+    if status.success() || count.failed > 0 { Ok(()) } else { Err(format!("the run ended early ({status})")) }
 }
 
 /// Prints what is reported until the supervisor has ended. A signal, or the end of the time, closes
@@ -296,9 +274,7 @@ fn follow(
         let left = deadline.saturating_duration_since(Instant::now());
         let ready = sys::poll(&fds, left).map_err(|e| format!("poll: {e}"))?;
         if ready[0] {
-            let n = events
-                .read(&mut buffer)
-                .map_err(|e| format!("reading events: {e}"))?;
+            let n = events.read(&mut buffer).map_err(|e| format!("reading events: {e}"))?;
             if n == 0 {
                 return Ok(());
             }
@@ -308,11 +284,7 @@ fn follow(
             let signal = ready.contains(&true);
             count.interrupted |= signal;
             count.failed += 1;
-            let why = if signal {
-                "interrupted"
-            } else {
-                "time is over"
-            };
+            let why = if signal { "interrupted" } else { "time is over" };
             println!("FAILED   {}: {why}", engine.name());
             deadline = Instant::now() + TEARDOWN;
         } else {
@@ -361,10 +333,8 @@ mod tests {
     fn not_yet_counts_neither_way_and_garbage_counts_as_failed() {
         let mut count = Count::default();
         let mut pending = line(&Report::failed("a", "why".into()));
-        let not_yet = Report {
-            verdict: Verdict::NotYet("soon".into()),
-            ..Report::failed("b", String::new())
-        };
+        let not_yet =
+            Report { verdict: Verdict::NotYet("soon".into()), ..Report::failed("b", String::new()) };
         pending.extend(line(&not_yet));
         pending.extend(b"panic\nhalf a line");
         report_lines(Engine::Docker, &mut pending, &mut count);

@@ -41,10 +41,7 @@ fn prepare(job: &Job) -> Result<(), String> {
         let dir = job.scratch.join(dir);
         fs::create_dir(&dir).map_err(|e| format!("mkdir {}: {e}", dir.display()))?;
     }
-    for (side, path) in [
-        (Side::Reference, &job.reference),
-        (Side::Tested, &job.runtime),
-    ] {
+    for (side, path) in [(Side::Reference, &job.reference), (Side::Tested, &job.runtime)] {
         if !path.is_file() {
             return Err(format!("{} cannot be seen inside", path.display()));
         }
@@ -56,21 +53,14 @@ fn prepare(job: &Job) -> Result<(), String> {
 fn emit(report: &Report) -> Result<(), String> {
     let mut line = serde_json::to_vec(report).map_err(|e| e.to_string())?;
     line.push(b'\n');
-    std::io::stdout()
-        .write_all(&line)
-        .map_err(|e| format!("stdout: {e}"))
+    std::io::stdout().write_all(&line).map_err(|e| format!("stdout: {e}"))
 }
 
 fn all(job: &Job, daemon: &Daemon) -> Result<(), String> {
     let chosen = |s: &&Scenario| job.only.is_empty() || job.only.iter().any(|n| n == s.name);
     for scenario in scenario::all(job.engine).filter(chosen) {
         let [reference, tested] = [Side::Reference, Side::Tested].map(|side| {
-            let player = Player {
-                job,
-                daemon,
-                scenario,
-                side,
-            };
+            let player = Player { job, daemon, scenario, side };
             player.play()
         });
         let outcome = Outcome {
@@ -114,10 +104,7 @@ fn differences(scenario: &Scenario, reference: &Played, tested: &Played) -> Vec<
             let [a, b] = [a, b].map(|d| d.code.map_or("none".into(), |c| c.to_string()));
             found.push(format!("exit code of `{line}`: reference {a}, tested {b}"));
         }
-        for (what, a, b) in [
-            ("stdout", &a.stdout, &b.stdout),
-            ("message", &a.stderr, &b.stderr),
-        ] {
+        for (what, a, b) in [("stdout", &a.stdout, &b.stdout), ("message", &a.stderr, &b.stderr)] {
             if a != b {
                 found.push(format!("{what} of `{line}`:\n{}", changed_lines(a, b)));
             }
@@ -132,17 +119,10 @@ fn differences(scenario: &Scenario, reference: &Played, tested: &Played) -> Vec<
 /// The lines that only one of the two has; both in full if they differ in order alone.
 fn changed_lines(a: &str, b: &str) -> String {
     let only = |mark: &str, a: &str, b: &str| -> Vec<String> {
-        a.lines()
-            .filter(|l| !b.lines().any(|o| o == *l))
-            .map(|l| format!("{mark} {l}"))
-            .collect()
+        a.lines().filter(|l| !b.lines().any(|o| o == *l)).map(|l| format!("{mark} {l}")).collect()
     };
     let lines = [only("-", a, b), only("+", b, a)].concat();
-    if lines.is_empty() {
-        format!("- {a:?}\n+ {b:?}")
-    } else {
-        lines.join("\n")
-    }
+    if lines.is_empty() { format!("- {a:?}\n+ {b:?}") } else { lines.join("\n") }
 }
 
 struct Player<'a> {
@@ -262,14 +242,9 @@ impl Player<'_> {
         let wrapper = self.side.wrapper(&self.job.scratch);
         let words: &[&str] = match self.job.engine {
             Engine::Containerd => &["--runc-binary", &wrapper.to_string_lossy()],
-            Engine::Docker => &[
-                "--runtime",
-                self.side.name(),
-                "--network",
-                "none",
-                "--name",
-                &self.container(),
-            ],
+            Engine::Docker => {
+                &["--runtime", self.side.name(), "--network", "none", "--name", &self.container()]
+            }
         };
         words.iter().map(|w| (*w).to_owned()).collect()
     }
@@ -327,11 +302,9 @@ fn unexpected(step: &Step, done: &Done) -> Option<String> {
     let all = format!("{}\n{}", done.stdout, done.stderr);
     let shown = all.trim();
     if done.code != Some(step.code) {
-        let code = done
-            .code
-            .map_or("no exit code, its time was over".into(), |c| {
-                format!("exit code {c}, not {}", step.code)
-            });
+        let code = done.code.map_or("no exit code, its time was over".into(), |c| {
+            format!("exit code {c}, not {}", step.code)
+        });
         return Some(format!("`{}`: {code}: {shown}", step.line));
     }
     let missing = !all.contains(step.has);
@@ -345,14 +318,10 @@ type Terminal = (fs::File, Option<&'static str>);
 fn finish(mut command: Command, terminal: Option<Terminal>) -> Result<Done, String> {
     let on_terminal = terminal.is_some();
     if !on_terminal {
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     }
-    let mut child = command
-        .spawn()
-        .map_err(|e| format!("{}: {e}", command.get_program().to_string_lossy()))?;
+    let mut child =
+        command.spawn().map_err(|e| format!("{}: {e}", command.get_program().to_string_lossy()))?;
     // The terminal's other end must be closed here, or reading would never end.
     drop(command);
     let stdout = match (terminal, child.stdout.take()) {
@@ -370,11 +339,7 @@ fn finish(mut command: Command, terminal: Option<Terminal>) -> Result<Done, Stri
         let bytes = t.and_then(|t| t.join().ok()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     };
-    Ok(Done {
-        code: status.code().filter(|_| in_time),
-        stdout: text(stdout),
-        stderr: text(stderr),
-    })
+    Ok(Done { code: status.code().filter(|_| in_time), stdout: text(stdout), stderr: text(stderr) })
 }
 
 /// Reads to the end in a thread of its own.
@@ -407,24 +372,15 @@ mod tests {
     use super::*;
 
     fn done(code: i32, stdout: &str) -> Done {
-        Done {
-            code: Some(code),
-            stdout: stdout.into(),
-            stderr: String::new(),
-        }
+        Done { code: Some(code), stdout: stdout.into(), stderr: String::new() }
     }
 
     fn played(done: Vec<Done>) -> Played {
-        Played {
-            done,
-            ..Played::default()
-        }
+        Played { done, ..Played::default() }
     }
 
-    const TWO: Scenario = Scenario {
-        name: "two",
-        steps: &[scenario::cli(0, "", "a"), scenario::cli(0, "", "b")],
-    };
+    const TWO: Scenario =
+        Scenario { name: "two", steps: &[scenario::cli(0, "", "a"), scenario::cli(0, "", "b")] };
 
     #[test]
     fn codes_texts_and_missing_steps_are_differences() {
@@ -440,11 +396,7 @@ mod tests {
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", "echo out; echo err >&2; exit 3"]);
         let done = finish(shell, None);
-        let want = Done {
-            code: Some(3),
-            stdout: "out\n".into(),
-            stderr: "err\n".into(),
-        };
+        let want = Done { code: Some(3), stdout: "out\n".into(), stderr: "err\n".into() };
         assert_eq!(done, Ok(want));
     }
 
@@ -453,10 +405,7 @@ mod tests {
         let (ours, theirs) = sys::terminal().unwrap();
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", "echo ready; read x && exit 6"]);
-        shell
-            .stdin(theirs.try_clone().unwrap())
-            .stdout(theirs.try_clone().unwrap())
-            .stderr(theirs);
+        shell.stdin(theirs.try_clone().unwrap()).stdout(theirs.try_clone().unwrap()).stderr(theirs);
         let done = finish(shell, Some((ours.into(), Some("ready")))).unwrap();
         assert_eq!(done.code, Some(6));
         assert!(done.stdout.starts_with("ready"), "{done:?}");

@@ -45,21 +45,12 @@ pub(super) struct Step {
 impl Step {
     /// The same step with all numbers left out of the comparison.
     pub(super) const fn any_number(self) -> Self {
-        Self {
-            digits: true,
-            ..self
-        }
+        Self { digits: true, ..self }
     }
 }
 
 const fn step(kind: Kind, code: i32, has: &'static str, line: &'static str) -> Step {
-    Step {
-        kind,
-        code,
-        has,
-        line,
-        digits: false,
-    }
+    Step { kind, code, has, line, digits: false }
 }
 
 /// The engine's command line must exit with `code` and print `has`.
@@ -115,26 +106,15 @@ pub(super) const ACCEPTED: &[Exception] = &[
 ];
 
 const fn because(engine: Engine, scenario: &'static str, reason: &'static str) -> Exception {
-    Exception {
-        engine,
-        scenario,
-        reason,
-    }
+    Exception { engine, scenario, reason }
 }
 
 /// Scenarios that are played and shown, but do not count.
 pub(super) const NOT_YET: &[Exception] = &[];
 
 /// The reason of the entry for a scenario, if there is one.
-pub(super) fn exception(
-    table: &'static [Exception],
-    engine: Engine,
-    scenario: &str,
-) -> Option<&'static str> {
-    table
-        .iter()
-        .find(|e| e.engine == engine && e.scenario == scenario)
-        .map(|e| e.reason)
+pub(super) fn exception(table: &'static [Exception], engine: Engine, scenario: &str) -> Option<&'static str> {
+    table.iter().find(|e| e.engine == engine && e.scenario == scenario).map(|e| e.reason)
 }
 
 /// All scenarios of an engine.
@@ -169,12 +149,7 @@ pub(super) struct Report {
 impl Report {
     /// A failure outside the comparison.
     pub(super) fn failed(name: &str, note: String) -> Self {
-        Self {
-            name: name.into(),
-            verdict: Verdict::Failed,
-            calls: 0,
-            notes: vec![note],
-        }
+        Self { name: name.into(), verdict: Verdict::Failed, calls: 0, notes: vec![note] }
     }
 }
 
@@ -193,11 +168,8 @@ pub(super) struct Outcome {
 impl Outcome {
     /// The verdict, given the table entries for the scenario.
     pub(super) fn judge(self, name: &str, accepted: Option<&str>, not_yet: Option<&str>) -> Report {
-        let mut notes: Vec<String> = self
-            .reference
-            .into_iter()
-            .map(|n| format!("with the reference: {n}"))
-            .collect();
+        let mut notes: Vec<String> =
+            self.reference.into_iter().map(|n| format!("with the reference: {n}")).collect();
         notes.extend(self.tested);
         if self.calls == 0 {
             notes.push("the runtime under test was not called".into());
@@ -221,12 +193,7 @@ impl Outcome {
             let text = notes.first().map_or("passes", |n| n.as_str()).to_owned();
             notes = vec![format!("with this runtime: {text}")];
         }
-        Report {
-            name: name.into(),
-            verdict,
-            calls: self.calls,
-            notes,
-        }
+        Report { name: name.into(), verdict, calls: self.calls, notes }
     }
 }
 
@@ -235,47 +202,30 @@ mod tests {
     use super::*;
 
     fn outcome() -> Outcome {
-        Outcome {
-            reference: vec![],
-            tested: vec![],
-            differences: vec![],
-            calls: 2,
-        }
+        Outcome { reference: vec![], tested: vec![], differences: vec![], calls: 2 }
     }
 
     #[test]
     fn a_runtime_that_was_not_called_fails() {
-        let never = Outcome {
-            calls: 0,
-            ..outcome()
-        };
+        let never = Outcome { calls: 0, ..outcome() };
         assert_eq!(never.judge("x", None, None).verdict, Verdict::Failed);
         assert_eq!(outcome().judge("x", None, None).verdict, Verdict::Passed);
     }
 
     #[test]
     fn an_accepted_difference_does_not_excuse_a_broken_expectation() {
-        let differs = || Outcome {
-            differences: vec!["d".into()],
-            ..outcome()
-        };
+        let differs = || Outcome { differences: vec!["d".into()], ..outcome() };
         assert_eq!(differs().judge("x", None, None).verdict, Verdict::Failed);
         let verdict = differs().judge("x", Some("why"), None).verdict;
         assert_eq!(verdict, Verdict::Passed);
-        let broken = Outcome {
-            tested: vec!["exit code 1".into()],
-            ..differs()
-        };
+        let broken = Outcome { tested: vec!["exit code 1".into()], ..differs() };
         let verdict = broken.judge("x", Some("why"), None).verdict;
         assert_eq!(verdict, Verdict::Failed);
     }
 
     #[test]
     fn a_failing_reference_fails_the_scenario() {
-        let broken = Outcome {
-            reference: vec!["r".into()],
-            ..outcome()
-        };
+        let broken = Outcome { reference: vec!["r".into()], ..outcome() };
         assert_eq!(broken.judge("x", None, None).verdict, Verdict::Failed);
     }
 

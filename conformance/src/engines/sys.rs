@@ -8,11 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 fn check(ret: libc::c_int) -> io::Result<libc::c_int> {
-    if ret < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(ret)
-    }
+    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(ret) }
 }
 
 fn own(ret: libc::c_int) -> io::Result<OwnedFd> {
@@ -39,13 +35,7 @@ pub(super) fn mount(
     let (source, target, fstype, data) = (source?, target?, fstype?, data?);
     // SAFETY: four strings that end in a zero byte and outlive the call.
     check(unsafe {
-        libc::mount(
-            source.as_ptr(),
-            target.as_ptr(),
-            fstype.as_ptr(),
-            flags,
-            data.as_ptr().cast(),
-        )
+        libc::mount(source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data.as_ptr().cast())
     })
     .map(drop)
 }
@@ -58,14 +48,8 @@ pub(super) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
 
 /// Waits until one of `fds` is readable or hung up. All `false` means that the time is over.
 pub(super) fn poll(fds: &[BorrowedFd<'_>], limit: Duration) -> io::Result<Vec<bool>> {
-    let mut set: Vec<libc::pollfd> = fds
-        .iter()
-        .map(|fd| libc::pollfd {
-            fd: fd.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        })
-        .collect();
+    let mut set: Vec<libc::pollfd> =
+        fds.iter().map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 }).collect();
     let millis = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
     loop {
         // SAFETY: the pointer and the length describe `set`, which outlives the call.
@@ -100,13 +84,7 @@ pub(super) fn reset_signals() {
         // SAFETY: the kernel reads its sigaction, at most 32 bytes, from `default` and installs
         // no handler. The two signals that may not be changed give an error.
         unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                signal,
-                default.as_ptr(),
-                std::ptr::null_mut::<u64>(),
-                8,
-            )
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null_mut::<u64>(), 8)
         };
     }
 }
@@ -120,22 +98,9 @@ pub(super) fn die_with_parent() -> io::Result<()> {
 /// A pseudo terminal of 80 columns and 24 lines: our end and the program's end.
 pub(super) fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     let (mut ours, mut theirs) = (-1, -1);
-    let size = libc::winsize {
-        ws_row: 24,
-        ws_col: 80,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
+    let size = libc::winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: two integers to write to, no name wanted, default settings, a size to read.
-    check(unsafe {
-        libc::openpty(
-            &mut ours,
-            &mut theirs,
-            std::ptr::null_mut(),
-            std::ptr::null(),
-            &size,
-        )
-    })?;
+    check(unsafe { libc::openpty(&mut ours, &mut theirs, std::ptr::null_mut(), std::ptr::null(), &size) })?;
     let (ours, theirs) = (own(ours)?, own(theirs)?);
     for fd in [&ours, &theirs] {
         // SAFETY: takes no pointer.

@@ -53,23 +53,14 @@ impl Names {
             Side::Tested => &job.runtime,
         };
         let mut pairs = vec![
-            (
-                side.wrapper(&job.scratch).to_string_lossy().into_owned(),
-                "RUNTIME",
-            ),
-            (
-                side.data(&job.scratch).to_string_lossy().into_owned(),
-                "DATA",
-            ),
+            (side.wrapper(&job.scratch).to_string_lossy().into_owned(), "RUNTIME"),
+            (side.data(&job.scratch).to_string_lossy().into_owned(), "DATA"),
             (path.to_string_lossy().into_owned(), "RUNTIME"),
             (job.scratch.to_string_lossy().into_owned(), "SCRATCH"),
         ];
         // Messages begin with the program's name: "runc create failed: ...".
         for name in [Some("runc"), path.file_name().and_then(|n| n.to_str())] {
-            for (verb, with) in [
-                ("create", "RUNTIME create failed"),
-                ("run", "RUNTIME run failed"),
-            ] {
+            for (verb, with) in [("create", "RUNTIME create failed"), ("run", "RUNTIME run failed")] {
                 pairs.push((format!("{} {verb} failed", name.unwrap_or("runc")), with));
             }
         }
@@ -98,16 +89,11 @@ impl Names {
                 rest = &rest[len..];
                 continue;
             }
-            let len = rest
-                .find(|c: char| !c.is_ascii_alphanumeric())
-                .unwrap_or(rest.len());
+            let len = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
             let word = &rest[..len];
             let number = word.bytes().all(|b| b.is_ascii_digit());
             let hex = word.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-            let layer = len == 26
-                && word
-                    .bytes()
-                    .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+            let layer = len == 26 && word.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
             let pid = number && (out.ends_with("pid ") || out.ends_with("/proc/"));
             if (hex && matches!(len, 12 | 64)) || layer {
                 out.push_str("ID");
@@ -120,10 +106,7 @@ impl Names {
         }
         if digits {
             // The width of a column follows the width of the numbers in it.
-            out = out
-                .lines()
-                .map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ") + "\n")
-                .collect();
+            out = out.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ") + "\n").collect();
         }
         out
     }
@@ -164,9 +147,7 @@ mod tests {
 
     #[test]
     fn ids_times_and_names_are_replaced_and_the_rest_stays() {
-        let names = Names {
-            pairs: vec![("/w/tested".into(), "RUNTIME")],
-        };
+        let names = Names { pairs: vec![("/w/tested".into(), "RUNTIME")] };
         let id = "0123456789ab".repeat(5) + "cdef";
         assert_eq!(
             names.normalise(

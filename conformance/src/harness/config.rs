@@ -123,8 +123,7 @@ impl Config {
             Some(path) => json!({ "type": kind, "path": path }),
             None => json!({ "type": kind }),
         };
-        self.without_namespace(kind)
-            .push("/linux/namespaces", entry)
+        self.without_namespace(kind).push("/linux/namespaces", entry)
     }
 
     /// Leaves out the namespace of one type.
@@ -191,49 +190,17 @@ fn mounts() -> Value {
     let entry = |target: &str, kind: &str, source: &str, options: &[&str]| json!({ "destination": target, "type": kind, "source": source, "options": options });
     json!([
         entry("/proc", "proc", "proc", &[]),
-        entry(
-            "/dev",
-            "tmpfs",
-            "tmpfs",
-            &["nosuid", "strictatime", "mode=755", "size=65536k"]
-        ),
+        entry("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
         entry(
             "/dev/pts",
             "devpts",
             "devpts",
-            &[
-                "nosuid",
-                "noexec",
-                "newinstance",
-                "ptmxmode=0666",
-                "mode=0620",
-                "gid=5"
-            ],
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         ),
-        entry(
-            "/dev/shm",
-            "tmpfs",
-            "shm",
-            &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]
-        ),
-        entry(
-            "/dev/mqueue",
-            "mqueue",
-            "mqueue",
-            &["nosuid", "noexec", "nodev"]
-        ),
-        entry(
-            "/sys",
-            "sysfs",
-            "sysfs",
-            &["nosuid", "noexec", "nodev", "ro"]
-        ),
-        entry(
-            "/sys/fs/cgroup",
-            "cgroup",
-            "cgroup",
-            &["nosuid", "noexec", "nodev", "relatime", "ro"]
-        ),
+        entry("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
+        entry("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+        entry("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+        entry("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
     ])
 }
 

@@ -20,9 +20,9 @@ pub(super) fn isolate() -> io::Result<()> {
     match std::env::var("OXRUN_CGROUP_VIEW").as_deref() {
         Ok("v2") => v2_view(),
         Ok("v1") => sys::unmount(Path::new("/sys/fs/cgroup/unified")),
-        Ok(other) => Err(io::Error::other(format!(
-            "OXRUN_CGROUP_VIEW: {other:?} is neither \"v1\" nor \"v2\""
-        ))),
+        Ok(other) => {
+            Err(io::Error::other(format!("OXRUN_CGROUP_VIEW: {other:?} is neither \"v1\" nor \"v2\"")))
+        }
         Err(_) => Ok(()),
     }
 }
@@ -49,10 +49,7 @@ impl Host {
     /// # Errors
     /// If procfs cannot be read.
     pub fn mounts() -> io::Result<Vec<String>> {
-        Ok(fs::read_to_string("/proc/self/mountinfo")?
-            .lines()
-            .map(str::to_owned)
-            .collect())
+        Ok(fs::read_to_string("/proc/self/mountinfo")?.lines().map(str::to_owned).collect())
     }
 
     /// Mount points at or below `directory`, the innermost first.
@@ -147,20 +144,12 @@ impl Host {
         let fields = stat_fields(pid).unwrap_or_default();
         let field = |index: usize| fields.get(index).map_or("?", String::as_str);
         let (state, parent) = (field(0), field(1));
-        format!(
-            "{:?} ({state}, child of {parent}) {}",
-            name.trim_end(),
-            words.trim_end()
-        )
+        format!("{:?} ({state}, child of {parent}) {}", name.trim_end(), words.trim_end())
     }
 
     fn processes() -> io::Result<Vec<i32>> {
-        let names = fs::read_dir("/proc")?
-            .flatten()
-            .map(|entry| entry.file_name());
-        Ok(names
-            .filter_map(|name| name.to_string_lossy().parse().ok())
-            .collect())
+        let names = fs::read_dir("/proc")?.flatten().map(|entry| entry.file_name());
+        Ok(names.filter_map(|name| name.to_string_lossy().parse().ok()).collect())
     }
 }
 

@@ -18,10 +18,7 @@ pub(super) fn record(leaks: Vec<String>) {
 }
 
 pub(super) fn take() -> Vec<String> {
-    FOUND
-        .lock()
-        .map(|mut found| std::mem::take(&mut *found))
-        .unwrap_or_default()
+    FOUND.lock().map(|mut found| std::mem::take(&mut *found)).unwrap_or_default()
 }
 
 /// A picture of mounts, cgroups, state directories and child processes.
@@ -74,10 +71,7 @@ impl Leaks {
         if differences.is_empty() {
             return Ok(());
         }
-        Err(Failed::from(format!(
-            "left behind:\n  {}",
-            differences.join("\n  ")
-        )))
+        Err(Failed::from(format!("left behind:\n  {}", differences.join("\n  "))))
     }
 
     pub(super) fn has_child(&self, pid: i32) -> bool {
@@ -105,14 +99,6 @@ fn compare<T: Ord + std::fmt::Debug>(
     before: &BTreeSet<T>,
     after: &BTreeSet<T>,
 ) {
-    list.extend(
-        after
-            .difference(before)
-            .map(|item| format!("new {what}: {item:?}")),
-    );
-    list.extend(
-        before
-            .difference(after)
-            .map(|item| format!("lost {what}: {item:?}")),
-    );
+    list.extend(after.difference(before).map(|item| format!("new {what}: {item:?}")));
+    list.extend(before.difference(after).map(|item| format!("lost {what}: {item:?}")));
 }

@@ -25,8 +25,7 @@ use std::process::ExitCode;
 /// A test that needs root.
 pub fn test(name: &str, body: fn() -> Check) -> Trial {
     let missing = not_yet::reason(name);
-    let reason =
-        move || missing.filter(|_| Runtime::under_test().is_ok_and(|r| runtime::is_oxrun(&r)));
+    let reason = move || missing.filter(|_| Runtime::under_test().is_ok_and(|r| runtime::is_oxrun(&r)));
     conditional(name, reason, body)
 }
 

@@ -5,10 +5,7 @@
 const NOT_YET: &[(&str, &str)] = &[
     ("a_mount_namespace_is_joined", "joined mount namespaces"),
     ("a_new_time_namespace_has_its_offsets", "time namespaces"),
-    (
-        "a_new_user_namespace_has_its_mappings",
-        "user namespaces made by root",
-    ),
+    ("a_new_user_namespace_has_its_mappings", "user namespaces made by root"),
 ];
 
 /// Why a test cannot pass yet.

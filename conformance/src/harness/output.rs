@@ -37,9 +37,7 @@ impl Output {
         if self.code == code {
             return Ok(self);
         }
-        Err(Failed::from(format!(
-            "{self}\n  expected: exit code {code}"
-        )))
+        Err(Failed::from(format!("{self}\n  expected: exit code {code}")))
     }
 
     /// Fails unless the call failed with exit code 1 and stderr contains `text`.
@@ -51,9 +49,7 @@ impl Output {
         if output.says(text) {
             return Ok(output);
         }
-        Err(Failed::from(format!(
-            "{output}\n  expected on stderr: {text:?}"
-        )))
+        Err(Failed::from(format!("{output}\n  expected on stderr: {text:?}")))
     }
 
     /// Whether stderr contains `text`, as it is or quoted in a log record.

@@ -43,9 +43,7 @@ impl Runtime {
             _ => locate::build("oxrun", "oxrun"),
         };
         let found = FOUND.get_or_init(|| find().map_err(|error| error.to_string()));
-        found
-            .clone()
-            .map_err(|error| Failed::from(format!("no runtime to test: {error}")))
+        found.clone().map_err(|error| Failed::from(format!("no runtime to test: {error}")))
     }
 
     pub(super) fn new(program: &Path, directory: &Path) -> Self {
@@ -67,8 +65,7 @@ impl Runtime {
 
     /// Sets a variable in the runtime's environment.
     pub fn env(&mut self, name: &str, value: impl AsRef<OsStr>) {
-        self.environment
-            .push((name.into(), value.as_ref().to_owned()));
+        self.environment.push((name.into(), value.as_ref().to_owned()));
     }
 
     /// Sets how long one call may take.
@@ -97,11 +94,7 @@ impl Runtime {
     /// The runtime with its `--root`, ready for a command.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut words = self
-            .wrapper
-            .iter()
-            .cloned()
-            .chain([self.program.clone().into_os_string()]);
+        let mut words = self.wrapper.iter().cloned().chain([self.program.clone().into_os_string()]);
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words).arg("--root").arg(self.root());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -137,16 +130,13 @@ impl Runtime {
         let stdout_file = self.directory.join(format!("call-{number}.out"));
         let stderr_file = self.directory.join(format!("call-{number}.err"));
         let file = File::create(&stdout_file)?;
-        command
-            .stdout(stdout.unwrap_or_else(|| file.into()))
-            .stderr(File::create(&stderr_file)?);
+        command.stdout(stdout.unwrap_or_else(|| file.into())).stderr(File::create(&stderr_file)?);
         let call = describe(&command);
         let mut child = command.spawn()?;
         // Closes our copies of the files.
         drop(command);
         let status = wait(&mut child, self.limit);
-        let read =
-            |path: &Path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let read = |path: &Path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let (stdout, stderr) = (read(&stdout_file)?, read(&stderr_file)?);
         let Some(status) = status? else {
             return Err(Failed::from(format!(
@@ -155,13 +145,7 @@ impl Runtime {
                 stderr.trim_end()
             )));
         };
-        Ok(Output {
-            code: code(status),
-            stdout,
-            stderr,
-            call,
-            stdout_file,
-        })
+        Ok(Output { code: code(status), stdout, stderr, call, stdout_file })
     }
 
     /// `create`.
@@ -169,12 +153,7 @@ impl Runtime {
     /// # Errors
     /// As [`Runtime::call`].
     pub fn create(&self, bundle: &Path, id: &str) -> Check<Output> {
-        self.call(&[
-            OsStr::new("create"),
-            "--bundle".as_ref(),
-            bundle.as_ref(),
-            id.as_ref(),
-        ])
+        self.call(&[OsStr::new("create"), "--bundle".as_ref(), bundle.as_ref(), id.as_ref()])
     }
 
     /// `run` in the foreground.
@@ -182,12 +161,7 @@ impl Runtime {
     /// # Errors
     /// As [`Runtime::call`].
     pub fn run(&self, bundle: &Path, id: &str) -> Check<Output> {
-        self.call(&[
-            OsStr::new("run"),
-            "--bundle".as_ref(),
-            bundle.as_ref(),
-            id.as_ref(),
-        ])
+        self.call(&[OsStr::new("run"), "--bundle".as_ref(), bundle.as_ref(), id.as_ref()])
     }
 
     /// `start`.
@@ -236,9 +210,7 @@ impl Runtime {
     /// As [`Runtime::state`], or if there is none.
     pub fn pid(&self, id: &str) -> Check<i32> {
         let state = self.state(id)?;
-        let pid = state["pid"]
-            .as_i64()
-            .and_then(|pid| i32::try_from(pid).ok());
+        let pid = state["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
         pid.filter(|pid| *pid > 0)
             .ok_or_else(|| Failed::from(format!("the state of {id} has no pid: {state}")))
     }
@@ -268,14 +240,9 @@ impl Runtime {
     pub fn wait_for_end(&self, pid: i32) -> Check {
         match sys::pidfd(pid) {
             Ok(fd) if sys::readable(fd.as_fd(), self.limit)? => Ok(()),
-            Ok(_) => Err(Failed::from(format!(
-                "process {pid} did not end in {:?}",
-                self.limit
-            ))),
+            Ok(_) => Err(Failed::from(format!("process {pid} did not end in {:?}", self.limit))),
             // Gone already. Older kernels say EINVAL while somebody still knows the pid.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EINVAL)) => {
-                Ok(())
-            }
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EINVAL)) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -312,44 +279,27 @@ impl Runtime {
         self.note(args);
         let number = self.calls.replace(self.calls.get() + 1);
         let errors = self.directory.join(format!("call-{number}.err"));
-        command
-            .stdout(Stdio::piped())
-            .stderr(File::create(&errors)?);
+        command.stdout(Stdio::piped()).stderr(File::create(&errors)?);
         let call = describe(&command);
         let mut child = command.spawn()?;
         let Some(pipe) = child.stdout.take() else {
             return Err(Failed::from("no pipe for stdout"));
         };
-        let mut running = Foreground {
-            child,
-            output: BufReader::new(pipe),
-            line: String::new(),
-            limit: self.limit,
-        };
+        let mut running =
+            Foreground { child, output: BufReader::new(pipe), line: String::new(), limit: self.limit };
         let spoke = sys::readable(running.output.get_ref().as_fd(), self.limit)?;
-        let length = if spoke {
-            running.output.read_line(&mut running.line)?
-        } else {
-            0
-        };
+        let length = if spoke { running.output.read_line(&mut running.line)? } else { 0 };
         if length == 0 {
             let errors = fs::read_to_string(errors)?;
-            return Err(Failed::from(format!(
-                "{call}\n  said nothing\n  stderr: {errors}"
-            )));
+            return Err(Failed::from(format!("{call}\n  said nothing\n  stderr: {errors}")));
         }
         Ok(running)
     }
 
     /// Remembers the id of a container that a call may make, so that it is deleted at the end.
     fn note<S: AsRef<OsStr>>(&self, args: &[S]) {
-        let words: Vec<_> = args
-            .iter()
-            .map(|word| word.as_ref().to_string_lossy())
-            .collect();
-        if words
-            .first()
-            .is_some_and(|word| word == "create" || word == "run")
+        let words: Vec<_> = args.iter().map(|word| word.as_ref().to_string_lossy()).collect();
+        if words.first().is_some_and(|word| word == "create" || word == "run")
             && let Some(id) = words.last()
         {
             self.known.borrow_mut().insert(id.clone().into_owned());
@@ -362,11 +312,7 @@ impl Runtime {
         let mut problems = Vec::new();
         for id in known {
             // An id that is no plain name was refused, there is nothing to delete.
-            if id.is_empty()
-                || id.contains('/')
-                || id.starts_with('.')
-                || !self.root().join(&id).is_dir()
-            {
+            if id.is_empty() || id.contains('/') || id.starts_with('.') || !self.root().join(&id).is_dir() {
                 continue;
             }
             match self.call(&["delete", "--force", &id]) {
@@ -407,10 +353,7 @@ impl Foreground {
     /// If it does not end in time.
     pub fn finish(mut self) -> Check<(i32, String)> {
         let Some(status) = wait(&mut self.child, self.limit)? else {
-            return Err(Failed::from(format!(
-                "did not end in {:?} and was killed",
-                self.limit
-            )));
+            return Err(Failed::from(format!("did not end in {:?} and was killed", self.limit)));
         };
         let mut rest = String::new();
         self.output.read_to_string(&mut rest)?;
@@ -440,44 +383,24 @@ pub(super) fn wait(child: &mut Child, limit: Duration) -> Check<Option<ExitStatu
 
 fn code(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt as _;
-    status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
 fn describe(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
 /// The name of a runtime: the first word of its `--version`.
 pub(crate) fn first_version_line(program: &Path) -> String {
-    let output = Command::new(program)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output();
+    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    text.unwrap_or_default()
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+    text.unwrap_or_default().lines().next().unwrap_or_default().to_owned()
 }
 
 pub(super) fn is_oxrun(program: &Path) -> bool {
     static KNOWN: OnceLock<(PathBuf, bool)> = OnceLock::new();
-    let (path, answer) = KNOWN.get_or_init(|| {
-        (
-            program.to_owned(),
-            first_version_line(program).starts_with("oxrun"),
-        )
-    });
-    if path == program {
-        *answer
-    } else {
-        first_version_line(program).starts_with("oxrun")
-    }
+    let (path, answer) =
+        KNOWN.get_or_init(|| (program.to_owned(), first_version_line(program).starts_with("oxrun")));
+    if path == program { *answer } else { first_version_line(program).starts_with("oxrun") }
 }

@@ -80,14 +80,8 @@ impl Sandbox {
         let before = Leaks::snapshot(&name, &runtime.root())?;
         fs::create_dir(&directory)?;
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
-        let sandbox = Self {
-            probe: directory.join("probe"),
-            directory,
-            name,
-            runtime,
-            before,
-            bundles: Cell::new(0),
-        };
+        let sandbox =
+            Self { probe: directory.join("probe"), directory, name, runtime, before, bundles: Cell::new(0) };
         fs::copy(probe, &sandbox.probe)?;
         fs::set_permissions(&sandbox.probe, fs::Permissions::from_mode(0o755))?;
         Ok(sandbox)
@@ -167,20 +161,9 @@ impl Sandbox {
     /// If it cannot be written.
     pub fn bundle(&self, config: &Config) -> Check<Bundle> {
         let number = self.bundles.replace(self.bundles.get() + 1);
-        let bundle = Bundle {
-            path: self.directory.join(format!("bundle-{number}")),
-        };
+        let bundle = Bundle { path: self.directory.join(format!("bundle-{number}")) };
         let rootfs = bundle.rootfs();
-        for name in [
-            "bin",
-            "dev",
-            "etc",
-            "proc",
-            "sys",
-            "tmp",
-            "root",
-            "home/user",
-        ] {
+        for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "root", "home/user"] {
             fs::create_dir_all(rootfs.join(name))?;
         }
         fs::set_permissions(rootfs.join("tmp"), fs::Permissions::from_mode(0o1777))?;
@@ -189,10 +172,7 @@ impl Sandbox {
             rootfs.join("etc/passwd"),
             "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n",
         )?;
-        fs::write(
-            rootfs.join("etc/group"),
-            "root:x:0:\ntty:x:5:\nuser:x:1000:\n",
-        )?;
+        fs::write(rootfs.join("etc/group"), "root:x:0:\ntty:x:5:\nuser:x:1000:\n")?;
         let mut config = config.clone();
         if config.get("/linux/cgroupsPath") == "/oxrun-test-unset" {
             config = config.set("/linux/cgroupsPath", format!("/{}{number}", self.name));
@@ -235,10 +215,7 @@ impl Sandbox {
             remove_cgroup(&cgroup)?;
         }
         if !Host::mounts_below(&self.directory)?.is_empty() {
-            return Err(Failed::from(format!(
-                "mounts remain below {}",
-                self.directory.display()
-            )));
+            return Err(Failed::from(format!("mounts remain below {}", self.directory.display())));
         }
         fs::remove_dir_all(&self.directory)?;
         Ok(found)
@@ -251,9 +228,7 @@ impl Sandbox {
             let _ = fs::write(cgroup.join("freezer.state"), "THAWED");
             let _ = fs::write(cgroup.join("cgroup.freeze"), "0");
         }
-        let ours = Host::children()?
-            .into_iter()
-            .filter(|pid| !self.before.has_child(*pid));
+        let ours = Host::children()?.into_iter().filter(|pid| !self.before.has_child(*pid));
         for pid in Host::processes_in(&self.name)?.into_iter().chain(ours) {
             let Ok(fd) = sys::pidfd(pid) else { continue };
             let _ = sys::kill(pid, libc::SIGKILL);

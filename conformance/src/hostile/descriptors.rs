@@ -13,33 +13,13 @@ use std::os::unix::fs::FileTypeExt as _;
 const REPORT: &[&str] = &["/bin/probe", "report"];
 
 pub(super) fn attacks() -> Vec<Attack> {
-    let attack = |name, variant, run, judge| Attack {
-        name,
-        variant,
-        run,
-        judge,
-        control: Control::Bad("leak"),
-    };
+    let attack =
+        |name, variant, run, judge| Attack { name, variant, run, judge, control: Control::Bad("leak") };
     vec![
         attack("T4", "the caller leaks descriptor 17", one_leaked, closed),
-        attack(
-            "T16",
-            "the payload lists its descriptors",
-            many_leaked,
-            only_standard,
-        ),
-        attack(
-            "T16",
-            "the payload lists its descriptors, two preserved",
-            preserved,
-            only_preserved,
-        ),
-        attack(
-            "T16",
-            "init holds nothing of the host while created",
-            created,
-            only_own,
-        ),
+        attack("T16", "the payload lists its descriptors", many_leaked, only_standard),
+        attack("T16", "the payload lists its descriptors, two preserved", preserved, only_preserved),
+        attack("T16", "init holds nothing of the host while created", created, only_own),
     ]
 }
 
@@ -49,19 +29,10 @@ fn run(sandbox: &Sandbox, options: &[&str]) -> Check<Outcome> {
     let words = [&["run", "--bundle", path.as_ref()], options, &["victim"]].concat();
     let output = sandbox.runtime().call(&words)?;
     if output.code != 0 {
-        let refusal = Refusal {
-            code: output.code,
-            stderr: output.stderr,
-        };
-        return Ok(Outcome {
-            refusal: Some(refusal),
-            ..Outcome::default()
-        });
+        let refusal = Refusal { code: output.code, stderr: output.stderr };
+        return Ok(Outcome { refusal: Some(refusal), ..Outcome::default() });
     }
-    Ok(Outcome {
-        report: Some(output.json()?),
-        ..Outcome::default()
-    })
+    Ok(Outcome { report: Some(output.json()?), ..Outcome::default() })
 }
 
 fn leak(canary: &Canary, numbers: &[i32]) -> Check<Vec<Inherited>> {
@@ -89,9 +60,7 @@ fn numbers(outcome: &Outcome) -> Result<BTreeSet<i32>, String> {
     if let Some(refusal) = &outcome.refusal {
         return Err(format!("refused: {}", refusal.stderr.trim_end()));
     }
-    let open = outcome.seen()?["fds"]
-        .as_object()
-        .ok_or("no descriptors in the report")?;
+    let open = outcome.seen()?["fds"].as_object().ok_or("no descriptors in the report")?;
     Ok(open.keys().filter_map(|key| key.parse().ok()).collect())
 }
 
@@ -127,9 +96,7 @@ fn created(sandbox: &Sandbox, canary: &Canary) -> Check<Outcome> {
     let mut init = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
         let path = entry?.path();
-        let number = path
-            .file_name()
-            .and_then(|name| name.to_str()?.parse().ok());
+        let number = path.file_name().and_then(|name| name.to_str()?.parse().ok());
         let target = fs::read_link(&path)?.to_string_lossy().into_owned();
         // The start FIFO is told by its type, whatever its name.
         let fifo = fs::metadata(&path).is_ok_and(|meta| meta.file_type().is_fifo());
@@ -141,10 +108,7 @@ fn created(sandbox: &Sandbox, canary: &Canary) -> Check<Outcome> {
         };
         init.extend(number.map(|number| (number, kind)));
     }
-    Ok(Outcome {
-        init,
-        ..Outcome::default()
-    })
+    Ok(Outcome { init, ..Outcome::default() })
 }
 
 fn only_own(outcome: &Outcome) -> Result<(), String> {

@@ -21,54 +21,24 @@ const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 
 pub(super) fn attacks() -> Vec<Attack> {
     let control = Control::Runc115;
-    let t1 = |variant, run| Attack {
-        name: "T1",
-        variant,
-        run,
-        judge: untouched,
-        control,
-    };
-    let t6 = |variant, run| Attack {
-        name: "T6",
-        variant,
-        run,
-        judge: masked,
-        control,
-    };
+    let t1 = |variant, run| Attack { name: "T1", variant, run, judge: untouched, control };
+    let t6 = |variant, run| Attack { name: "T6", variant, run, judge: masked, control };
     vec![
-        t1("/dev is an absolute symlink to the host", |s, c| {
-            symlinked_dev(s, c.path())
-        }),
-        t1("/dev is a relative symlink to the host", |s, _| {
-            symlinked_dev(s, Path::new("../../canary"))
-        }),
-        t6("null is a symlink", |s, _| {
-            own_dev(s, &|dev| Ok(symlink("/tmp/attacker", dev.join("null"))?))
-        }),
+        t1("/dev is an absolute symlink to the host", |s, c| symlinked_dev(s, c.path())),
+        t1("/dev is a relative symlink to the host", |s, _| symlinked_dev(s, Path::new("../../canary"))),
+        t6("null is a symlink", |s, _| own_dev(s, &|dev| Ok(symlink("/tmp/attacker", dev.join("null"))?))),
         // runc 1.1.5 refuses this one.
-        Attack {
-            control: Control::Bad("unmask"),
-            ..t6("null is deleted", |s, _| own_dev(s, &|_| Ok(())))
-        },
-        t6("null is the zero device", |s, _| {
-            own_dev(s, &|dev| node(dev, &["c", "1", "5"]))
-        }),
-        t6("null is a FIFO", |s, _| {
-            own_dev(s, &|dev| node(dev, &["p"]))
-        }),
-        t6("console is a symlink into /proc/sys", |s, _| {
-            hostile_console(s)
-        }),
+        Attack { control: Control::Bad("unmask"), ..t6("null is deleted", |s, _| own_dev(s, &|_| Ok(()))) },
+        t6("null is the zero device", |s, _| own_dev(s, &|dev| node(dev, &["c", "1", "5"]))),
+        t6("null is a FIFO", |s, _| own_dev(s, &|dev| node(dev, &["p"]))),
+        t6("console is a symlink into /proc/sys", |s, _| hostile_console(s)),
     ]
 }
 
 /// T1: the host's tree is as it was; the container runs, or the runtime says why not.
 fn untouched(outcome: &Outcome) -> Result<(), String> {
     if !outcome.canary.is_empty() {
-        return Err(format!(
-            "the host was changed: {}",
-            outcome.canary.join(", ")
-        ));
+        return Err(format!("the host was changed: {}", outcome.canary.join(", ")));
     }
     if outcome.refused_cleanly()? {
         return Ok(());
@@ -80,10 +50,7 @@ fn untouched(outcome: &Outcome) -> Result<(), String> {
 /// nothing was mounted where the console symlink leads.
 fn masked(outcome: &Outcome) -> Result<(), String> {
     if !outcome.canary.is_empty() {
-        return Err(format!(
-            "the host was changed: {}",
-            outcome.canary.join(", ")
-        ));
+        return Err(format!("the host was changed: {}", outcome.canary.join(", ")));
     }
     if outcome.refused_cleanly()? {
         return Ok(());
@@ -97,9 +64,7 @@ fn masked(outcome: &Outcome) -> Result<(), String> {
             return Err(format!("{path} is not masked: {stat}"));
         }
     }
-    let mounts = report["mounts"]
-        .as_array()
-        .ok_or("no mounts in the report")?;
+    let mounts = report["mounts"].as_array().ok_or("no mounts in the report")?;
     if let Some(mount) = mounts.iter().find(|mount| mount["target"] == HOSTNAME) {
         return Err(format!("the console was mounted on {HOSTNAME}: {mount}"));
     }
@@ -120,24 +85,15 @@ fn symlinked_dev(sandbox: &Sandbox, target: &Path) -> Check<Outcome> {
     if output.code != 0 {
         return Ok(refused(output.code, output.stderr));
     }
-    Ok(Outcome {
-        report: Some(output.json()?),
-        ..Outcome::default()
-    })
+    Ok(Outcome { report: Some(output.json()?), ..Outcome::default() })
 }
 
 fn refused(code: i32, stderr: String) -> Outcome {
-    Outcome {
-        refusal: Some(Refusal { code, stderr }),
-        ..Outcome::default()
-    }
+    Outcome { refusal: Some(Refusal { code, stderr }), ..Outcome::default() }
 }
 
 fn node(dev: &Path, kind: &[&str]) -> Check {
-    let status = Command::new("mknod")
-        .arg(dev.join("null"))
-        .args(kind)
-        .status()?;
+    let status = Command::new("mknod").arg(dev.join("null")).args(kind).status()?;
     crate::check!(status.success(), "mknod failed");
     Ok(())
 }
@@ -177,22 +133,12 @@ fn own_dev(sandbox: &Sandbox, plant: &dyn Fn(&Path) -> Check) -> Check<Outcome> 
 fn hostile_console(sandbox: &Sandbox) -> Check<Outcome> {
     let dev = sandbox.make_dir("dev")?;
     sandbox.make_dir("dev/pts")?;
-    let status = Command::new("mknod")
-        .arg(dev.join("null"))
-        .args(["c", "1", "3"])
-        .status()?;
+    let status = Command::new("mknod").arg(dev.join("null")).args(["c", "1", "3"]).status()?;
     crate::check!(status.success(), "mknod failed");
     // The image brings what a runtime would make in a /dev of its own.
     symlink("pts/ptmx", dev.join("ptmx"))?;
     symlink(HOSTNAME, dev.join("console"))?;
-    let options = &[
-        "nosuid",
-        "noexec",
-        "newinstance",
-        "ptmxmode=0666",
-        "mode=0620",
-        "gid=5",
-    ];
+    let options = &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
     let config = config(sandbox, &dev)?
         .mount("devpts", Path::new("devpts"), "/dev/pts", options)
         .set("/process/terminal", true);
@@ -212,11 +158,7 @@ fn create_and_start(
     fs::create_dir(bundle.rootfs().join("etc/masked.d"))?;
     fs::write(bundle.rootfs().join("etc/masked.d/file"), "secret\n")?;
     let runtime = sandbox.runtime();
-    let mut words = vec![
-        "create".into(),
-        "--bundle".into(),
-        bundle.path().to_string_lossy(),
-    ];
+    let mut words = vec!["create".into(), "--bundle".into(), bundle.path().to_string_lossy()];
     if let Some((_, socket)) = console {
         words.extend(["--console-socket".into(), socket.to_string_lossy()]);
     }
@@ -239,20 +181,12 @@ fn create_and_start(
     runtime.wait_for(pid)?;
     let text = fs::read_to_string(sandbox.dir().join("out/report.json")).ok();
     let report: Option<Value> = text.as_deref().map(serde_json::from_str).transpose()?;
-    Ok(Outcome {
-        report,
-        ..Outcome::default()
-    })
+    Ok(Outcome { report, ..Outcome::default() })
 }
 
 fn master(listener: &UnixListener) -> Check<OwnedFd> {
-    crate::check!(
-        sys::readable(listener.as_fd(), Duration::from_secs(5))?,
-        "no console came"
-    );
+    crate::check!(sys::readable(listener.as_fd(), Duration::from_secs(5))?, "no console came");
     let (stream, _) = listener.accept()?;
     let (_, fds) = sys::receive(stream.as_fd())?;
-    fds.into_iter()
-        .next()
-        .ok_or_else(|| "the console message has no descriptor".into())
+    fds.into_iter().next().ok_or_else(|| "the console message has no descriptor".into())
 }

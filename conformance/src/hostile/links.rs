@@ -30,81 +30,42 @@ enum Site {
 }
 
 pub(super) fn attacks() -> Vec<Attack> {
-    let attack = |name, variant, run| Attack {
-        name,
-        variant,
-        run,
-        judge: untouched,
-        control: Control::Bad("climb"),
-    };
-    let t9 = |variant, run| Attack {
-        name: "T9",
-        variant,
-        run,
-        judge: untouched,
-        control: Control::Bad("follow"),
-    };
+    let attack =
+        |name, variant, run| Attack { name, variant, run, judge: untouched, control: Control::Bad("climb") };
+    let t9 =
+        |variant, run| Attack { name: "T9", variant, run, judge: untouched, control: Control::Bad("follow") };
     vec![
-        attack("T1", "/dev is a dangling link over .., relative", |s, c| {
-            dangling(s, c, Site::Dev, "nope/")
+        attack("T1", "/dev is a dangling link over .., relative", |s, c| dangling(s, c, Site::Dev, "nope/")),
+        attack("T1", "/dev is a dangling link over .., absolute", |s, c| dangling(s, c, Site::Dev, "/nope/")),
+        attack("T8", "a bind's destination is a dangling link over .., relative", |s, c| {
+            dangling(s, c, Site::Bind, "nope/")
         }),
-        attack("T1", "/dev is a dangling link over .., absolute", |s, c| {
-            dangling(s, c, Site::Dev, "/nope/")
+        attack("T8", "a bind's destination is a dangling link over .., absolute", |s, c| {
+            dangling(s, c, Site::Bind, "/nope/")
         }),
-        attack(
-            "T8",
-            "a bind's destination is a dangling link over .., relative",
-            |s, c| dangling(s, c, Site::Bind, "nope/"),
-        ),
-        attack(
-            "T8",
-            "a bind's destination is a dangling link over .., absolute",
-            |s, c| dangling(s, c, Site::Bind, "/nope/"),
-        ),
-        attack(
-            "T8",
-            "a device's directory is a dangling link over .., relative",
-            |s, c| dangling(s, c, Site::Device, "./nope/"),
-        ),
-        attack(
-            "T8",
-            "a device's directory is a dangling link over .., absolute",
-            |s, c| dangling(s, c, Site::Device, "/nope/x/"),
-        ),
-        attack("T8", "cwd is a dangling link over .., relative", |s, c| {
-            dangling(s, c, Site::Cwd, "nope/")
+        attack("T8", "a device's directory is a dangling link over .., relative", |s, c| {
+            dangling(s, c, Site::Device, "./nope/")
         }),
-        attack("T8", "cwd is a dangling link over .., absolute", |s, c| {
-            dangling(s, c, Site::Cwd, "/nope/")
+        attack("T8", "a device's directory is a dangling link over .., absolute", |s, c| {
+            dangling(s, c, Site::Device, "/nope/x/")
         }),
-        attack(
-            "T8",
-            "a masked path lies behind a dangling link over .., relative",
-            |s, c| dangling(s, c, Site::MaskedParent, "nope/"),
-        ),
-        attack(
-            "T8",
-            "a masked path lies behind a dangling link over .., absolute",
-            |s, c| dangling(s, c, Site::MaskedParent, "/nope/"),
-        ),
-        t9(
-            "a directory of the volume is exchanged for a link",
-            |s, c| race(s, c, exchange),
-        ),
-        t9(
-            "a directory of the volume is removed and a link is made",
-            |s, c| race(s, c, replace),
-        ),
+        attack("T8", "cwd is a dangling link over .., relative", |s, c| dangling(s, c, Site::Cwd, "nope/")),
+        attack("T8", "cwd is a dangling link over .., absolute", |s, c| dangling(s, c, Site::Cwd, "/nope/")),
+        attack("T8", "a masked path lies behind a dangling link over .., relative", |s, c| {
+            dangling(s, c, Site::MaskedParent, "nope/")
+        }),
+        attack("T8", "a masked path lies behind a dangling link over .., absolute", |s, c| {
+            dangling(s, c, Site::MaskedParent, "/nope/")
+        }),
+        t9("a directory of the volume is exchanged for a link", |s, c| race(s, c, exchange)),
+        t9("a directory of the volume is removed and a link is made", |s, c| race(s, c, replace)),
     ]
 }
 
 /// The host's tree is as it was; the container runs, or the runtime says why not.
 fn untouched(outcome: &Outcome) -> Result<(), String> {
     if !outcome.canary.is_empty() {
-        return Err(format!(
-            "the host was changed: {}",
-            outcome.canary.join(", ")
-        ));
+        return Err(format!("the host was changed: {}", outcome.canary.join(", ")));
     }
     if outcome.refused_cleanly()? {
         return Ok(());
@@ -125,11 +86,7 @@ fn dangling(sandbox: &Sandbox, canary: &Canary, site: Site, start: &str) -> Chec
                 .fold(config, Config::without_mount);
             ("dev", outside + "/new", config)
         }
-        Site::Bind => (
-            "data",
-            outside + "/new",
-            config.mount("bind", &source, "/data", &["bind"]),
-        ),
+        Site::Bind => ("data", outside + "/new", config.mount("bind", &source, "/data", &["bind"])),
         Site::Device => {
             let device = json!({
                 "path": "/devices/new", "type": "c", "major": 1, "minor": 3, "uid": 1000,
@@ -139,15 +96,9 @@ fn dangling(sandbox: &Sandbox, canary: &Canary, site: Site, start: &str) -> Chec
         Site::Cwd => (
             "work",
             outside + "/new",
-            config
-                .set("/process/cwd", "/work")
-                .set("/process/user", json!({ "uid": 1000, "gid": 1000 })),
+            config.set("/process/cwd", "/work").set("/process/user", json!({ "uid": 1000, "gid": 1000 })),
         ),
-        Site::MaskedParent => (
-            "masked",
-            outside,
-            config.push("/linux/maskedPaths", "/masked/secret"),
-        ),
+        Site::MaskedParent => ("masked", outside, config.push("/linux/maskedPaths", "/masked/secret")),
     };
     let bundle = sandbox.bundle(&config)?;
     let place = bundle.rootfs().join(link);
@@ -160,19 +111,10 @@ fn dangling(sandbox: &Sandbox, canary: &Canary, site: Site, start: &str) -> Chec
 fn report(sandbox: &Sandbox, bundle: &Bundle, id: &str) -> Check<Outcome> {
     let output = sandbox.runtime().run(bundle.path(), id)?;
     if output.code == 0 {
-        return Ok(Outcome {
-            report: Some(output.json()?),
-            ..Outcome::default()
-        });
+        return Ok(Outcome { report: Some(output.json()?), ..Outcome::default() });
     }
-    let refusal = Refusal {
-        code: output.code,
-        stderr: output.stderr,
-    };
-    Ok(Outcome {
-        refusal: Some(refusal),
-        ..Outcome::default()
-    })
+    let refusal = Refusal { code: output.code, stderr: output.stderr };
+    Ok(Outcome { refusal: Some(refusal), ..Outcome::default() })
 }
 
 /// The volume of T9: `x` is a directory, `link` leads to the canary tree.

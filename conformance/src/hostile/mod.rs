@@ -44,10 +44,7 @@ impl Outcome {
             return Ok(false);
         };
         if refusal.code >= 128 && refusal.code != 255 {
-            return Err(format!(
-                "the runtime was killed: exit code {}",
-                refusal.code
-            ));
+            return Err(format!("the runtime was killed: exit code {}", refusal.code));
         }
         if refusal.stderr.trim().is_empty() {
             return Err("the runtime refused without a word".to_owned());
@@ -56,9 +53,7 @@ impl Outcome {
     }
 
     fn seen(&self) -> Result<&Value, String> {
-        self.report
-            .as_ref()
-            .ok_or_else(|| "the payload did not report".to_owned())
+        self.report.as_ref().ok_or_else(|| "the payload did not report".to_owned())
     }
 }
 
@@ -81,10 +76,7 @@ struct Attack {
 }
 
 fn attacks() -> Vec<Attack> {
-    [devices::attacks(), links::attacks(), descriptors::attacks()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [devices::attacks(), links::attacks(), descriptors::attacks()].into_iter().flatten().collect()
 }
 
 #[derive(Default)]
@@ -124,11 +116,7 @@ pub fn run(args: &[String]) -> ExitCode {
     let result = parse(args).map_err(Failed::from).and_then(|options| {
         isolate()?;
         let probe = locate::sibling("oxrun-probe")?;
-        if options.controls {
-            controls(&options, &probe)
-        } else {
-            suite(&options, &probe)
-        }
+        if options.controls { controls(&options, &probe) } else { suite(&options, &probe) }
     });
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -196,9 +184,7 @@ fn suite(options: &Options, probe: &Path) -> Check<bool> {
 /// The controls: every judge must fail on its bad runtime.
 fn controls(options: &Options, probe: &Path) -> Check<bool> {
     let installed = locate::program("runc").ok();
-    let bad = installed
-        .clone()
-        .filter(|path| first_version_line(path).contains(" 1.1.5"));
+    let bad = installed.clone().filter(|path| first_version_line(path).contains(" 1.1.5"));
     let good = match options.runtime.clone().or(installed) {
         Some(path) => path,
         None => Runtime::under_test()?,
@@ -234,10 +220,7 @@ fn controls(options: &Options, probe: &Path) -> Check<bool> {
             }
             Err(error) => {
                 failed += 1;
-                println!(
-                    "{title} FAILED to run: {}",
-                    error.message().unwrap_or_default()
-                );
+                println!("{title} FAILED to run: {}", error.message().unwrap_or_default());
             }
         }
     }

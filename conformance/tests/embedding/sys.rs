@@ -20,11 +20,7 @@ pub(crate) fn disposition(signal: i32) -> Option<(usize, i32, Vec<i32>)> {
     };
     // SAFETY: the set was filled by the call above.
     let member = |s: &i32| unsafe { libc::sigismember(&raw const action.sa_mask, *s) == 1 };
-    Some((
-        action.sa_sigaction,
-        action.sa_flags,
-        (1..=64).filter(member).collect(),
-    ))
+    Some((action.sa_sigaction, action.sa_flags, (1..=64).filter(member).collect()))
 }
 
 /// The dumpable flag and the subreaper flag.
@@ -41,12 +37,7 @@ pub(crate) fn flags() -> (i32, i32) {
 /// The two flag words of a descriptor.
 pub(crate) fn descriptor_flags(fd: i32) -> (i32, i32) {
     // SAFETY: both calls take numbers only.
-    unsafe {
-        (
-            libc::fcntl(fd, libc::F_GETFD),
-            libc::fcntl(fd, libc::F_GETFL),
-        )
-    }
+    unsafe { (libc::fcntl(fd, libc::F_GETFD), libc::fcntl(fd, libc::F_GETFL)) }
 }
 
 /// fork(2) as it is, in a process with threads: `busy` runs in the child, which then executes

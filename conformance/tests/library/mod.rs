@@ -53,10 +53,7 @@ impl Held {
             stdout: Stream::Fd(file.try_clone()?.into()),
             stderr: Stream::Fd(file.into()),
         };
-        Ok(runtime(s).create(plan, stdio).map(|container| Held {
-            container: Some(container),
-            output,
-        }))
+        Ok(runtime(s).create(plan, stdio).map(|container| Held { container: Some(container), output }))
     }
 
     pub(crate) fn container(&self) -> Check<&Container> {
@@ -105,9 +102,7 @@ pub(crate) fn output_of(s: &Sandbox, plan: &Plan) -> Check<String> {
     let output = held.output()?;
     held.delete()?;
     if status != ExitStatus::Exited(0) {
-        return Err(Failed::from(format!(
-            "the program ended with {status:?} and said {output:?}"
-        )));
+        return Err(Failed::from(format!("the program ended with {status:?} and said {output:?}")));
     }
     Ok(output)
 }
@@ -135,9 +130,7 @@ pub(crate) fn position(plan: &Plan, is: impl Fn(&Step) -> bool) -> Check<usize> 
     match (all.next(), all.next()) {
         (Some((at, _)), None) => Ok(at),
         (None, _) => Err(Failed::from(format!("the plan has no such step:\n{plan}"))),
-        _ => Err(Failed::from(format!(
-            "the plan has several such steps:\n{plan}"
-        ))),
+        _ => Err(Failed::from(format!("the plan has several such steps:\n{plan}"))),
     }
 }
 

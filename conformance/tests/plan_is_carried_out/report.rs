@@ -56,10 +56,7 @@ fn compare(a: &Value, b: &Value, at: &str, out: &mut BTreeSet<String>) {
     match (a, b) {
         (Value::Object(x), Value::Object(y)) => {
             for key in x.keys().chain(y.keys()).collect::<BTreeSet<_>>() {
-                let (x, y) = (
-                    x.get(key).unwrap_or(&Value::Null),
-                    y.get(key).unwrap_or(&Value::Null),
-                );
+                let (x, y) = (x.get(key).unwrap_or(&Value::Null), y.get(key).unwrap_or(&Value::Null));
                 compare(x, y, &format!("{at}/{}", escape(key)), out);
             }
         }

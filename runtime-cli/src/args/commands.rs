@@ -3,31 +3,16 @@
 use super::read;
 use super::table::{Arity, CommandDef, Flag, Trailing};
 
-const BUNDLE: Flag = Flag::option(
-    "bundle",
-    "DIR",
-    "the bundle (default: the working directory)",
-)
-.short('b');
-const CONSOLE_SOCKET: Flag = Flag::option(
-    "console-socket",
-    "SOCKET",
-    "send the terminal's master to this unix socket",
-);
-const PIDFD_SOCKET: Flag = Flag::option(
-    "pidfd-socket",
-    "SOCKET",
-    "send a pidfd of the process to this unix socket",
-);
+const BUNDLE: Flag = Flag::option("bundle", "DIR", "the bundle (default: the working directory)").short('b');
+const CONSOLE_SOCKET: Flag =
+    Flag::option("console-socket", "SOCKET", "send the terminal's master to this unix socket");
+const PIDFD_SOCKET: Flag =
+    Flag::option("pidfd-socket", "SOCKET", "send a pidfd of the process to this unix socket");
 const PID_FILE: Flag = Flag::option("pid-file", "FILE", "write the pid of the process to FILE");
-const NO_PIVOT: Flag = Flag::switch(
-    "no-pivot",
-    "move the root instead of exchanging it, for a rootfs on a ramdisk",
-);
-const NO_NEW_KEYRING: Flag = Flag::switch(
-    "no-new-keyring",
-    "keep the caller's session keyring in the container",
-);
+const NO_PIVOT: Flag =
+    Flag::switch("no-pivot", "move the root instead of exchanging it, for a rootfs on a ramdisk");
+const NO_NEW_KEYRING: Flag =
+    Flag::switch("no-new-keyring", "keep the caller's session keyring in the container");
 const PRESERVE_FDS: Flag = Flag::option(
     "preserve-fds",
     "N",
@@ -122,11 +107,7 @@ pub(super) const DELETE: CommandDef = CommandDef {
     usage: ID,
     about: "remove a container that has stopped or was never started",
     details: "",
-    flags: &[Flag::switch(
-        "force",
-        "kill it first; one that does not exist is no error",
-    )
-    .short('f')],
+    flags: &[Flag::switch("force", "kill it first; one that does not exist is no error").short('f')],
     positionals: Arity::Exactly(1),
     trailing: Trailing::None,
     read: read::delete,
@@ -141,32 +122,17 @@ pub(super) const EXEC: CommandDef = CommandDef {
         CONSOLE_SOCKET,
         PIDFD_SOCKET,
         Flag::option("cwd", "DIR", "working directory in the container"),
-        Flag::option(
-            "env",
-            "NAME=VALUE",
-            "add to the environment, may be repeated",
-        )
-        .short('e')
-        .repeated(),
+        Flag::option("env", "NAME=VALUE", "add to the environment, may be repeated").short('e').repeated(),
         Flag::switch("tty", "give the program a terminal").short('t'),
         Flag::option("user", "UID[:GID]", "user of the program, in numbers").short('u'),
-        Flag::option("additional-gids", "GID", "a further group, may be repeated")
-            .short('g')
-            .repeated(),
-        Flag::option(
-            "process",
-            "FILE",
-            "read the whole process from FILE, as JSON",
-        )
-        .short('p'),
+        Flag::option("additional-gids", "GID", "a further group, may be repeated").short('g').repeated(),
+        Flag::option("process", "FILE", "read the whole process from FILE, as JSON").short('p'),
         DETACH,
         PID_FILE,
         Flag::option("process-label", "LABEL", "SELinux label of the program"),
         Flag::option("apparmor", "PROFILE", "AppArmor profile of the program"),
         Flag::switch("no-new-privs", "the program can gain no privileges"),
-        Flag::option("cap", "CAPABILITY", "add a capability, may be repeated")
-            .short('c')
-            .repeated(),
+        Flag::option("cap", "CAPABILITY", "add a capability, may be repeated").short('c').repeated(),
         PRESERVE_FDS,
         Flag::option(
             "cgroup",
@@ -174,10 +140,7 @@ pub(super) const EXEC: CommandDef = CommandDef {
             "an existing cgroup below the container's, may be repeated",
         )
         .repeated(),
-        Flag::switch(
-            "ignore-paused",
-            "in a paused container: wait until it is resumed",
-        ),
+        Flag::switch("ignore-paused", "in a paused container: wait until it is resumed"),
     ],
     positionals: Arity::AtLeast(1),
     trailing: Trailing::AfterId,
@@ -256,24 +219,12 @@ pub(super) const UPDATE: CommandDef = CommandDef {
         Flag::option("pids-limit", "N", "limit of tasks"),
         Flag::option("kernel-memory", "BYTES", "accepted for old callers")
             .hidden()
-            .ignored(
-                "--kernel-memory is ignored: the kernel counts it with the container's memory",
-            ),
+            .ignored("--kernel-memory is ignored: the kernel counts it with the container's memory"),
         Flag::option("kernel-memory-tcp", "BYTES", "accepted for old callers")
             .hidden()
-            .ignored(
-                "--kernel-memory-tcp is ignored: the kernel counts it with the container's memory",
-            ),
-        Flag::option(
-            "l3-cache-schema",
-            "SCHEMA",
-            "Intel RDT schema of the L3 cache",
-        ),
-        Flag::option(
-            "mem-bw-schema",
-            "SCHEMA",
-            "Intel RDT schema of memory bandwidth",
-        ),
+            .ignored("--kernel-memory-tcp is ignored: the kernel counts it with the container's memory"),
+        Flag::option("l3-cache-schema", "SCHEMA", "Intel RDT schema of the L3 cache"),
+        Flag::option("mem-bw-schema", "SCHEMA", "Intel RDT schema of memory bandwidth"),
     ],
     positionals: Arity::Exactly(1),
     trailing: Trailing::None,
@@ -286,11 +237,7 @@ pub(super) const EVENTS: CommandDef = CommandDef {
     about: "print usage figures and OOM kills of a container",
     details: "",
     flags: &[
-        Flag::option(
-            "interval",
-            "DURATION",
-            "time between two figures (default: 5s)",
-        ),
+        Flag::option("interval", "DURATION", "time between two figures (default: 5s)"),
         Flag::switch("stats", "print the figures once and end"),
     ],
     positionals: Arity::Exactly(1),
@@ -306,22 +253,16 @@ const SHELL_JOB: Flag = Flag::switch("shell-job", "accept a job with a terminal"
 const FILE_LOCKS: Flag = Flag::switch("file-locks", "keep file locks");
 const LAZY_PAGES: Flag = Flag::switch("lazy-pages", "memory pages on demand");
 const AUTO_DEDUP: Flag = Flag::switch("auto-dedup", "images without duplicates");
-const TCP_SKIP_IN_FLIGHT: Flag = Flag::switch(
-    "tcp-skip-in-flight",
-    "leave out TCP connections that are being made",
-);
+const TCP_SKIP_IN_FLIGHT: Flag =
+    Flag::switch("tcp-skip-in-flight", "leave out TCP connections that are being made");
 const LINK_REMAP: Flag = Flag::switch("link-remap", "keep deleted files by links");
 const CGROUPS_MODE: Flag = Flag::option(
     "manage-cgroups-mode",
     "MODE",
     "what to do with cgroups: soft, full, strict or ignore (default: soft)",
 );
-const EMPTY_NS: Flag = Flag::option(
-    "empty-ns",
-    "NAMESPACE",
-    "a namespace made empty, may be repeated",
-)
-.repeated();
+const EMPTY_NS: Flag =
+    Flag::option("empty-ns", "NAMESPACE", "a namespace made empty, may be repeated").repeated();
 
 pub(super) const CHECKPOINT: CommandDef = CommandDef {
     name: "checkpoint",
@@ -341,11 +282,7 @@ pub(super) const CHECKPOINT: CommandDef = CommandDef {
         LINK_REMAP,
         LAZY_PAGES,
         AUTO_DEDUP,
-        Flag::option(
-            "status-fd",
-            "FD",
-            "told when lazy pages are ready (default: -1)",
-        ),
+        Flag::option("status-fd", "FD", "told when lazy pages are ready (default: -1)"),
         Flag::option("page-server", "ADDRESS:PORT", "page server"),
         Flag::switch("pre-dump", "memory only, let the container go on"),
         CGROUPS_MODE,
@@ -395,12 +332,7 @@ pub(super) const SPEC: CommandDef = CommandDef {
     about: "write a config.json to start from",
     details: "A config.json that exists is not touched.",
     flags: &[
-        Flag::option(
-            "bundle",
-            "DIR",
-            "where to write it (default: the working directory)",
-        )
-        .short('b'),
+        Flag::option("bundle", "DIR", "where to write it (default: the working directory)").short('b'),
         Flag::switch("rootless", "for a caller without root"),
     ],
     positionals: Arity::Exactly(0),

@@ -14,10 +14,7 @@ pub(super) fn program(name: &str, commands: &[(&CommandDef, Support)]) -> String
         .filter(|(_, support)| *support == Support::On)
         .map(|(def, _)| (def.name.to_owned(), def.about))
         .collect();
-    rows.push((
-        "help, h".to_owned(),
-        "show this help, or that of one command",
-    ));
+    rows.push(("help, h".to_owned(), "show this help, or that of one command"));
     let version = env!("CARGO_PKG_VERSION");
     let mut text = format!(
         "NAME:\n   {name} - Open Container Initiative runtime\n\n\
@@ -33,14 +30,7 @@ pub(super) fn program(name: &str, commands: &[(&CommandDef, Support)]) -> String
 
 /// The help of one command.
 pub(super) fn command(name: &str, def: &CommandDef) -> String {
-    let CommandDef {
-        name: verb,
-        usage,
-        about,
-        details,
-        flags,
-        ..
-    } = def;
+    let CommandDef { name: verb, usage, about, details, flags, .. } = def;
     let mut text = format!("NAME:\n   {name} {verb} - {about}\n\nUSAGE:\n   {name} {verb}");
     if !flags.is_empty() {
         text.push_str(" [command options]");
@@ -68,9 +58,7 @@ pub(super) fn command(name: &str, def: &CommandDef) -> String {
 /// What `--version` prints. Engines read the first line up to the number, and `commit:`.
 pub(crate) fn version(name: &str, commit: Option<&str>) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let commit = commit
-        .filter(|commit| !commit.is_empty())
-        .unwrap_or("unknown");
+    let commit = commit.filter(|commit| !commit.is_empty()).unwrap_or("unknown");
     format!("{name} version {version}\ncommit: {commit}\nspec: {SPEC_VERSION}\n")
 }
 
@@ -81,20 +69,12 @@ fn options(flags: &[Flag]) -> Vec<(String, &'static str)> {
 }
 
 fn label(flag: &Flag) -> String {
-    let value = flag
-        .value
-        .map(|value| format!(" {value}"))
-        .unwrap_or_default();
-    let letter = flag
-        .short
-        .map(|letter| format!(", -{letter}{value}"))
-        .unwrap_or_default();
+    let value = flag.value.map(|value| format!(" {value}")).unwrap_or_default();
+    let letter = flag.short.map(|letter| format!(", -{letter}{value}")).unwrap_or_default();
     format!("--{}{value}{letter}", flag.long)
 }
 
 fn columns(rows: &[(String, &str)]) -> String {
     let width = rows.iter().map(|(left, _)| left.len()).max().unwrap_or(0);
-    rows.iter()
-        .map(|(left, right)| format!("   {left:width$}  {right}\n"))
-        .collect()
+    rows.iter().map(|(left, right)| format!("   {left:width$}  {right}\n")).collect()
 }

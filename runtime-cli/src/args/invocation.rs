@@ -42,11 +42,7 @@ pub(crate) struct Global {
 
 impl Global {
     /// The state root of this call.
-    pub(crate) fn state_root(
-        &self,
-        facts: &RootFacts<'_>,
-        cwd: &Path,
-    ) -> Result<StateRoot, String> {
+    pub(crate) fn state_root(&self, facts: &RootFacts<'_>, cwd: &Path) -> Result<StateRoot, String> {
         root::choose(self.root.as_deref(), facts, cwd)
     }
 }

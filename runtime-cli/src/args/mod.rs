@@ -69,10 +69,7 @@ fn parse_with(
     commands: &Commands,
 ) -> Result<Invocation, Rejection> {
     let mut argv = argv.into_iter().collect::<Vec<OsString>>().into_iter();
-    let reader = Reader {
-        program: program_name(argv.next()),
-        commands,
-    };
+    let reader = Reader { program: program_name(argv.next()), commands };
     let mut parser = Parser::from_args(argv);
     let mut typed = Typed::default();
     let scanned = typed.scan(&mut parser, GLOBAL, Stop::AfterWord);
@@ -92,12 +89,7 @@ fn parse_with(
         }
     });
     match command {
-        Ok(command) => Ok(Invocation {
-            program: reader.program,
-            global,
-            command,
-            warnings,
-        }),
+        Ok(command) => Ok(Invocation { program: reader.program, global, command, warnings }),
         Err(fault) => Err(reader.reject(global, &fault)),
     }
 }
@@ -110,20 +102,12 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// Reads what stands behind the name of a command.
-    fn command(
-        &self,
-        name: &str,
-        argv: Vec<OsString>,
-        warnings: &mut Vec<String>,
-    ) -> Result<Command, Fault> {
+    fn command(&self, name: &str, argv: Vec<OsString>, warnings: &mut Vec<String>) -> Result<Command, Fault> {
         if matches!(name, "help" | "h") {
             return self.help_command(argv);
         }
         let def = self.find(name)?;
-        let within = |problem| Fault {
-            problem,
-            def: Some(def),
-        };
+        let within = |problem| Fault { problem, def: Some(def) };
         let mut parser = Parser::from_args(argv);
         let mut typed = Typed::default();
         let stop = match def.trailing {
@@ -154,9 +138,9 @@ impl Reader<'_> {
         let mut typed = Typed::default();
         typed.scan(&mut Parser::from_args(argv), &[], Stop::AtEnd)?;
         match typed.word(0) {
-            Some(name) if !typed.help && !matches!(name.as_str(), "help" | "h") => Ok(
-                Command::Help(help::command(&self.program, self.find(&name)?)),
-            ),
+            Some(name) if !typed.help && !matches!(name.as_str(), "help" | "h") => {
+                Ok(Command::Help(help::command(&self.program, self.find(&name)?)))
+            }
             _ => Ok(self.program_help()),
         }
     }
@@ -201,11 +185,7 @@ fn rest(parser: &mut Parser) -> Result<Vec<OsString>, Problem> {
 /// One warning for each kind of option that was accepted without effect.
 fn ignored(typed: &Typed) -> Vec<String> {
     let mut warnings: Vec<String> = Vec::new();
-    for warning in typed
-        .settings
-        .iter()
-        .filter_map(|setting| setting.flag.ignored)
-    {
+    for warning in typed.settings.iter().filter_map(|setting| setting.flag.ignored) {
         if !warnings.iter().any(|known| known == warning) {
             warnings.push(warning.to_owned());
         }

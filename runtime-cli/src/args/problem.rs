@@ -26,10 +26,7 @@ pub(crate) struct Problem {
 impl Problem {
     fn new(kind: Kind, message: &str) -> Problem {
         // A word of the command line may hold anything; what is said of it stays on one line.
-        let message = message
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
+        let message = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         Problem { kind, message }
     }
 

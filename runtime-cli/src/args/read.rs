@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::invocation::{
-    CgroupManager, CgroupsMode, Checkpoint, Command, Create, Criu, Delete, Events, Exec, Explain,
-    Global, Id, Kill, List, ListFormat, Ps, Resources, Restore, Run, Spec, Try, Update,
+    CgroupManager, CgroupsMode, Checkpoint, Command, Create, Criu, Delete, Events, Exec, Explain, Global, Id,
+    Kill, List, ListFormat, Ps, Resources, Restore, Run, Spec, Try, Update,
 };
 use super::problem::Problem;
 use super::typed::{Typed, Value, invalid};
@@ -19,11 +19,7 @@ type Outcome = Result<Command, Problem>;
 /// Reads the options before the command. On a fault the rest is read all the same: the fault
 /// itself has to reach the log that was asked for.
 pub(super) fn global(typed: &Typed) -> (Global, Result<(), Problem>) {
-    let mut global = Global {
-        log: log_file(typed),
-        root: typed.path("root"),
-        ..Global::default()
-    };
+    let mut global = Global { log: log_file(typed), root: typed.path("root"), ..Global::default() };
     let mut fault = Ok(());
     if let Err(problem) = log_format(typed, &mut global) {
         fault = Err(problem);
@@ -67,8 +63,7 @@ fn log_level(typed: &Typed, global: &mut Global) -> Result<(), Problem> {
     }
     if let Some(name) = typed.text("log-level")? {
         let level = Level::from_name(&name);
-        global.log_level =
-            Some(level.ok_or_else(|| Problem::value(&format!("invalid log-level: {name}")))?);
+        global.log_level = Some(level.ok_or_else(|| Problem::value(&format!("invalid log-level: {name}")))?);
     }
     Ok(())
 }
@@ -165,20 +160,13 @@ pub(super) fn features(_: &Typed) -> Outcome {
 }
 
 pub(super) fn kill(typed: &Typed) -> Outcome {
-    let signal = values::signal(&typed.word(1).unwrap_or_default())
-        .map_err(|reason| Problem::value(&reason))?;
-    Ok(Command::Kill(Kill {
-        id: id(typed),
-        signal,
-        all: typed.on("all"),
-    }))
+    let signal =
+        values::signal(&typed.word(1).unwrap_or_default()).map_err(|reason| Problem::value(&reason))?;
+    Ok(Command::Kill(Kill { id: id(typed), signal, all: typed.on("all") }))
 }
 
 pub(super) fn delete(typed: &Typed) -> Outcome {
-    Ok(Command::Delete(Delete {
-        id: id(typed),
-        force: typed.on("force"),
-    }))
+    Ok(Command::Delete(Delete { id: id(typed), force: typed.on("force") }))
 }
 
 pub(super) fn exec(typed: &Typed) -> Outcome {
@@ -224,19 +212,12 @@ fn format(typed: &Typed) -> Result<ListFormat, Problem> {
 }
 
 pub(super) fn list(typed: &Typed) -> Outcome {
-    Ok(Command::List(List {
-        format: format(typed)?,
-        quiet: typed.on("quiet"),
-    }))
+    Ok(Command::List(List { format: format(typed)?, quiet: typed.on("quiet") }))
 }
 
 pub(super) fn ps(typed: &Typed) -> Outcome {
     let ps_args = typed.words_from(1)?;
-    Ok(Command::Ps(Ps {
-        id: id(typed),
-        format: format(typed)?,
-        ps_args,
-    }))
+    Ok(Command::Ps(Ps { id: id(typed), format: format(typed)?, ps_args }))
 }
 
 pub(super) fn update(typed: &Typed) -> Outcome {
@@ -282,16 +263,12 @@ fn criu(typed: &Typed) -> Result<Criu, Problem> {
         Some("strict") => CgroupsMode::Strict,
         Some("ignore") => CgroupsMode::Ignore,
         Some(other) => {
-            return Err(Problem::value(&format!(
-                "invalid manage-cgroups-mode value {other:?}"
-            )));
+            return Err(Problem::value(&format!("invalid manage-cgroups-mode value {other:?}")));
         }
     };
     Ok(Criu {
         id: id(typed),
-        image_path: typed
-            .path("image-path")
-            .unwrap_or_else(|| PathBuf::from("checkpoint")),
+        image_path: typed.path("image-path").unwrap_or_else(|| PathBuf::from("checkpoint")),
         work_path: typed.path("work-path"),
         tcp_established: typed.on("tcp-established"),
         tcp_skip_in_flight: typed.on("tcp-skip-in-flight"),
@@ -332,18 +309,11 @@ pub(super) fn restore(typed: &Typed) -> Outcome {
 }
 
 pub(super) fn spec(typed: &Typed) -> Outcome {
-    Ok(Command::Spec(Spec {
-        bundle: typed.path("bundle"),
-        rootless: typed.on("rootless"),
-    }))
+    Ok(Command::Spec(Spec { bundle: typed.path("bundle"), rootless: typed.on("rootless") }))
 }
 
 pub(super) fn explain(typed: &Typed) -> Outcome {
-    Ok(Command::Explain(Explain {
-        id: typed.word(0),
-        bundle: typed.path("bundle"),
-        json: typed.on("json"),
-    }))
+    Ok(Command::Explain(Explain { id: typed.word(0), bundle: typed.path("bundle"), json: typed.on("json") }))
 }
 
 pub(super) fn try_command(typed: &Typed) -> Outcome {

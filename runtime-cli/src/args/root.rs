@@ -37,31 +37,17 @@ pub(crate) fn default_root(facts: &RootFacts<'_>) -> StateRoot {
     let not_really_root =
         facts.euid != 0 || facts.in_user_namespace && facts.user.is_none_or(|user| user != "root");
     match facts.xdg_runtime_dir {
-        Some(dir) if !dir.is_empty() && not_really_root => StateRoot {
-            path: Path::new(dir).join("oxrun"),
-            sticky: true,
-            given: false,
-        },
-        _ => StateRoot {
-            path: PathBuf::from("/run/oxrun"),
-            sticky: false,
-            given: false,
-        },
+        Some(dir) if !dir.is_empty() && not_really_root => {
+            StateRoot { path: Path::new(dir).join("oxrun"), sticky: true, given: false }
+        }
+        _ => StateRoot { path: PathBuf::from("/run/oxrun"), sticky: false, given: false },
     }
 }
 
 /// The root for one call: `given` with `--root`, or the default. Relative paths are below `cwd`.
-pub(super) fn choose(
-    given: Option<&Path>,
-    facts: &RootFacts<'_>,
-    cwd: &Path,
-) -> Result<StateRoot, String> {
+pub(super) fn choose(given: Option<&Path>, facts: &RootFacts<'_>, cwd: &Path) -> Result<StateRoot, String> {
     let mut root = match given {
-        Some(path) => StateRoot {
-            path: path.to_owned(),
-            sticky: false,
-            given: true,
-        },
+        Some(path) => StateRoot { path: path.to_owned(), sticky: false, given: true },
         None => default_root(facts),
     };
     root.path = cwd.join(&root.path);

@@ -31,23 +31,11 @@ pub(crate) struct Flag {
 impl Flag {
     /// A flag without a value.
     pub(super) const fn switch(long: &'static str, help: &'static str) -> Flag {
-        Flag {
-            long,
-            short: None,
-            value: None,
-            repeat: false,
-            hidden: false,
-            ignored: None,
-            help,
-        }
+        Flag { long, short: None, value: None, repeat: false, hidden: false, ignored: None, help }
     }
 
     /// A flag that takes a value.
-    pub(super) const fn option(
-        long: &'static str,
-        value: &'static str,
-        help: &'static str,
-    ) -> Flag {
+    pub(super) const fn option(long: &'static str, value: &'static str, help: &'static str) -> Flag {
         let mut flag = Flag::switch(long, help);
         flag.value = Some(value);
         flag
@@ -180,16 +168,8 @@ pub(crate) const HELP: Flag = Flag::switch("help", "show this help").short('h');
 /// Options that stand before the command.
 pub(crate) const GLOBAL: &[Flag] = &[
     Flag::switch("debug", "write debug records to the log"),
-    Flag::option(
-        "log",
-        "FILE",
-        "append log records to FILE (default: standard error)",
-    ),
-    Flag::option(
-        "log-format",
-        "FORMAT",
-        "form of log records: text or json (default: text)",
-    ),
+    Flag::option("log", "FILE", "append log records to FILE (default: standard error)"),
+    Flag::option("log-format", "FORMAT", "form of log records: text or json (default: text)"),
     Flag::option(
         "log-level",
         "LEVEL",
@@ -201,10 +181,7 @@ pub(crate) const GLOBAL: &[Flag] = &[
         "where the state of containers is kept, best on a tmpfs (default: /run/oxrun, \
          or $XDG_RUNTIME_DIR/oxrun without root)",
     ),
-    Flag::switch(
-        "systemd-cgroup",
-        "let systemd make the cgroups; cgroupsPath is then \"slice:prefix:name\"",
-    ),
+    Flag::switch("systemd-cgroup", "let systemd make the cgroups; cgroupsPath is then \"slice:prefix:name\""),
     Flag::option(
         "cgroup-manager",
         "NAME",

@@ -85,11 +85,7 @@ impl Typed {
                     self.help = true;
                     return Ok(());
                 }
-                Item::Option {
-                    flag,
-                    written,
-                    attached,
-                } => {
+                Item::Option { flag, written, attached } => {
                     let value = read_value(parser, flag, &written, attached)?;
                     self.settings.push(Setting { flag, value });
                 }
@@ -134,10 +130,7 @@ impl Typed {
 
     /// All values of a repeated option.
     pub(super) fn all(&self, long: &str) -> Result<Vec<String>, Problem> {
-        let given = self
-            .settings
-            .iter()
-            .filter(|setting| setting.flag.long == long);
+        let given = self.settings.iter().filter(|setting| setting.flag.long == long);
         given
             .filter_map(|setting| match &setting.value {
                 Value::Text(value) => Some(utf8(value)),
@@ -149,26 +142,16 @@ impl Typed {
     /// A word by its place. Bytes that are not UTF-8 are replaced: an id or a signal that has
     /// some is refused by its own rules.
     pub(super) fn word(&self, index: usize) -> Option<String> {
-        self.words
-            .get(index)
-            .map(|word| word.to_string_lossy().into_owned())
+        self.words.get(index).map(|word| word.to_string_lossy().into_owned())
     }
 
     /// The words from a place on.
     pub(super) fn words_from(&self, index: usize) -> Result<Vec<String>, Problem> {
-        self.words
-            .iter()
-            .skip(index)
-            .map(|word| utf8(word))
-            .collect()
+        self.words.iter().skip(index).map(|word| utf8(word)).collect()
     }
 
     fn last(&self, long: &str) -> Option<&Value> {
-        let found = self
-            .settings
-            .iter()
-            .rev()
-            .find(|setting| setting.flag.long == long);
+        let found = self.settings.iter().rev().find(|setting| setting.flag.long == long);
         found.map(|setting| &setting.value)
     }
 
@@ -182,25 +165,17 @@ impl Typed {
 
 /// The sentence about a value that does not fit.
 pub(super) fn invalid(long: &str, text: &str, reason: &str) -> Problem {
-    Problem::value(&format!(
-        "invalid value {text:?} for flag --{long}: {reason}"
-    ))
+    Problem::value(&format!("invalid value {text:?} for flag --{long}: {reason}"))
 }
 
 fn utf8(value: &OsStr) -> Result<String, Problem> {
     match value.to_str() {
         Some(text) => Ok(text.to_owned()),
-        None => Err(Problem::value(&format!(
-            "argument is not valid UTF-8: {value:?}"
-        ))),
+        None => Err(Problem::value(&format!("argument is not valid UTF-8: {value:?}"))),
     }
 }
 
-fn next_item(
-    parser: &mut Parser,
-    flags: &'static [Flag],
-    literal: &mut bool,
-) -> Result<Item, Problem> {
+fn next_item(parser: &mut Parser, flags: &'static [Flag], literal: &mut bool) -> Result<Item, Problem> {
     // To lexopt one dash begins a bundle of letters, and `-bundel x` would be `-b undel`. Callers
     // send no bundles but long options with one dash, so these words are read here.
     if !*literal && let Some(mut rest) = parser.try_raw_args() {
@@ -223,11 +198,7 @@ fn next_item(
         Arg::Short(letter) => (find_letter(flags, letter), format!("-{letter}")),
     };
     match flag {
-        Some(flag) => Ok(Item::Option {
-            flag,
-            written,
-            attached: None,
-        }),
+        Some(flag) => Ok(Item::Option { flag, written, attached: None }),
         None => Err(undefined(&written)),
     }
 }
@@ -242,9 +213,7 @@ fn single_dash(word: &OsStr, flags: &'static [Flag]) -> Result<Option<Item>, Pro
     }
     let mut halves = body.splitn(2, |byte| *byte == b'=');
     let name = String::from_utf8_lossy(halves.next().unwrap_or_default());
-    let attached = halves
-        .next()
-        .map(|value| OsStr::from_bytes(value).to_owned());
+    let attached = halves.next().map(|value| OsStr::from_bytes(value).to_owned());
     let written = format!("-{name}");
     let mut letters = name.chars();
     let flag = match (letters.next(), letters.next()) {
@@ -252,11 +221,7 @@ fn single_dash(word: &OsStr, flags: &'static [Flag]) -> Result<Option<Item>, Pro
         _ => find(flags, &name),
     };
     match flag {
-        Some(flag) => Ok(Some(Item::Option {
-            flag,
-            written,
-            attached,
-        })),
+        Some(flag) => Ok(Some(Item::Option { flag, written, attached })),
         None => Err(undefined(&written)),
     }
 }
@@ -266,10 +231,7 @@ fn find(flags: &'static [Flag], name: &str) -> Option<&'static Flag> {
 }
 
 fn find_letter(flags: &'static [Flag], letter: char) -> Option<&'static Flag> {
-    flags
-        .iter()
-        .chain([&HELP])
-        .find(|flag| flag.short == Some(letter))
+    flags.iter().chain([&HELP]).find(|flag| flag.short == Some(letter))
 }
 
 fn read_value(
@@ -282,9 +244,7 @@ fn read_value(
         let value = attached.map_or_else(|| parser.value(), Ok);
         return match value {
             Ok(value) => Ok(Value::Text(value)),
-            Err(_) => Err(Problem::usage(&format!(
-                "flag needs an argument: {written}"
-            ))),
+            Err(_) => Err(Problem::usage(&format!("flag needs an argument: {written}"))),
         };
     }
     let Some(said) = attached.or_else(|| parser.optional_value()) else {
@@ -292,9 +252,7 @@ fn read_value(
     };
     match said.to_str().and_then(values::boolean) {
         Some(on) => Ok(Value::Switch(on)),
-        None => Err(Problem::usage(&format!(
-            "invalid boolean value {said:?} for {written}"
-        ))),
+        None => Err(Problem::usage(&format!("invalid boolean value {said:?} for {written}"))),
     }
 }
 

@@ -27,20 +27,10 @@ pub(super) fn size(text: &str) -> Result<i64, String> {
     if text == "-1" {
         return Ok(-1);
     }
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (amount, unit) = text.split_at(digits);
-    let unit = unit
-        .strip_prefix(' ')
-        .filter(|unit| !unit.is_empty())
-        .unwrap_or(unit)
-        .to_ascii_lowercase();
-    let shift = match unit
-        .strip_suffix("ib")
-        .or(unit.strip_suffix('b'))
-        .unwrap_or(&unit)
-    {
+    let unit = unit.strip_prefix(' ').filter(|unit| !unit.is_empty()).unwrap_or(unit).to_ascii_lowercase();
+    let shift = match unit.strip_suffix("ib").or(unit.strip_suffix('b')).unwrap_or(&unit) {
         "" if unit != "ib" => 0,
         "k" => 10,
         "m" => 20,
@@ -51,10 +41,7 @@ pub(super) fn size(text: &str) -> Result<i64, String> {
     };
     let factor = 1_i64 << shift;
     let bytes = match amount.split_once('.') {
-        None => amount
-            .parse::<i64>()
-            .ok()
-            .and_then(|whole| whole.checked_mul(factor)),
+        None => amount.parse::<i64>().ok().and_then(|whole| whole.checked_mul(factor)),
         Some((whole, part)) => fraction(whole, part, factor),
     };
     bytes.ok_or_else(reason)
@@ -67,16 +54,10 @@ fn fraction(whole: &str, part: &str, factor: i64) -> Option<i64> {
     if part.is_empty() {
         return None;
     }
-    let whole = if whole.is_empty() {
-        0
-    } else {
-        whole.parse::<i64>().ok()?
-    };
+    let whole = if whole.is_empty() { 0 } else { whole.parse::<i64>().ok()? };
     let digits = u32::try_from(part.len()).ok()?;
     let part = i128::from(part.parse::<i64>().ok()?) * i128::from(factor) / 10_i128.pow(digits);
-    whole
-        .checked_mul(factor)?
-        .checked_add(i64::try_from(part).ok()?)
+    whole.checked_mul(factor)?.checked_add(i64::try_from(part).ok()?)
 }
 
 /// A duration as Go writes it: `5s`, `100ms`, `1m30s`, `1.5h`. Zero and less are refused.
@@ -107,9 +88,7 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
 fn duration_term(text: &str) -> Option<(i64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (amount, tail) = text.split_at(end);
-    let end = tail
-        .find(|c: char| c.is_ascii_digit() || c == '.')
-        .unwrap_or(tail.len());
+    let end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
     let (unit, tail) = tail.split_at(end);
     let factor = match unit {
         "ns" => 1,
@@ -183,11 +162,7 @@ pub(super) fn signal(text: &str) -> Result<i32, String> {
         Err(_) if text.is_empty() => 15,
         Err(_) => named_signal(&text.to_ascii_uppercase()).ok_or_else(unknown)?,
     };
-    if (0..=SIGRTMAX).contains(&number) {
-        Ok(number)
-    } else {
-        Err(unknown())
-    }
+    if (0..=SIGRTMAX).contains(&number) { Ok(number) } else { Err(unknown()) }
 }
 
 fn named_signal(upper: &str) -> Option<i32> {
@@ -211,13 +186,8 @@ pub(super) fn user(text: &str) -> Result<User, String> {
     };
     match (uid, gid) {
         (Some(uid), None) => Ok(User { uid, gid: None }),
-        (Some(uid), Some(Some(gid))) => Ok(User {
-            uid,
-            gid: Some(gid),
-        }),
-        _ => Err(format!(
-            "invalid user {text:?}: must be UID or UID:GID in numbers"
-        )),
+        (Some(uid), Some(Some(gid))) => Ok(User { uid, gid: Some(gid) }),
+        _ => Err(format!("invalid user {text:?}: must be UID or UID:GID in numbers")),
     }
 }
 
@@ -243,22 +213,15 @@ pub(super) fn sub_cgroups(given: &[String]) -> Result<Vec<SubCgroup>, String> {
             }
             [names, path] => (names.split(',').map(str::to_owned).collect(), *path),
             _ => {
-                return Err(format!(
-                    "invalid --cgroup argument {text:?}: more than one colon"
-                ));
+                return Err(format!("invalid --cgroup argument {text:?}: more than one colon"));
             }
         };
         for name in &controllers {
             if found.iter().any(|other| other.controllers.contains(name)) {
-                return Err(format!(
-                    "invalid --cgroup argument {text:?}: {name} given twice"
-                ));
+                return Err(format!("invalid --cgroup argument {text:?}: {name} given twice"));
             }
         }
-        found.push(SubCgroup {
-            controllers,
-            path: path.to_owned(),
-        });
+        found.push(SubCgroup { controllers, path: path.to_owned() });
     }
     Ok(found)
 }

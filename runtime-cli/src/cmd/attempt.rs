@@ -16,9 +16,7 @@ use std::path::{Path, PathBuf};
 const SECCOMP: &str = include_str!("../../data/try-seccomp.json");
 
 /// Host directories that are shown.
-const SHOWN: [&str; 9] = [
-    "usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt",
-];
+const SHOWN: [&str; 9] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc", "opt"];
 
 /// What is covered in /etc.
 const HIDDEN: [&str; 8] = [
@@ -51,10 +49,7 @@ pub(crate) fn attempt(ctx: &Ctx<'_>, a: &args::Try) -> Result<u8, Failure> {
         Failure::plain(format!("{}: {text}", scratch.0.display()))
     };
     let rootfs = scratch.0.join("rootfs");
-    std::fs::DirBuilder::new()
-        .mode(0o700)
-        .create(&scratch.0)
-        .map_err(|e| io(&e))?;
+    std::fs::DirBuilder::new().mode(0o700).create(&scratch.0).map_err(|e| io(&e))?;
     let mounts = root(&rootfs).map_err(|e| io(&e))?;
     let euid = nix::unistd::geteuid().as_raw();
     let egid = nix::unistd::getegid().as_raw();
@@ -99,6 +94,28 @@ fn root(rootfs: &Path) -> std::io::Result<Vec<Value>> {
     Ok(mounts)
 }
 
+/// The filesystems that every container has, and a fresh /tmp, /run and /root.
+fn filesystems(user: bool) -> Vec<Value> {
+    let pts: &[&str] = if user { &[] } else { &["gid=5"] };
+    let pts: Vec<&str> = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
+        .iter()
+        .chain(pts)
+        .copied()
+        .collect();
+    let fs = |kind: &str, dest: &str, options: &[&str]| json!({"destination": dest, "type": kind, "source": kind, "options": options});
+    vec![
+        fs("proc", "/proc", &["nosuid", "noexec", "nodev"]),
+        fs("tmpfs", "/dev", &["nosuid", "strictatime", "mode=755", "size=64k"]),
+        fs("devpts", "/dev/pts", &pts),
+        fs("tmpfs", "/dev/shm", &["nosuid", "noexec", "nodev", "mode=1777"]),
+        fs("mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]),
+        fs("sysfs", "/sys", &["nosuid", "noexec", "nodev", "ro"]),
+        fs("tmpfs", "/tmp", &["nosuid", "nodev", "mode=1777"]),
+        fs("tmpfs", "/run", &["nosuid", "nodev", "mode=755"]),
+        fs("tmpfs", "/root", &["nosuid", "nodev", "mode=700"]),
+    ]
+}
+
 fn config(
     rootfs: &Path,
     command: &[String],
@@ -107,41 +124,10 @@ fn config(
     pid: u32,
 ) -> Result<Value, Failure> {
     let user = ids.0 != 0;
-    let seccomp: Value = serde_json::from_str(SECCOMP)
-        .map_err(|e| Failure::plain(format!("try-seccomp.json: {e}")))?;
+    let seccomp: Value =
+        serde_json::from_str(SECCOMP).map_err(|e| Failure::plain(format!("try-seccomp.json: {e}")))?;
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let pts: &[&str] = if user { &[] } else { &["gid=5"] };
-    let pts: Vec<&str> = [
-        "nosuid",
-        "noexec",
-        "newinstance",
-        "ptmxmode=0666",
-        "mode=0620",
-    ]
-    .iter()
-    .chain(pts)
-    .copied()
-    .collect();
-    let fs = |kind: &str, dest: &str, options: &[&str]| json!({"destination": dest, "type": kind, "source": kind, "options": options});
-    mounts.extend([
-        fs("proc", "/proc", &["nosuid", "noexec", "nodev"]),
-        fs(
-            "tmpfs",
-            "/dev",
-            &["nosuid", "strictatime", "mode=755", "size=64k"],
-        ),
-        fs("devpts", "/dev/pts", &pts),
-        fs(
-            "tmpfs",
-            "/dev/shm",
-            &["nosuid", "noexec", "nodev", "mode=1777"],
-        ),
-        fs("mqueue", "/dev/mqueue", &["nosuid", "noexec", "nodev"]),
-        fs("sysfs", "/sys", &["nosuid", "noexec", "nodev", "ro"]),
-        fs("tmpfs", "/tmp", &["nosuid", "nodev", "mode=1777"]),
-        fs("tmpfs", "/run", &["nosuid", "nodev", "mode=755"]),
-        fs("tmpfs", "/root", &["nosuid", "nodev", "mode=700"]),
-    ]);
+    mounts.extend(filesystems(user));
     let mut masked: Vec<&str> = vec![
         "/proc/acpi",
         "/proc/asound",

@@ -9,10 +9,7 @@ use std::path::Path;
 /// `spec`: writes a config.json to start from.
 pub(crate) fn spec(ctx: &Ctx<'_>, a: &args::Spec) -> Result<u8, Failure> {
     let dir = a.bundle.as_deref().unwrap_or(Path::new("."));
-    let (euid, egid) = (
-        nix::unistd::geteuid().as_raw(),
-        nix::unistd::getegid().as_raw(),
-    );
+    let (euid, egid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     let v2 = ctx.runtime()?.facts()?.cgroup.v1.is_empty();
     let text = spec_template::text(a.rootless.then_some((euid, egid)), v2);
     let path = dir.join("config.json");
@@ -35,20 +32,11 @@ pub(crate) fn spec(ctx: &Ctx<'_>, a: &args::Spec) -> Result<u8, Failure> {
 /// `explain`: prints the plan of a bundle and runs nothing.
 pub(crate) fn explain(ctx: &Ctx<'_>, a: &args::Explain) -> Result<u8, Failure> {
     let bundle = Bundle::open(a.bundle.as_deref().unwrap_or(Path::new(".")))?;
-    let name = bundle
-        .dir()
-        .file_name()
-        .map(|n| n.to_string_lossy().into_owned());
-    let id =
-        a.id.clone()
-            .or(name)
-            .unwrap_or_else(|| "container".to_owned());
-    let plan = ctx
-        .runtime()?
-        .plan(&id, &bundle, &CreateOptions::default())?;
+    let name = bundle.dir().file_name().map(|n| n.to_string_lossy().into_owned());
+    let id = a.id.clone().or(name).unwrap_or_else(|| "container".to_owned());
+    let plan = ctx.runtime()?.plan(&id, &bundle, &CreateOptions::default())?;
     if a.json {
-        let json =
-            serde_json::to_string_pretty(&plan).map_err(|e| Failure::plain(e.to_string()))?;
+        let json = serde_json::to_string_pretty(&plan).map_err(|e| Failure::plain(e.to_string()))?;
         return print(&format!("{json}\n"));
     }
     print(&format!("{plan}\n"))

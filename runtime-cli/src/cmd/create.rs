@@ -57,15 +57,8 @@ pub(crate) fn started(ctx: &Ctx<'_>, e: &Error) -> Failure {
         oxrun_core::ErrorKind::Exec => String::new(),
         _ => format!("{} run failed: ", ctx.program),
     };
-    let code = if e.kind() == oxrun_core::ErrorKind::Exec {
-        255
-    } else {
-        1
-    };
-    Failure {
-        code,
-        ..Failure::of(&prefix, e)
-    }
+    let code = if e.kind() == oxrun_core::ErrorKind::Exec { 255 } else { 1 };
+    Failure { code, ..Failure::of(&prefix, e) }
 }
 
 fn failed(ctx: &Ctx<'_>, command: &str, e: &Error) -> Failure {
@@ -78,12 +71,7 @@ fn failed(ctx: &Ctx<'_>, command: &str, e: &Error) -> Failure {
     Failure::of(&format!("{} {command} failed: {setup}", ctx.program), e)
 }
 
-fn plan(
-    ctx: &Ctx<'_>,
-    runtime: &Runtime,
-    a: &args::Create,
-    command: &str,
-) -> Result<Plan, Failure> {
+fn plan(ctx: &Ctx<'_>, runtime: &Runtime, a: &args::Create, command: &str) -> Result<Plan, Failure> {
     let dir = a.bundle.as_deref().unwrap_or(Path::new("."));
     let options = CreateOptions {
         no_pivot: a.no_pivot,
@@ -104,12 +92,7 @@ fn plan(
     Ok(plan)
 }
 
-fn check_console(
-    ctx: &Ctx<'_>,
-    plan: &Plan,
-    a: &args::Create,
-    detach: bool,
-) -> Result<(), Failure> {
+fn check_console(ctx: &Ctx<'_>, plan: &Plan, a: &args::Create, detach: bool) -> Result<(), Failure> {
     let socket = a.console_socket.is_some();
     match (plan.terminal, detach, socket) {
         (true, true, false) => Err(Failure::plain(format!(
@@ -124,15 +107,8 @@ fn check_console(
     }
 }
 
-fn make(
-    ctx: &Ctx<'_>,
-    runtime: &Runtime,
-    plan: &Plan,
-    command: &str,
-) -> Result<Container, Failure> {
-    runtime
-        .create(plan, Stdio::inherit())
-        .map_err(|e| failed(ctx, command, &e))
+fn make(ctx: &Ctx<'_>, runtime: &Runtime, plan: &Plan, command: &str) -> Result<Container, Failure> {
+    runtime.create(plan, Stdio::inherit()).map_err(|e| failed(ctx, command, &e))
 }
 
 /// Sends the terminal and the pidfd where they were asked for.
@@ -153,22 +129,13 @@ pub(crate) fn hand_over(
 
 fn hand_over_init(container: &mut Container, a: &args::Create) -> Result<(), Failure> {
     let console = container.take_console();
-    hand_over(
-        a.console_socket.as_deref(),
-        console,
-        a.pidfd_socket.as_deref(),
-        container.pidfd(),
-    )
+    hand_over(a.console_socket.as_deref(), console, a.pidfd_socket.as_deref(), container.pidfd())
 }
 
 fn send_fd(path: &Path, fd: BorrowedFd<'_>, name: &[u8]) -> Result<(), Failure> {
     let text = |e: i32| oxrun_core::errno_text(e);
     let socket = UnixStream::connect(path).map_err(|e| {
-        Failure::plain(format!(
-            "connect({}): {}",
-            path.display(),
-            text(e.raw_os_error().unwrap_or(0))
-        ))
+        Failure::plain(format!("connect({}): {}", path.display(), text(e.raw_os_error().unwrap_or(0))))
     })?;
     let fds = [fd.as_raw_fd()];
     sendmsg::<()>(

@@ -4,9 +4,7 @@ use super::create::{hand_over, pid_file};
 use super::{Ctx, Failure};
 use crate::args;
 use crate::foreground::Session;
-use oxrun_core::{
-    Bundle, Container, CreateOptions, Error, ErrorKind, Exec, Process, Runtime, Stdio,
-};
+use oxrun_core::{Bundle, Container, CreateOptions, Error, ErrorKind, Exec, Process, Runtime, Stdio};
 use std::path::Path;
 
 /// Every failure before the program runs has this exit code, as in runc.
@@ -17,10 +15,7 @@ const MAX_PROCESS: u64 = 4 << 20;
 
 /// `exec ID COMMAND`.
 pub(crate) fn exec(ctx: &Ctx<'_>, a: &args::Exec) -> Result<u8, Failure> {
-    attempt(ctx, a).map_err(|f| Failure {
-        code: if f.code == 1 { FAILED } else { f.code },
-        ..f
-    })
+    attempt(ctx, a).map_err(|f| Failure { code: if f.code == 1 { FAILED } else { f.code }, ..f })
 }
 
 fn attempt(ctx: &Ctx<'_>, a: &args::Exec) -> Result<u8, Failure> {
@@ -43,34 +38,18 @@ fn attempt(ctx: &Ctx<'_>, a: &args::Exec) -> Result<u8, Failure> {
             ctx.program
         )));
     }
-    let options = CreateOptions {
-        preserve_fds: a.preserve_fds,
-        ..CreateOptions::default()
-    };
-    let plan = runtime
-        .plan_exec(&container, &process, &options)
-        .map_err(|e| failed(&e))?;
+    let options = CreateOptions { preserve_fds: a.preserve_fds, ..CreateOptions::default() };
+    let plan = runtime.plan_exec(&container, &process, &options).map_err(|e| failed(&e))?;
     for w in plan.warnings() {
         ctx.log.warning(&format!("{}: {}", w.field, w.message));
     }
-    let session = if a.detach {
-        None
-    } else {
-        Some(Session::begin(true)?)
-    };
-    let mut exec = container
-        .exec(&plan, Stdio::inherit())
-        .map_err(|e| failed(&e))?;
+    let session = if a.detach { None } else { Some(Session::begin(true)?) };
+    let mut exec = container.exec(&plan, Stdio::inherit()).map_err(|e| failed(&e))?;
     match session {
         Some(session) => session.run_exec(exec, a.pid_file.as_deref()),
         None => {
             let console = exec.take_console();
-            hand_over(
-                a.console_socket.as_deref(),
-                console,
-                a.pidfd_socket.as_deref(),
-                Some(exec.pidfd()),
-            )?;
+            hand_over(a.console_socket.as_deref(), console, a.pidfd_socket.as_deref(), Some(exec.pidfd()))?;
             exec.start().map_err(|e| failed(&e))?;
             written(&exec, a.pid_file.as_deref())
         }
@@ -98,10 +77,7 @@ pub(crate) fn failed(e: &Error) -> Failure {
         ErrorKind::NotFound => "",
         _ => "exec failed: ",
     };
-    Failure {
-        code: FAILED,
-        ..Failure::of(prefix, e).fieldless(e, prefix)
-    }
+    Failure { code: FAILED, ..Failure::of(prefix, e).fieldless(e, prefix) }
 }
 
 /// The process: a whole document, or the container's own with what the command line says.
@@ -109,9 +85,8 @@ fn process(runtime: &Runtime, container: &Container, a: &args::Exec) -> Result<P
     if let Some(path) = &a.process {
         let file = std::fs::File::open(path);
         let mut bytes = Vec::new();
-        let read = file.and_then(|f| {
-            std::io::Read::read_to_end(&mut std::io::Read::take(f, MAX_PROCESS), &mut bytes)
-        });
+        let read = file
+            .and_then(|f| std::io::Read::read_to_end(&mut std::io::Read::take(f, MAX_PROCESS), &mut bytes));
         read.map_err(|e| {
             let text = oxrun_core::errno_text(e.raw_os_error().unwrap_or(0));
             Failure::plain(format!("open {}: {text}", path.display()))

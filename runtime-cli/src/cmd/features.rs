@@ -8,22 +8,15 @@ use serde_json::{Value, json};
 
 /// `features`.
 pub(crate) fn features() -> Result<u8, Failure> {
-    let text =
-        serde_json::to_string_pretty(&document()).map_err(|e| Failure::plain(e.to_string()))?;
+    let text = serde_json::to_string_pretty(&document()).map_err(|e| Failure::plain(e.to_string()))?;
     print(&format!("{text}\n"))
 }
 
 fn document() -> Value {
-    let options: Vec<&str> = TABLE
-        .iter()
-        .filter(|(_, e)| !matches!(e, Effect::IdMap(_)))
-        .map(|(name, _)| *name)
-        .collect();
-    let namespaces: Vec<&str> = Namespace::ALL
-        .iter()
-        .filter(|n| **n != Namespace::Time)
-        .map(|n| n.name())
-        .collect();
+    let options: Vec<&str> =
+        TABLE.iter().filter(|(_, e)| !matches!(e, Effect::IdMap(_))).map(|(name, _)| *name).collect();
+    let namespaces: Vec<&str> =
+        Namespace::ALL.iter().filter(|n| **n != Namespace::Time).map(|n| n.name()).collect();
     json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.3.0",

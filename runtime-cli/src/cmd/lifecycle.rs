@@ -33,12 +33,10 @@ pub(crate) fn delete(ctx: &Ctx<'_>, a: &args::Delete) -> Result<u8, Failure> {
     let runtime = ctx.runtime()?;
     let warnings = match runtime.open(&a.id) {
         Ok(container) => container.delete(a.force)?,
-        Err(e) if a.force && e.kind() == ErrorKind::NotFound => {
-            match runtime.remove_remains(&a.id) {
-                Err(e) if e.kind() != ErrorKind::NotFound => return Err(e.into()),
-                _ => return Ok(0),
-            }
-        }
+        Err(e) if a.force && e.kind() == ErrorKind::NotFound => match runtime.remove_remains(&a.id) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e.into()),
+            _ => return Ok(0),
+        },
         Err(e) => return Err(e.into()),
     };
     for warning in warnings {

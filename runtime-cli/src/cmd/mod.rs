@@ -36,19 +36,12 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure in plain words, exit code 1.
     pub(crate) fn plain(message: impl Into<String>) -> Failure {
-        Failure {
-            message: message.into(),
-            details: Vec::new(),
-            code: 1,
-        }
+        Failure { message: message.into(), details: Vec::new(), code: 1 }
     }
 
     /// The same without the field in the line: what is wrong is not in a config.json.
     pub(crate) fn fieldless(self, e: &Error, prefix: &str) -> Failure {
-        Failure {
-            message: format!("{prefix}{e}"),
-            ..self
-        }
+        Failure { message: format!("{prefix}{e}"), ..self }
     }
 
     /// A failure of the library, after `prefix`.
@@ -65,21 +58,13 @@ impl Failure {
         let mut put = |name: &str, value: Option<String>| {
             details.extend(value.map(|v| (name.to_owned(), v)));
         };
-        put(
-            "step",
-            e.step()
-                .map(|s| format!("{} of {} ({})", s.number, s.total, s.lane)),
-        );
+        put("step", e.step().map(|s| format!("{} of {} ({})", s.number, s.total, s.lane)));
         put("field", e.field().map(str::to_owned));
         put("syscall", e.syscall_text().map(str::to_owned));
         put("errno", e.errno().map(|n| n.to_string()));
         put("kernel", e.fs_log().map(str::to_owned));
         put("hint", e.hint_text().map(str::to_owned));
-        Failure {
-            message: format!("{prefix}{e}{field}"),
-            details,
-            code: 1,
-        }
+        Failure { message: format!("{prefix}{e}{field}"), details, code: 1 }
     }
 }
 
@@ -97,18 +82,11 @@ impl Ctx<'_> {
         let euid = nix::unistd::geteuid().as_raw();
         // Only where it decides: reading it costs a file.
         let in_user_namespace = euid == 0 && xdg.is_some() && in_user_namespace();
-        let facts = RootFacts {
-            euid,
-            in_user_namespace,
-            xdg_runtime_dir: xdg.as_deref(),
-            user: user.as_deref(),
-        };
+        let facts =
+            RootFacts { euid, in_user_namespace, xdg_runtime_dir: xdg.as_deref(), user: user.as_deref() };
         let cwd = match &self.global.root {
             Some(root) if root.is_relative() => std::env::current_dir().map_err(|e| {
-                Failure::plain(format!(
-                    "getwd: {}",
-                    oxrun_core::errno_text(e.raw_os_error().unwrap_or(0))
-                ))
+                Failure::plain(format!("getwd: {}", oxrun_core::errno_text(e.raw_os_error().unwrap_or(0))))
             })?,
             _ => "/".into(),
         };

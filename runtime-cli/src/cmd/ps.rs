@@ -48,9 +48,8 @@ fn select(table: &str, pids: &[u32]) -> Result<String, Failure> {
     let mut out = format!("{header}\n");
     for line in table.lines().skip(1).filter(|l| !l.is_empty()) {
         let field = line.split_whitespace().nth(column).unwrap_or("");
-        let pid: u32 = field
-            .parse()
-            .map_err(|_| Failure::plain(format!("unexpected pid {field:?} in ps output")))?;
+        let pid: u32 =
+            field.parse().map_err(|_| Failure::plain(format!("unexpected pid {field:?} in ps output")))?;
         if pids.contains(&pid) {
             out.push_str(line);
             out.push('\n');
@@ -63,16 +62,12 @@ fn select(table: &str, pids: &[u32]) -> Result<String, Failure> {
 mod tests {
     use super::select;
 
-    const TABLE: &str =
-        "UID        PID  PPID CMD\nroot         1     0 init\nroot        12     1 sleep 1\n";
+    const TABLE: &str = "UID        PID  PPID CMD\nroot         1     0 init\nroot        12     1 sleep 1\n";
 
     #[test]
     fn the_header_and_the_containers_lines_are_kept() {
         let kept = select(TABLE, &[12, 99]).ok();
-        assert_eq!(
-            kept.as_deref(),
-            Some("UID        PID  PPID CMD\nroot        12     1 sleep 1\n")
-        );
+        assert_eq!(kept.as_deref(), Some("UID        PID  PPID CMD\nroot        12     1 sleep 1\n"));
     }
 
     #[test]

@@ -15,11 +15,7 @@ pub(crate) fn state(ctx: &Ctx<'_>, id: &str) -> Result<u8, Failure> {
 fn document(c: &Container, owner: &str, indent: bool) -> Result<String, Failure> {
     let text = |s: &str| Value::from(s).to_string();
     let status = c.status()?;
-    let pid = if status == Status::Stopped {
-        0
-    } else {
-        c.pid()
-    };
+    let pid = if status == Status::Stopped { 0 } else { c.pid() };
     let mut fields = vec![
         ("ociVersion", text("1.3.0")),
         ("id", text(c.id())),
@@ -45,10 +41,7 @@ fn document(c: &Container, owner: &str, indent: bool) -> Result<String, Failure>
     }
     fields.push(("owner", text(owner)));
     Ok(if indent {
-        let lines: Vec<String> = fields
-            .iter()
-            .map(|(k, v)| format!("  \"{k}\": {v}"))
-            .collect();
+        let lines: Vec<String> = fields.iter().map(|(k, v)| format!("  \"{k}\": {v}")).collect();
         format!("{{\n{}\n}}", lines.join(",\n"))
     } else {
         let parts: Vec<String> = fields.iter().map(|(k, v)| format!("\"{k}\":{v}")).collect();
@@ -60,10 +53,7 @@ fn document(c: &Container, owner: &str, indent: bool) -> Result<String, Failure>
 pub(crate) fn list(ctx: &Ctx<'_>, a: &args::List) -> Result<u8, Failure> {
     let root = ctx.state_root()?;
     if root.given && !root.path.is_dir() {
-        return Err(Failure::plain(format!(
-            "open {}: no such file or directory",
-            root.path.display(),
-        )));
+        return Err(Failure::plain(format!("open {}: no such file or directory", root.path.display(),)));
     }
     let mut containers = Vec::new();
     for (id, container) in ctx.runtime()?.list()? {
@@ -73,11 +63,7 @@ pub(crate) fn list(ctx: &Ctx<'_>, a: &args::List) -> Result<u8, Failure> {
         }
     }
     if a.quiet {
-        return print(
-            &containers
-                .iter()
-                .fold(String::new(), |t, c| t + c.id() + "\n"),
-        );
+        return print(&containers.iter().fold(String::new(), |t, c| t + c.id() + "\n"));
     }
     match a.format {
         ListFormat::Json => json(&containers),
@@ -89,10 +75,8 @@ fn json(containers: &[Container]) -> Result<u8, Failure> {
     if containers.is_empty() {
         return print("null\n");
     }
-    let all: Result<Vec<String>, Failure> = containers
-        .iter()
-        .map(|c| document(c, &owner(c.owner()), false))
-        .collect();
+    let all: Result<Vec<String>, Failure> =
+        containers.iter().map(|c| document(c, &owner(c.owner()), false)).collect();
     print(&format!("[{}]\n", all?.join(",")))
 }
 
@@ -100,11 +84,7 @@ fn table(containers: &[Container]) -> Result<u8, Failure> {
     let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned)];
     for c in containers {
         let status = c.status()?;
-        let pid = if status == Status::Stopped {
-            0
-        } else {
-            c.pid()
-        };
+        let pid = if status == Status::Stopped { 0 } else { c.pid() };
         rows.push([
             c.id().to_owned(),
             pid.to_string(),
@@ -115,13 +95,7 @@ fn table(containers: &[Container]) -> Result<u8, Failure> {
         ]);
     }
     // At least 12 wide, three blanks between columns, the last one as it is.
-    let width = |column: usize| {
-        rows.iter()
-            .map(|r| r[column].len() + 3)
-            .max()
-            .unwrap_or(0)
-            .max(12)
-    };
+    let width = |column: usize| rows.iter().map(|r| r[column].len() + 3).max().unwrap_or(0).max(12);
     let widths: Vec<usize> = (0..5).map(width).collect();
     let mut out = String::new();
     for row in &rows {

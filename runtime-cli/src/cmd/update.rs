@@ -20,9 +20,7 @@ pub(crate) fn update(ctx: &Ctx<'_>, a: &args::Update) -> Result<u8, Failure> {
         ctx.log.warning(&format!("{}: {}", w.field, w.message));
     }
     if a.l3_cache_schema.is_some() || a.mem_bw_schema.is_some() {
-        return Err(Failure::plain(
-            "updating a non-existent Intel RDT configuration is not supported",
-        ));
+        return Err(Failure::plain("updating a non-existent Intel RDT configuration is not supported"));
     }
     container.update(&resources)?;
     Ok(0)
@@ -31,17 +29,15 @@ pub(crate) fn update(ctx: &Ctx<'_>, a: &args::Update) -> Result<u8, Failure> {
 fn read(source: &Resources) -> Result<Vec<u8>, Failure> {
     let (name, file): (String, std::io::Result<Box<dyn Read>>) = match source {
         Resources::Stdin => ("standard input".to_owned(), Ok(Box::new(std::io::stdin()))),
-        Resources::File(path) => (
-            path.display().to_string(),
-            std::fs::File::open(path).map(|f| Box::new(f) as Box<dyn Read>),
-        ),
+        Resources::File(path) => {
+            (path.display().to_string(), std::fs::File::open(path).map(|f| Box::new(f) as Box<dyn Read>))
+        }
     };
     let mut bytes = Vec::new();
-    file.and_then(|f| f.take(MAX + 1).read_to_end(&mut bytes))
-        .map_err(|e| {
-            let text = oxrun_core::errno_text(e.raw_os_error().unwrap_or(0));
-            Failure::plain(format!("open {name}: {text}"))
-        })?;
+    file.and_then(|f| f.take(MAX + 1).read_to_end(&mut bytes)).map_err(|e| {
+        let text = oxrun_core::errno_text(e.raw_os_error().unwrap_or(0));
+        Failure::plain(format!("open {name}: {text}"))
+    })?;
     if bytes.len() as u64 > MAX {
         return Err(Failure::plain(format!("{name} is larger than 4 MiB")));
     }
@@ -68,11 +64,7 @@ fn from_options(a: &args::Update) -> Value {
     put("cpu", "cpus", a.cpuset_cpus.clone().map(Value::from));
     put("cpu", "mems", a.cpuset_mems.clone().map(Value::from));
     put("memory", "limit", a.memory.map(Value::from));
-    put(
-        "memory",
-        "reservation",
-        a.memory_reservation.map(Value::from),
-    );
+    put("memory", "reservation", a.memory_reservation.map(Value::from));
     put("memory", "swap", a.memory_swap.map(Value::from));
     put("pids", "limit", a.pids_limit.map(Value::from));
     Value::Object(groups)
@@ -90,9 +82,6 @@ mod tests {
             cpuset_cpus: Some("0".to_owned()),
             ..args::Update::default()
         };
-        assert_eq!(
-            from_options(&a),
-            json!({"memory": {"swap": -1}, "cpu": {"cpus": "0"}})
-        );
+        assert_eq!(from_options(&a), json!({"memory": {"swap": -1}, "cpu": {"cpus": "0"}}));
     }
 }

@@ -17,16 +17,8 @@ fn at(seconds: u64) -> SystemTime {
 const NOW: u64 = 1_795_311_879;
 
 fn log(sink: Sink, format: Format, level: Option<Level>) -> Log {
-    let default = if matches!(sink, Sink::File(_)) {
-        Level::Error
-    } else {
-        Level::Warning
-    };
-    Log {
-        sink,
-        format,
-        least: level.unwrap_or(default),
-    }
+    let default = if matches!(sink, Sink::File(_)) { Level::Error } else { Level::Warning };
+    Log { sink, format, least: level.unwrap_or(default) }
 }
 
 fn null() -> Sink {
@@ -56,17 +48,12 @@ fn times_are_rfc3339_in_utc_over_leap_years_and_centuries() {
     ] {
         assert_eq!(rfc3339(at(seconds)), expected);
     }
-    assert_eq!(
-        rfc3339(UNIX_EPOCH - Duration::from_secs(1)),
-        "1970-01-01T00:00:00Z"
-    );
+    assert_eq!(rfc3339(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00Z");
 }
 
 #[test]
 fn dates_follow_each_other_without_gap_for_eight_centuries() {
-    let leap = |year: u64| {
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-    };
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let (mut year, mut month, mut day) = (1970, 1, 1);
     for days in 0..292_194 {
         assert_eq!(civil_date(days), (year, month, day));
@@ -86,8 +73,7 @@ fn dates_follow_each_other_without_gap_for_eight_centuries() {
 
 #[test]
 fn an_error_in_a_file_is_one_record_there_and_the_bare_message_on_stderr() {
-    let lines =
-        log(null(), Format::Json, None).lines(Level::Error, "container not running", &[], at(NOW));
+    let lines = log(null(), Format::Json, None).lines(Level::Error, "container not running", &[], at(NOW));
     let record = r#"{"level":"error","msg":"container not running","time":"2026-11-22T01:44:39Z"}"#;
     assert_eq!(lines.file, Some(format!("{record}\n")));
     assert_eq!(lines.stderr, Some("container not running\n".to_owned()));
@@ -95,28 +81,11 @@ fn an_error_in_a_file_is_one_record_there_and_the_bare_message_on_stderr() {
 
 #[test]
 fn an_error_on_stderr_is_one_record_and_nothing_else() {
-    let lines = |format| {
-        log(Sink::Stderr, format, None).lines(Level::Error, "exec: \"x\": no", &[], at(NOW))
-    };
+    let lines = |format| log(Sink::Stderr, format, None).lines(Level::Error, "exec: \"x\": no", &[], at(NOW));
     let text = "time=\"2026-11-22T01:44:39Z\" level=error msg=\"exec: \\\"x\\\": no\"\n";
-    assert_eq!(
-        lines(Format::Text),
-        Lines {
-            file: None,
-            stderr: Some(text.to_owned())
-        }
-    );
-    let json = concat!(
-        r#"{"level":"error","msg":"exec: \"x\": no","time":"2026-11-22T01:44:39Z"}"#,
-        "\n"
-    );
-    assert_eq!(
-        lines(Format::Json),
-        Lines {
-            file: None,
-            stderr: Some(json.to_owned())
-        }
-    );
+    assert_eq!(lines(Format::Text), Lines { file: None, stderr: Some(text.to_owned()) });
+    let json = concat!(r#"{"level":"error","msg":"exec: \"x\": no","time":"2026-11-22T01:44:39Z"}"#, "\n");
+    assert_eq!(lines(Format::Json), Lines { file: None, stderr: Some(json.to_owned()) });
 }
 
 #[test]
@@ -127,32 +96,19 @@ fn people_at_a_terminal_get_plain_lines_with_the_details_below() {
         &[("step", "14 of 31")],
         at(NOW),
     );
-    assert_eq!(
-        lines.stderr.as_deref(),
-        Some("error: no mount\n  step: 14 of 31\n")
-    );
+    assert_eq!(lines.stderr.as_deref(), Some("error: no mount\n  step: 14 of 31\n"));
 }
 
 #[test]
 fn warnings_are_told_on_stderr_but_reach_a_file_only_when_asked_for() {
     let silent = Lines::default();
-    let warn =
-        |sink, level| log(sink, Format::Text, level).lines(Level::Warning, "w", &[], at(NOW));
+    let warn = |sink, level| log(sink, Format::Text, level).lines(Level::Warning, "w", &[], at(NOW));
     let record = Some("time=\"2026-11-22T01:44:39Z\" level=warning msg=\"w\"\n".to_owned());
     assert_eq!(warn(null(), None), silent);
     assert_eq!(warn(Sink::Stderr, Some(Level::Error)), silent);
-    assert_eq!(
-        warn(Sink::Stderr, None),
-        Lines {
-            file: None,
-            stderr: record.clone()
-        }
-    );
+    assert_eq!(warn(Sink::Stderr, None), Lines { file: None, stderr: record.clone() });
     for level in [Level::Warning, Level::Debug] {
-        let expected = Lines {
-            file: record.clone(),
-            stderr: None,
-        };
+        let expected = Lines { file: record.clone(), stderr: None };
         assert_eq!(warn(null(), Some(level)), expected);
     }
 }
@@ -163,30 +119,14 @@ fn debug_records_go_where_the_log_is_and_nowhere_else() {
     assert_eq!(debug(Sink::Stderr, None), Lines::default());
     let record = "{\"level\":\"debug\",\"msg\":\"d\",\"time\":\"2026-11-22T01:44:39Z\"}\n";
     let record = Some(record.to_owned());
-    let on_stderr = Lines {
-        file: None,
-        stderr: record.clone(),
-    };
+    let on_stderr = Lines { file: None, stderr: record.clone() };
     assert_eq!(debug(Sink::Stderr, Some(Level::Debug)), on_stderr);
-    assert_eq!(
-        debug(null(), Some(Level::Debug)),
-        Lines {
-            file: record,
-            stderr: None
-        }
-    );
+    assert_eq!(debug(null(), Some(Level::Debug)), Lines { file: record, stderr: None });
 }
 
 #[test]
 fn a_record_is_one_line_and_its_json_decodes_whatever_the_message() {
-    for message in [
-        "",
-        "a\nb\r\n",
-        "tab\t\u{7}\u{0}\u{7f}",
-        "\"\\",
-        "héé",
-        "\u{2028}\u{202e}",
-    ] {
+    for message in ["", "a\nb\r\n", "tab\t\u{7}\u{0}\u{7f}", "\"\\", "héé", "\u{2028}\u{202e}"] {
         let details = [("step", "mount \"x\"\n")];
         let json = json_record(Level::Error, message, &details, at(NOW));
         let text = text_record(Level::Error, message, &details, at(NOW));
@@ -232,21 +172,13 @@ fn a_log_file_is_made_readable_for_all_and_appended_to() {
     let mode = std::fs::metadata(&file).unwrap().permissions().mode();
     let missing = Log::open(Some(&dir.join("no/log")), Format::Json, None).unwrap_err();
     std::fs::remove_dir_all(&dir).unwrap();
-    let records: Vec<serde_json::Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let records: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(records.len(), 2);
-    assert_eq!(
-        (&records[0]["msg"], &records[1]["msg"]),
-        (&"one".into(), &"two".into())
-    );
+    assert_eq!((&records[0]["msg"], &records[1]["msg"]), (&"one".into(), &"two".into()));
     assert_eq!(mode & 0o600, 0o600);
     assert_eq!(mode & 0o133, 0, "{mode:o}");
-    let expected = format!(
-        "open {}: no such file or directory",
-        dir.join("no/log").display()
-    );
+    let expected = format!("open {}: no such file or directory", dir.join("no/log").display());
     assert_eq!(missing, expected);
 }
 

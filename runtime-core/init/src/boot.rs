@@ -56,16 +56,10 @@ struct Hello {
 /// Takes over what the host hands out. There is no fault page yet: failures here are told by the
 /// exit status alone, and the host says that init never began.
 pub fn boot() -> Ctx {
-    let mut hello = Hello {
-        script_len: 0,
-        preserve: 0,
-    };
+    let mut hello = Hello { script_len: 0, preserve: 0 };
     // Room for the 253 descriptors that one message can carry.
     let mut control = [0u64; 130];
-    let mut iov = IoVec {
-        base: (&raw mut hello).cast(),
-        len: size_of::<Hello>(),
-    };
+    let mut iov = IoVec { base: (&raw mut hello).cast(), len: size_of::<Hello>() };
     let mut msg = MsgHdr {
         name: core::ptr::null_mut(),
         name_len: 0,
@@ -148,9 +142,7 @@ fn ignored_signals() -> Option<u64> {
 impl Ctx {
     /// The root's descriptor.
     pub fn root(&self) -> Result<&Fd, Stop> {
-        self.root
-            .as_ref()
-            .ok_or_else(|| Stop::detail(Detail::BadScript, b"no root"))
+        self.root.as_ref().ok_or_else(|| Stop::detail(Detail::BadScript, b"no root"))
     }
 
     /// Makes this process untraceable, unless its caller needs it otherwise. Repeated after each
@@ -167,17 +159,8 @@ impl Ctx {
         self.tell(step, 0, fd.as_ref())?;
         drop(fd);
         let mut go = 0u32;
-        let mut one = OneFd {
-            len: 0,
-            level: 0,
-            kind: 0,
-            fd: -1,
-            pad: 0,
-        };
-        let mut iov = IoVec {
-            base: (&raw mut go).cast(),
-            len: 4,
-        };
+        let mut one = OneFd { len: 0, level: 0, kind: 0, fd: -1, pad: 0 };
+        let mut iov = IoVec { base: (&raw mut go).cast(), len: 4 };
         let mut msg = header(&mut iov, Some(&mut one));
         let n = sys::recvmsg(self.control, &mut msg, MSG_CMSG_CLOEXEC);
         if n == Ok(0) || n == Err(Errno(ECONNRESET)) {
@@ -192,17 +175,9 @@ impl Ctx {
     /// Sends a message: the step, a pid where there is one, and a descriptor.
     pub fn tell(&self, step: u32, pid: u32, fd: Option<&Fd>) -> Result<(), Stop> {
         let mut words = [step, pid];
-        let mut iov = IoVec {
-            base: words.as_mut_ptr().cast(),
-            len: 8,
-        };
-        let mut one = OneFd {
-            len: 20,
-            level: SOL_SOCKET,
-            kind: SCM_RIGHTS,
-            fd: fd.map_or(-1, Fd::raw),
-            pad: 0,
-        };
+        let mut iov = IoVec { base: words.as_mut_ptr().cast(), len: 8 };
+        let mut one =
+            OneFd { len: 20, level: SOL_SOCKET, kind: SCM_RIGHTS, fd: fd.map_or(-1, Fd::raw), pad: 0 };
         let msg = header(&mut iov, fd.is_some().then_some(&mut one));
         sys::sendmsg(self.control, &msg)?;
         Ok(())

@@ -10,24 +10,14 @@ use crate::sys::{self, Fd, Stop};
 
 /// Opens the terminal and puts it in place; the controlling side leaves with the next barrier.
 pub fn open(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
-    let Op::Console {
-        uid,
-        gid: _,
-        width,
-        height,
-        device,
-    } = *op
-    else {
+    let Op::Console { uid, gid: _, width, height, device } = *op else {
         return Ok(());
     };
     if ctx.devpts.is_none() {
         ctx.devpts = joined()?;
     }
     let Some(devpts) = &ctx.devpts else {
-        return Err(Stop::detail(
-            Detail::Text,
-            b"a terminal needs a devpts mount on /dev/pts",
-        ));
+        return Err(Stop::detail(Detail::Text, b"a terminal needs a devpts mount on /dev/pts"));
     };
     let master = sys::open_name(devpts, c"ptmx", O_RDWR | O_NOCTTY)?;
     sys::ioctl(&master, TIOCSPTLCK, &mut 0i32)?;
@@ -36,12 +26,7 @@ pub fn open(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
         sys::chown(peer.raw(), uid, u32::MAX)?;
     }
     if width != 0 || height != 0 {
-        let mut size = WinSize {
-            rows: height as u16,
-            cols: width as u16,
-            x: 0,
-            y: 0,
-        };
+        let mut size = WinSize { rows: height as u16, cols: width as u16, x: 0, y: 0 };
         sys::ioctl(&peer, TIOCSWINSZ, &mut size)?;
     }
     if device != 0 {

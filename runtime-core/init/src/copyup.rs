@@ -24,10 +24,7 @@ struct Place {
 
 /// Copies everything below `from`, which is a directory, into `to`.
 pub fn copy(from: &Fd, to: &Fd) -> Result<(), Stop> {
-    let mut place = Place {
-        path: [0; 4096],
-        len: 0,
-    };
+    let mut place = Place { path: [0; 4096], len: 0 };
     walk(&mut place, from, to).map_err(|e| Stop::explained(e, Detail::CopyUp, place.bytes()))
 }
 
@@ -87,11 +84,7 @@ fn split(batch: &[u8]) -> Option<(u64, &CStr, &[u8])> {
     let offset = u64::from_ne_bytes(batch.get(8..16)?.try_into().ok()?);
     let length = u16::from_ne_bytes(batch.get(16..18)?.try_into().ok()?);
     let (this, rest) = batch.split_at_checked(usize::from(length).max(20))?;
-    Some((
-        offset,
-        CStr::from_bytes_until_nul(this.get(19..)?).ok()?,
-        rest,
-    ))
+    Some((offset, CStr::from_bytes_until_nul(this.get(19..)?).ok()?, rest))
 }
 
 /// Copies one entry. Says whether it is a directory that was made.

@@ -66,10 +66,7 @@ impl StrList {
     /// The list as a field.
     #[must_use]
     pub fn get(&self) -> Strs<'_> {
-        Strs {
-            count: self.count,
-            bytes: &self.bytes,
-        }
+        Strs { count: self.count, bytes: &self.bytes }
     }
 }
 
@@ -83,11 +80,7 @@ mod tests {
         let mut list = StrList::default();
         list.push(c"a=1");
         list.push(c"");
-        let header = Header {
-            steps: 9,
-            preserve: 2,
-            dumpable: 1,
-        };
+        let header = Header { steps: 9, preserve: 2, dumpable: 1 };
         let ops = [
             Op::Barrier {},
             Op::Mount {
@@ -99,10 +92,7 @@ mod tests {
                 require: 1,
                 data: list.get(),
             },
-            Op::Seccomp {
-                flags: 4,
-                filter: Bytes(&[1, 2, 3, 4, 5, 6, 7, 8]),
-            },
+            Op::Seccomp { flags: 4, filter: Bytes(&[1, 2, 3, 4, 5, 6, 7, 8]) },
         ];
         let mut w = Writer::new(header);
         for (i, op) in ops.iter().enumerate() {
@@ -120,18 +110,8 @@ mod tests {
 
     #[test]
     fn no_truncation_of_a_script_is_read_past_its_end() {
-        let mut w = Writer::new(Header {
-            steps: 1,
-            preserve: 0,
-            dumpable: 0,
-        });
-        w.push(
-            1,
-            &Op::Symlink {
-                target: c"/proc/self/fd",
-                path: c"dev/fd",
-            },
-        );
+        let mut w = Writer::new(Header { steps: 1, preserve: 0, dumpable: 0 });
+        w.push(1, &Op::Symlink { target: c"/proc/self/fd", path: c"dev/fd" });
         let bytes = w.finish();
         for n in 0..bytes.len() {
             if let Some(mut s) = Script::open(&bytes[..n]) {

@@ -189,12 +189,10 @@ pub struct Record<'a> {
 /// Reads a page from bytes that may be anything.
 #[must_use]
 pub fn read(bytes: &[u8]) -> Option<Record<'_>> {
-    let u32_at = |at: usize| -> Option<u32> {
-        Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-    };
-    let u64_at = |at: usize| -> Option<u64> {
-        Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
-    };
+    let u32_at =
+        |at: usize| -> Option<u32> { Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?)) };
+    let u64_at =
+        |at: usize| -> Option<u64> { Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?)) };
     let mut args = [0; 6];
     for (i, a) in args.iter_mut().enumerate() {
         *a = u64_at(core::mem::offset_of!(Page, args) + 8 * i)?;
@@ -210,11 +208,7 @@ pub fn read(bytes: &[u8]) -> Option<Record<'_>> {
         nr: u64_at(core::mem::offset_of!(Page, nr))?,
         args,
         faults: u64_at(core::mem::offset_of!(Page, faults))?,
-        text: part(
-            core::mem::offset_of!(Page, text),
-            core::mem::offset_of!(Page, text_len),
-            TEXT,
-        )?,
+        text: part(core::mem::offset_of!(Page, text), core::mem::offset_of!(Page, text_len), TEXT)?,
         strings: part(
             core::mem::offset_of!(Page, strings),
             core::mem::offset_of!(Page, strings_len),

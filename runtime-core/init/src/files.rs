@@ -60,9 +60,7 @@ fn make(root: &Fd, path: &[u8], leaf: Leaf, depth: u32) -> Result<(Fd, bool), Er
         match made {
             // It did not resolve, yet it is there: a dangling link. Its target is made instead.
             Err(Errno(EEXIST)) => through_link(root, &parent, dir, name, leaf, depth),
-            r => r
-                .and_then(|()| sys::open_name(&parent, name, O_PATH))
-                .map(|fd| (fd, true)),
+            r => r.and_then(|()| sys::open_name(&parent, name, O_PATH)).map(|fd| (fd, true)),
         }
     })
 }
@@ -86,26 +84,14 @@ fn through_link(
         Err(Errno(EINVAL)) => return sys::open_name(parent, name, O_PATH).map(|fd| (fd, false)),
         r => r?,
     };
-    let link = link
-        .get(..n)
-        .filter(|_| n < 2048)
-        .ok_or(Errno(ENAMETOOLONG))?;
+    let link = link.get(..n).filter(|_| n < 2048).ok_or(Errno(ENAMETOOLONG))?;
     if link.first() != Some(&b'/') {
         at = dir.len();
-        buf.get_mut(..at)
-            .ok_or(Errno(ENAMETOOLONG))?
-            .copy_from_slice(dir);
+        buf.get_mut(..at).ok_or(Errno(ENAMETOOLONG))?.copy_from_slice(dir);
     }
     let end = at + link.len();
-    buf.get_mut(at..end)
-        .ok_or(Errno(ENAMETOOLONG))?
-        .copy_from_slice(link);
-    ensure_at(
-        root,
-        buf.get(..end).ok_or(Errno(ENAMETOOLONG))?,
-        leaf,
-        depth - 1,
-    )
+    buf.get_mut(at..end).ok_or(Errno(ENAMETOOLONG))?.copy_from_slice(link);
+    ensure_at(root, buf.get(..end).ok_or(Errno(ENAMETOOLONG))?, leaf, depth - 1)
 }
 
 /// Without slashes at the end; the root is ".".
@@ -132,23 +118,13 @@ fn long<T>(bytes: &[u8], f: impl FnOnce(&CStr) -> Result<T, Errno>) -> Result<T,
     copied(&mut buf, bytes, f)
 }
 
-fn copied<T>(
-    buf: &mut [u8],
-    bytes: &[u8],
-    f: impl FnOnce(&CStr) -> Result<T, Errno>,
-) -> Result<T, Errno> {
-    buf.get_mut(..bytes.len())
-        .ok_or(Errno(ENAMETOOLONG))?
-        .copy_from_slice(bytes);
+fn copied<T>(buf: &mut [u8], bytes: &[u8], f: impl FnOnce(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {
+    buf.get_mut(..bytes.len()).ok_or(Errno(ENAMETOOLONG))?.copy_from_slice(bytes);
     f(CStr::from_bytes_until_nul(buf).map_err(|_| Errno(ENAMETOOLONG))?)
 }
 
 /// Splits a path into its parent, made if missing, and its last component.
-fn in_parent<T>(
-    root: &Fd,
-    path: &CStr,
-    f: impl FnOnce(&Fd, &CStr) -> Result<T, Stop>,
-) -> Result<T, Stop> {
+fn in_parent<T>(root: &Fd, path: &CStr, f: impl FnOnce(&Fd, &CStr) -> Result<T, Stop>) -> Result<T, Stop> {
     let bytes = trim(path.to_bytes());
     let cut = bytes.iter().rposition(|&b| b == b'/').map_or(0, |i| i + 1);
     let (parent, _) = ensure_at(root, bytes.get(..cut).unwrap_or(b""), Leaf::Dir, DEPTH)?;
@@ -164,8 +140,8 @@ pub fn device(root: &Fd, path: &CStr, mode: u32, dev: u64, uid: u32, gid: u32) -
         match sys::mknod(parent, name, mode, dev) {
             Err(Errno(EEXIST)) => {
                 let there = sys::stat(sys::open_name(parent, name, O_PATH)?.raw())?;
-                let same = there.mode & S_IFMT == mode & S_IFMT
-                    && (there.rdev == dev || mode & S_IFMT == 0o10_000);
+                let same =
+                    there.mode & S_IFMT == mode & S_IFMT && (there.rdev == dev || mode & S_IFMT == 0o10_000);
                 if !same {
                     return Err(Stop::detail(Detail::DeviceMismatch, path.to_bytes()));
                 }
@@ -196,11 +172,9 @@ pub fn own_file(root: &Fd, path: &CStr) -> Result<Fd, Stop> {
 
 /// A symbolic link. One that is there already stays, as do a file and a directory.
 pub fn symlink(root: &Fd, target: &CStr, path: &CStr) -> Result<(), Stop> {
-    in_parent(root, path, |parent, name| {
-        match sys::symlink(target, parent, name) {
-            Err(Errno(EEXIST)) => Ok(()),
-            r => Ok(r?),
-        }
+    in_parent(root, path, |parent, name| match sys::symlink(target, parent, name) {
+        Err(Errno(EEXIST)) => Ok(()),
+        r => Ok(r?),
     })
 }
 
@@ -209,30 +183,20 @@ pub fn sysctl(ctx: &mut Ctx, key: &CStr, value: &CStr) -> Result<(), Stop> {
     if ctx.proc.is_none() {
         let fs = sys::fsopen(c"proc")?;
         sys::fscreate(&fs)?;
-        ctx.proc = Some(sys::fsmount(
-            &fs,
-            MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
-        )?);
+        ctx.proc = Some(sys::fsmount(&fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)?);
     }
     let Some(proc) = &ctx.proc else {
         return Ok(());
     };
     let resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS;
     let file = sys::openat2(proc.raw(), key, O_WRONLY, 0, resolve)?;
-    sys::write(&file, value.to_bytes())
-        .map_err(|e| Stop::explained(e, Detail::Text, key.to_bytes()))?;
+    sys::write(&file, value.to_bytes()).map_err(|e| Stop::explained(e, Detail::Text, key.to_bytes()))?;
     Ok(())
 }
 
 /// Goes to the working directory by descriptor, so that a link to an open descriptor cannot lead
 /// outside (CVE-2024-21626). Where only the user may enter, it is tried again as the user.
-pub fn cwd(
-    ctx: &mut Ctx,
-    path: &'static CStr,
-    create: bool,
-    uid: u32,
-    gid: u32,
-) -> Result<(), Stop> {
+pub fn cwd(ctx: &mut Ctx, path: &'static CStr, create: bool, uid: u32, gid: u32) -> Result<(), Stop> {
     match enter(path) {
         Err(Errno(ENOENT)) if create => {
             let here = sys::openat2(AT_FDCWD, c"/", O_PATH | O_DIRECTORY, 0, 0)?;
@@ -253,12 +217,6 @@ pub fn cwd(
 
 /// Opens and enters a directory of the container, whose root is now this process's root.
 pub fn enter(path: &CStr) -> Result<(), Errno> {
-    let fd = sys::openat2(
-        AT_FDCWD,
-        path,
-        O_PATH | O_DIRECTORY,
-        0,
-        RESOLVE_NO_MAGICLINKS,
-    )?;
+    let fd = sys::openat2(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_MAGICLINKS)?;
     sys::chdir(&fd)
 }

@@ -31,14 +31,7 @@ const OUTPUT: usize = 1792;
 
 /// Runs a hook. Anything but exit status 0 is a failure.
 pub fn run(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
-    let Op::Hook {
-        flags,
-        timeout,
-        before,
-        after,
-        ..
-    } = *op
-    else {
+    let Op::Hook { flags, timeout, before, after, .. } = *op else {
         return Ok(());
     };
     let stdin = state(before.0, after.0)?;
@@ -99,11 +92,7 @@ fn state(before: &[u8], after: &[u8]) -> Result<Fd, Stop> {
 
 /// Waits for the end of a hook, but not longer than it may take, nor longer than the creator lives.
 fn wait(ctx: &Ctx, child: &Fd, timeout: u64, failed: bool) -> Result<(u32, u32), Stop> {
-    let watch = |fd, events| PollFd {
-        fd,
-        events,
-        revents: 0,
-    };
+    let watch = |fd, events| PollFd { fd, events, revents: 0 };
     // After `created` there is no creator any more, and a number of -1 is not looked at.
     let mut fds = [watch(child.raw(), POLLIN), watch(ctx.control, 0)];
     let in_time = failed || sys::poll(&mut fds, timeout);
@@ -120,21 +109,8 @@ fn wait(ctx: &Ctx, child: &Fd, timeout: u64, failed: bool) -> Result<(u32, u32),
 }
 
 /// Turns this copy into the hook. Comes back only with a failure.
-fn become_hook(
-    ctx: &Ctx,
-    op: &Op<'static>,
-    step: u32,
-    stdin: &Fd,
-    output: &Fd,
-) -> Result<(), Stop> {
-    let Op::Hook {
-        path,
-        argv,
-        envp,
-        flags,
-        ..
-    } = *op
-    else {
+fn become_hook(ctx: &Ctx, op: &Op<'static>, step: u32, stdin: &Fd, output: &Fd) -> Result<(), Stop> {
+    let Op::Hook { path, argv, envp, flags, .. } = *op else {
         return Ok(());
     };
     let (argv, own) = program::vectors(argv, envp, None)?;
@@ -167,11 +143,9 @@ fn as_program(ctx: &Ctx, step: u32) -> Result<(), Stop> {
         match record.op {
             _ if record.step <= step => {}
             Op::Seccomp { flags, filter } => identity::seccomp(flags, filter.0)?,
-            Op::Caps {
-                effective,
-                permitted,
-                inheritable,
-            } => identity::caps(effective, permitted, inheritable)?,
+            Op::Caps { effective, permitted, inheritable } => {
+                identity::caps(effective, permitted, inheritable)?
+            }
             _ => {}
         }
     }

@@ -39,13 +39,7 @@ pub fn bounding(keep: u64, last: u32) -> Result<(), Stop> {
 }
 
 /// Becomes the user. The permitted set stays: [`caps`] decides about it.
-pub fn identity(
-    ctx: &mut Ctx,
-    uid: u32,
-    gid: u32,
-    keep_groups: bool,
-    groups: &[u8],
-) -> Result<(), Stop> {
+pub fn identity(ctx: &mut Ctx, uid: u32, gid: u32, keep_groups: bool, groups: &[u8]) -> Result<(), Stop> {
     if uid != 0 {
         own_stdio(uid)?;
         sys::prctl(PR_SET_KEEPCAPS, 1, 0)?;

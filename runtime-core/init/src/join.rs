@@ -117,11 +117,7 @@ pub fn domainname(name: &CStr) -> Result<(), Stop> {
 /// Sets `lo` up.
 pub fn loopback() -> Result<(), Stop> {
     let socket = sys::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC)?;
-    let mut req = IfReq {
-        name: [0; 16],
-        flags: IFF_UP,
-        pad: [0; 22],
-    };
+    let mut req = IfReq { name: [0; 16], flags: IFF_UP, pad: [0; 22] };
     req.name[..2].copy_from_slice(b"lo");
     sys::ioctl(&socket, SIOCSIFFLAGS, &mut req)?;
     Ok(())

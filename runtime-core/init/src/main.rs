@@ -88,56 +88,27 @@ fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
         Op::Root { path } => mounts::root(ctx, path),
         Op::Mount { .. } => mounts::mount(ctx, op),
         Op::Bind { .. } => mounts::bind(ctx, op),
-        Op::SetAttr {
-            dest,
-            set,
-            clear,
-            recursive,
-            propagation,
-        } => mounts::set_attr(ctx, dest, set, clear, recursive != 0, propagation),
-        Op::Device {
-            path,
-            mode,
-            dev,
-            uid,
-            gid,
-        } => files::device(ctx.root()?, path, mode, dev, uid, gid),
+        Op::SetAttr { dest, set, clear, recursive, propagation } => {
+            mounts::set_attr(ctx, dest, set, clear, recursive != 0, propagation)
+        }
+        Op::Device { path, mode, dev, uid, gid } => files::device(ctx.root()?, path, mode, dev, uid, gid),
         Op::Symlink { target, path } => files::symlink(ctx.root()?, target, path),
         Op::Console { .. } => console::open(ctx, op),
         Op::Mask { path } => mounts::mask(ctx, path),
         Op::Readonly { path } => mounts::readonly(ctx, path),
         Op::RootReadonly {} => mounts::root_readonly(),
-        Op::Pivot {
-            move_root,
-            propagation,
-        } => mounts::pivot(ctx, move_root != 0, propagation),
+        Op::Pivot { move_root, propagation } => mounts::pivot(ctx, move_root != 0, propagation),
         Op::Sysctl { key, value } => files::sysctl(ctx, key, value),
-        Op::Rlimit {
-            resource,
-            soft,
-            hard,
-        } => identity::rlimit(resource, soft, hard),
+        Op::Rlimit { resource, soft, hard } => identity::rlimit(resource, soft, hard),
         Op::NoNewPrivs {} => identity::no_new_privs(),
-        Op::Cwd {
-            path,
-            create,
-            uid,
-            gid,
-        } => files::cwd(ctx, path, create != 0, uid, gid),
+        Op::Cwd { path, create, uid, gid } => files::cwd(ctx, path, create != 0, uid, gid),
         Op::Personality { domain } => identity::personality(domain),
         Op::Umask { mask } => identity::umask(mask),
         Op::Bounding { keep, last } => identity::bounding(keep, last),
-        Op::Identity {
-            uid,
-            gid,
-            keep_groups,
-            groups,
-        } => identity::identity(ctx, uid, gid, keep_groups != 0, groups.0),
-        Op::Caps {
-            effective,
-            permitted,
-            inheritable,
-        } => identity::caps(effective, permitted, inheritable),
+        Op::Identity { uid, gid, keep_groups, groups } => {
+            identity::identity(ctx, uid, gid, keep_groups != 0, groups.0)
+        }
+        Op::Caps { effective, permitted, inheritable } => identity::caps(effective, permitted, inheritable),
         Op::Ambient { set } => identity::ambient(set),
         Op::Home { uid } => program::home(ctx, uid),
         Op::Lookup { candidates } => program::lookup(ctx, candidates),

@@ -15,16 +15,8 @@ use core::ffi::CStr;
 
 /// Changes the propagation of a host path.
 pub fn propagation(path: &CStr, flags: u64) -> Result<(), Stop> {
-    let attr = MountAttr {
-        propagation: flags & !MS_REC,
-        ..MountAttr::default()
-    };
-    Ok(sys::mount_setattr(
-        AT_FDCWD,
-        path,
-        flags & MS_REC != 0,
-        &attr,
-    )?)
+    let attr = MountAttr { propagation: flags & !MS_REC, ..MountAttr::default() };
+    Ok(sys::mount_setattr(AT_FDCWD, path, flags & MS_REC != 0, &attr)?)
 }
 
 /// Clones the root's tree and attaches the clone where it lies, so that hooks which enter this
@@ -38,16 +30,7 @@ pub fn root(ctx: &mut Ctx, path: &CStr) -> Result<(), Stop> {
 
 /// A new filesystem.
 pub fn mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
-    let Op::Mount {
-        fstype,
-        source,
-        dest,
-        attr,
-        propagation,
-        require,
-        data,
-    } = *op
-    else {
+    let Op::Mount { fstype, source, dest, attr, propagation, require, data } = *op else {
         return Ok(());
     };
     let (target, made) = target(ctx, dest, require)?;
@@ -59,13 +42,7 @@ pub fn mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     sys::fscreate(&fs).map_err(|e| said(&fs, e))?;
     let mount = sys::fsmount(&fs, attr)?;
     if propagation != 0 {
-        change(
-            &mount,
-            &MountAttr {
-                propagation: propagation & !MS_REC,
-                ..MountAttr::default()
-            },
-        )?;
+        change(&mount, &MountAttr { propagation: propagation & !MS_REC, ..MountAttr::default() })?;
     }
     if require & need::COPY_UP != 0 && !made {
         copyup::copy(&target, &mount)?;
@@ -96,9 +73,7 @@ fn target(ctx: &Ctx, dest: &CStr, require: u32) -> Result<(Fd, bool), Stop> {
     };
     match found {
         Ok(fd) => Ok((fd, made)),
-        Err(e @ Errno(ELOOP | ENOTDIR)) => {
-            Err(Stop::explained(e, Detail::NotOrdinary, dest.to_bytes()))
-        }
+        Err(e @ Errno(ELOOP | ENOTDIR)) => Err(Stop::explained(e, Detail::NotOrdinary, dest.to_bytes())),
         Err(e) => Err(e.into()),
     }
 }
@@ -117,16 +92,10 @@ fn configure(fs: &Fd, source: &CStr, data: Strs<'_>) -> Result<(), Stop> {
     let mut entries = data.iter();
     while let Some(entry) = entries.next() {
         // '=' stands before a key with a value, which is the next entry, '!' before a flag.
-        let Ok(key) =
-            CStr::from_bytes_with_nul(entry.to_bytes_with_nul().get(1..).unwrap_or(b"\0"))
-        else {
+        let Ok(key) = CStr::from_bytes_with_nul(entry.to_bytes_with_nul().get(1..).unwrap_or(b"\0")) else {
             return Err(Stop::detail(Detail::BadScript, b"data"));
         };
-        let value = if entry.to_bytes().first() == Some(&b'=') {
-            entries.next()
-        } else {
-            None
-        };
+        let value = if entry.to_bytes().first() == Some(&b'=') { entries.next() } else { None };
         sys::fsconfig(fs, key, value).map_err(|e| said(fs, e))?;
     }
     Ok(())
@@ -176,24 +145,10 @@ fn change(mount: &Fd, attr: &MountAttr) -> Result<(), Errno> {
 /// sends nothing back. A source to be shared with the host was cloned by the host and was received
 /// with the last "go".
 pub fn bind(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
-    let Op::Bind {
-        source,
-        dest,
-        flags,
-        set,
-        clear,
-        rset,
-        rclear,
-        propagation,
-    } = *op
-    else {
+    let Op::Bind { source, dest, flags, set, clear, rset, rclear, propagation } = *op else {
         return Ok(());
     };
-    let recursive = if flags & flag::RECURSIVE != 0 {
-        AT_RECURSIVE
-    } else {
-        0
-    };
+    let recursive = if flags & flag::RECURSIVE != 0 { AT_RECURSIVE } else { 0 };
     let tree = match ctx.received.take() {
         Some(fd) if source.is_empty() => fd,
         _ => sys::open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | recursive)?,
@@ -203,28 +158,14 @@ pub fn bind(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     }
     let is_dir = sys::stat(tree.raw())?.mode & S_IFMT == S_IFDIR;
     if rset | rclear != 0 {
-        let attr = MountAttr {
-            set: rset,
-            clear: rclear,
-            ..MountAttr::default()
-        };
+        let attr = MountAttr { set: rset, clear: rclear, ..MountAttr::default() };
         sys::mount_setattr(tree.raw(), c"", true, &attr)?;
     }
     if set | clear != 0 {
-        change(
-            &tree,
-            &MountAttr {
-                set,
-                clear,
-                ..MountAttr::default()
-            },
-        )?;
+        change(&tree, &MountAttr { set, clear, ..MountAttr::default() })?;
     }
     if propagation != 0 {
-        let attr = MountAttr {
-            propagation: propagation & !MS_REC,
-            ..MountAttr::default()
-        };
+        let attr = MountAttr { propagation: propagation & !MS_REC, ..MountAttr::default() };
         sys::mount_setattr(tree.raw(), c"", propagation & MS_REC != 0, &attr)?;
     }
     let leaf = if is_dir { Leaf::Dir } else { Leaf::File };
@@ -242,12 +183,7 @@ pub fn set_attr(
     propagation: u64,
 ) -> Result<(), Stop> {
     let target = files::resolve(ctx.root()?, dest)?;
-    let attr = MountAttr {
-        set,
-        clear,
-        propagation: propagation & !MS_REC,
-        userns_fd: 0,
-    };
+    let attr = MountAttr { set, clear, propagation: propagation & !MS_REC, userns_fd: 0 };
     Ok(sys::mount_setattr(target.raw(), c"", recursive, &attr)?)
 }
 
@@ -279,12 +215,9 @@ pub fn mask(ctx: &mut Ctx, path: &CStr) -> Result<(), Stop> {
         }
         None => {
             let fs = sys::fsopen(c"tmpfs")?;
-            for (key, value) in [
-                (c"source", c"tmpfs"),
-                (c"mode", c"0555"),
-                (c"size", c"0k"),
-                (c"nr_inodes", c"1"),
-            ] {
+            for (key, value) in
+                [(c"source", c"tmpfs"), (c"mode", c"0555"), (c"size", c"0k"), (c"nr_inodes", c"1")]
+            {
                 sys::fsconfig(&fs, key, Some(value)).map_err(|e| said(&fs, e))?;
             }
             sys::fscreate(&fs)?;
@@ -303,28 +236,15 @@ pub fn readonly(ctx: &Ctx, path: &CStr) -> Result<(), Stop> {
         Err(Errno(ENOENT | ENOTDIR)) => return Ok(()),
         r => r?,
     };
-    let clone = sys::open_tree(
-        target.raw(),
-        c"",
-        OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH,
-    )?;
-    change(
-        &clone,
-        &MountAttr {
-            set: MOUNT_ATTR_RDONLY,
-            ..MountAttr::default()
-        },
-    )?;
+    let clone = sys::open_tree(target.raw(), c"", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH)?;
+    change(&clone, &MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() })?;
     attach(&clone, &target, path)
 }
 
 /// Makes the root mount read-only, when everything that has to be made in it is there. It is the root of this
 /// process by now.
 pub fn root_readonly() -> Result<(), Stop> {
-    let attr = MountAttr {
-        set: MOUNT_ATTR_RDONLY,
-        ..MountAttr::default()
-    };
+    let attr = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
     Ok(sys::mount_setattr(AT_FDCWD, c"/", false, &attr)?)
 }
 

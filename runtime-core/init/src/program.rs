@@ -27,12 +27,7 @@ pub fn home(ctx: &mut Ctx, uid: u32) -> Result<(), Stop> {
     let mut buf = [0u8; 1024];
     loop {
         let n = sys::read(file.raw(), &mut buf).unwrap_or(0);
-        for &byte in buf
-            .get(..n)
-            .unwrap_or(b"")
-            .iter()
-            .chain((n == 0).then_some(&b'\n'))
-        {
+        for &byte in buf.get(..n).unwrap_or(b"").iter().chain((n == 0).then_some(&b'\n')) {
             if byte != b'\n' {
                 if let Some(slot) = line.get_mut(used) {
                     *slot = byte;
@@ -62,9 +57,7 @@ fn home_of(line: &[u8], uid: u32) -> Option<&[u8]> {
     for &d in id {
         n = n.checked_mul(10)?.checked_add((d as char).to_digit(10)?)?;
     }
-    (n == uid && !id.is_empty())
-        .then(|| fields.nth(2))?
-        .filter(|dir| !dir.is_empty())
+    (n == uid && !id.is_empty()).then(|| fields.nth(2))?.filter(|dir| !dir.is_empty())
 }
 
 fn set_home(slot: &mut [u8; 256], dir: &[u8]) -> bool {
@@ -142,19 +135,10 @@ pub fn vectors(
     last: Option<usize>,
 ) -> Result<(usize, usize), Errno> {
     let count = argv.count as usize + envp.count as usize + 3;
-    let at = sys::mmap(
-        count * 8,
-        PROT_READ | PROT_WRITE,
-        MAP_PRIVATE | MAP_ANONYMOUS,
-        -1,
-    )?;
+    let at = sys::mmap(count * 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1)?;
     // SAFETY: a fresh private mapping of `count` words, used by nobody else.
     let words = unsafe { core::slice::from_raw_parts_mut(at as *mut usize, count) };
-    let all = argv
-        .iter()
-        .map(Some)
-        .chain([None])
-        .chain(envp.iter().map(Some));
+    let all = argv.iter().map(Some).chain([None]).chain(envp.iter().map(Some));
     let mut used = 0;
     for (slot, s) in words.iter_mut().zip(all) {
         *slot = s.map_or(0, |s: &CStr| s.as_ptr() as usize);

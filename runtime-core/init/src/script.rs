@@ -129,10 +129,7 @@ impl<'a> Field<'a> for Strs<'a> {
     fn read(r: &mut Reader<'a>) -> Option<Self> {
         let count = u32::read(r)?;
         let n = u32::read(r)? as usize;
-        Some(Strs {
-            count,
-            bytes: r.take(n)?,
-        })
+        Some(Strs { count, bytes: r.take(n)? })
     }
     fn write<S: Sink>(&self, s: &mut S) {
         self.count.write(s);

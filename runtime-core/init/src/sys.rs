@@ -22,10 +22,7 @@ pub struct Stop {
 
 impl From<Errno> for Stop {
     fn from(e: Errno) -> Self {
-        Stop {
-            errno: e.0,
-            detail: Detail::None,
-        }
+        Stop { errno: e.0, detail: Detail::None }
     }
 }
 
@@ -99,10 +96,7 @@ pub fn leave(stop: &Stop) -> ! {
 /// What a copy of this process has left. Its last call and the strings of it stand on the page.
 pub fn left() -> Option<Stop> {
     let p = page()?;
-    let stop = Stop {
-        errno: p.errno.load(Relaxed),
-        detail: Detail::from_u32(p.detail.load(Relaxed)),
-    };
+    let stop = Stop { errno: p.errno.load(Relaxed), detail: Detail::from_u32(p.detail.load(Relaxed)) };
     (stop.errno != 0 || stop.detail != Detail::None).then_some(stop)
 }
 
@@ -195,6 +189,9 @@ mod tree;
 pub use child::*;
 pub use tree::*;
 
+mod mount;
+pub use mount::*;
+
 /// Ends all threads. A filter may deny even that: then an illegal instruction does it.
 pub fn exit(code: i32) -> ! {
     loop {
@@ -234,20 +231,10 @@ impl Fd {
 
 /// `openat2(2)`; EAGAIN (a concurrent rename or mount) and EINTR are tried again, bounded.
 pub fn openat2(dir: i32, path: &CStr, flags: u64, mode: u64, resolve: u64) -> Result<Fd, Errno> {
-    let how = OpenHow {
-        flags: flags | O_CLOEXEC,
-        mode,
-        resolve,
-    };
+    let how = OpenHow { flags: flags | O_CLOEXEC, mode, resolve };
     let mut left = 128;
     loop {
-        let r = sc!(
-            nr::OPENAT2,
-            dir,
-            path.as_ptr(),
-            &raw const how,
-            size_of::<OpenHow>()
-        );
+        let r = sc!(nr::OPENAT2, dir, path.as_ptr(), &raw const how, size_of::<OpenHow>());
         match r {
             Err(Errno(EAGAIN | EINTR)) if left > 0 => left -= 1,
             r => return r.map(Fd::own),
@@ -279,14 +266,7 @@ fn component(name: &CStr) -> Result<(), Errno> {
 /// `openat(2)` of one name in a directory of ours, never following a link.
 pub fn open_name(dir: &Fd, name: &CStr, flags: u64) -> Result<Fd, Errno> {
     component(name)?;
-    sc!(
-        nr::OPENAT,
-        dir.0,
-        name.as_ptr(),
-        flags | O_CLOEXEC | O_NOFOLLOW,
-        0
-    )
-    .map(Fd::own)
+    sc!(nr::OPENAT, dir.0, name.as_ptr(), flags | O_CLOEXEC | O_NOFOLLOW, 0).map(Fd::own)
 }
 
 /// `read(2)`, EINTR tried again.
@@ -315,14 +295,7 @@ pub struct Stat {
 /// `statx(2)` of an open file.
 pub fn stat(fd: i32) -> Result<Stat, Errno> {
     let mut buf = MaybeUninit::<Statx>::zeroed();
-    sc!(
-        nr::STATX,
-        fd,
-        c"".as_ptr(),
-        AT_EMPTY_PATH,
-        STATX_BASIC,
-        buf.as_mut_ptr()
-    )?;
+    sc!(nr::STATX, fd, c"".as_ptr(), AT_EMPTY_PATH, STATX_BASIC, buf.as_mut_ptr())?;
     // SAFETY: zeroed memory is a valid Statx, and the kernel filled it.
     Ok(stat_of(unsafe { buf.assume_init_ref() }))
 }
@@ -346,25 +319,13 @@ pub fn stat_quietly(fd: i32) -> Option<Stat> {
 /// `statx(2)` of a path, following links.
 pub fn stat_path(path: &CStr) -> Result<Stat, Errno> {
     let mut buf = MaybeUninit::<Statx>::zeroed();
-    sc!(
-        nr::STATX,
-        AT_FDCWD,
-        path.as_ptr(),
-        0,
-        STATX_BASIC,
-        buf.as_mut_ptr()
-    )?;
+    sc!(nr::STATX, AT_FDCWD, path.as_ptr(), 0, STATX_BASIC, buf.as_mut_ptr())?;
     // SAFETY: as above.
     Ok(stat_of(unsafe { buf.assume_init_ref() }))
 }
 
 fn stat_of(s: &Statx) -> Stat {
-    Stat {
-        mode: u32::from(s.mode),
-        uid: s.uid,
-        gid: s.gid,
-        rdev: makedev(s.rdev_major, s.rdev_minor),
-    }
+    Stat { mode: u32::from(s.mode), uid: s.uid, gid: s.gid, rdev: makedev(s.rdev_major, s.rdev_minor) }
 }
 
 /// `faccessat2(2)` with the effective ids: may this process execute it?
@@ -393,28 +354,13 @@ pub fn symlink(target: &CStr, dir: &Fd, name: &CStr) -> Result<(), Errno> {
 /// `readlinkat(2)` of one name.
 pub fn readlink(dir: &Fd, name: &CStr, buf: &mut [u8]) -> Result<usize, Errno> {
     component(name)?;
-    sc!(
-        nr::READLINKAT,
-        dir.0,
-        name.as_ptr(),
-        buf.as_mut_ptr(),
-        buf.len()
-    )
-    .map(|n| n.min(buf.len()))
+    sc!(nr::READLINKAT, dir.0, name.as_ptr(), buf.as_mut_ptr(), buf.len()).map(|n| n.min(buf.len()))
 }
 
 /// `fchownat(2)` of one name, not following a link.
 pub fn chown_name(dir: &Fd, name: &CStr, uid: u32, gid: u32) -> Result<(), Errno> {
     component(name)?;
-    sc!(
-        nr::FCHOWNAT,
-        dir.0,
-        name.as_ptr(),
-        uid,
-        gid,
-        AT_SYMLINK_NOFOLLOW
-    )
-    .map(drop)
+    sc!(nr::FCHOWNAT, dir.0, name.as_ptr(), uid, gid, AT_SYMLINK_NOFOLLOW).map(drop)
 }
 
 /// `fchownat(2)` of a file that is open as a path only.
@@ -450,106 +396,6 @@ pub fn dup3(from: i32, to: i32, flags: u64) -> Result<(), Errno> {
 /// `close_range(2)` to the end.
 pub fn close_from(first: u32, flags: u32) -> Result<(), Errno> {
     sc!(nr::CLOSE_RANGE, first, u32::MAX, flags).map(drop)
-}
-
-/// `open_tree(2)`.
-pub fn open_tree(dir: i32, path: &CStr, flags: u32) -> Result<Fd, Errno> {
-    sc!(nr::OPEN_TREE, dir, path.as_ptr(), flags | OPEN_TREE_CLOEXEC).map(Fd::own)
-}
-
-/// `move_mount(2)` of a detached mount onto an open file.
-pub fn attach(mount: &Fd, target: &Fd) -> Result<(), Errno> {
-    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
-    sc!(
-        nr::MOVE_MOUNT,
-        mount.0,
-        c"".as_ptr(),
-        target.0,
-        c"".as_ptr(),
-        flags
-    )
-    .map(drop)
-}
-
-/// `move_mount(2)` onto a host path.
-pub fn attach_host(mount: &Fd, path: &CStr) -> Result<(), Errno> {
-    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS;
-    sc!(
-        nr::MOVE_MOUNT,
-        mount.0,
-        c"".as_ptr(),
-        AT_FDCWD,
-        path.as_ptr(),
-        flags
-    )
-    .map(drop)
-}
-
-/// `mount_setattr(2)`. An empty path means the mount of the descriptor itself.
-pub fn mount_setattr(
-    dir: i32,
-    path: &CStr,
-    recursive: bool,
-    attr: &MountAttr,
-) -> Result<(), Errno> {
-    let flags =
-        if path.is_empty() { AT_EMPTY_PATH } else { 0 } | if recursive { AT_RECURSIVE } else { 0 };
-    sc!(
-        nr::MOUNT_SETATTR,
-        dir,
-        path.as_ptr(),
-        flags,
-        attr as *const MountAttr,
-        size_of::<MountAttr>()
-    )
-    .map(drop)
-}
-
-/// `fsopen(2)`.
-pub fn fsopen(fstype: &CStr) -> Result<Fd, Errno> {
-    sc!(nr::FSOPEN, fstype.as_ptr(), FSOPEN_CLOEXEC).map(Fd::own)
-}
-
-/// `fsconfig(2)`: a key with a value, or a flag.
-pub fn fsconfig(fs: &Fd, key: &CStr, value: Option<&CStr>) -> Result<(), Errno> {
-    match value {
-        Some(v) => sc!(
-            nr::FSCONFIG,
-            fs.0,
-            FSCONFIG_SET_STRING,
-            key.as_ptr(),
-            v.as_ptr(),
-            0
-        ),
-        None => sc!(nr::FSCONFIG, fs.0, FSCONFIG_SET_FLAG, key.as_ptr(), 0, 0),
-    }
-    .map(drop)
-}
-
-/// `fsconfig(2)`: make the superblock.
-pub fn fscreate(fs: &Fd) -> Result<(), Errno> {
-    sc!(nr::FSCONFIG, fs.0, FSCONFIG_CMD_CREATE, 0, 0, 0).map(drop)
-}
-
-/// `fsmount(2)`.
-pub fn fsmount(fs: &Fd, attr: u64) -> Result<Fd, Errno> {
-    sc!(nr::FSMOUNT, fs.0, FSMOUNT_CLOEXEC, attr).map(Fd::own)
-}
-
-/// What the kernel has to say of a failed `fsconfig`. Leaves the note of that call.
-pub fn fs_log(fs: &Fd, buf: &mut [u8]) -> usize {
-    let args = [fs.0 as usize, buf.as_mut_ptr() as usize, buf.len(), 0, 0, 0];
-    unnoted(nr::READ, args).unwrap_or(0).min(buf.len())
-}
-
-/// `pivot_root(".", ".")`.
-pub fn pivot_root_here() -> Result<(), Errno> {
-    sc!(nr::PIVOT_ROOT, c".".as_ptr(), c".".as_ptr()).map(drop)
-}
-
-/// `umount2(".", MNT_DETACH)`.
-pub fn unmount_here() -> Result<(), Errno> {
-    sc!(nr::UMOUNT2, c".".as_ptr(), MNT_DETACH).map(drop)
 }
 
 /// `unshare(2)`.
@@ -634,10 +480,7 @@ pub fn prctl(op: u32, a: usize, b: usize) -> Result<usize, Errno> {
 
 /// `capset(2)` of this thread.
 pub fn capset(data: &[CapData; 2]) -> Result<(), Errno> {
-    let header = CapHeader {
-        version: CAP_VERSION_3,
-        pid: 0,
-    };
+    let header = CapHeader { version: CAP_VERSION_3, pid: 0 };
     sc!(nr::CAPSET, &raw const header, data.as_ptr()).map(drop)
 }
 
@@ -669,10 +512,7 @@ pub fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
 
 /// `seccomp(SECCOMP_SET_MODE_FILTER)`; `filter` holds `struct sock_filter`, aligned to 8.
 pub fn seccomp(flags: u32, filter: &[u8]) -> Result<usize, Errno> {
-    let program = SockFprog {
-        len: (filter.len() / 8) as u16,
-        filter: filter.as_ptr(),
-    };
+    let program = SockFprog { len: (filter.len() / 8) as u16, filter: filter.as_ptr() };
     sc!(nr::SECCOMP, 1, flags, &raw const program)
 }
 

@@ -23,9 +23,7 @@ impl Affinity {
     /// Puts the field into the model.
     pub(super) fn put(self, process: &mut Process) {
         let mut affinity = ExecCPUAffinity::default();
-        affinity
-            .set_initial(self.initial)
-            .set_cpu_affinity_final(self.last);
+        affinity.set_initial(self.initial).set_cpu_affinity_final(self.last);
         process.set_exec_cpu_affinity(Some(affinity));
     }
 }
@@ -33,9 +31,9 @@ impl Affinity {
 fn processors<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let list: Option<String> = Option::deserialize(from)?;
     match list {
-        Some(list) if !is_list(&list) => Err(de::Error::custom(format_args!(
-            "Invalid execCPUAffinity format: {list}"
-        ))),
+        Some(list) if !is_list(&list) => {
+            Err(de::Error::custom(format_args!("Invalid execCPUAffinity format: {list}")))
+        }
         list => Ok(list),
     }
 }
@@ -58,9 +56,7 @@ mod tests {
         for list in ["0", "07", "0-3", "0-3,7", "7,0-3,12"] {
             assert!(is_list(list), "{list}");
         }
-        for other in [
-            "", ",", "0,", ",0", "-", "0-", "-3", "0-3-5", "a", "0 ,1", "0,,1", "0\n",
-        ] {
+        for other in ["", ",", "0,", ",0", "-", "0-", "-3", "0-3-5", "a", "0 ,1", "0,,1", "0\n"] {
             assert!(!is_list(other), "{other:?}");
         }
     }

@@ -8,8 +8,8 @@
 
 use super::affinity::{self, Affinity};
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected,
-    IntoDeserializer, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected, IntoDeserializer,
+    MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 use serde::{Deserialize, forward_to_deserialize_any};
 use serde_json::{Error, Map, Value};
@@ -39,11 +39,7 @@ impl Notes {
 
 /// Reads a `T`.
 pub(super) fn read<T: DeserializeOwned>(document: &Value, notes: &mut Notes) -> Result<T> {
-    T::deserialize(Reader {
-        value: document,
-        place: Place::Root,
-        notes,
-    })
+    T::deserialize(Reader { value: document, place: Place::Root, notes })
 }
 
 /// Where in the document a value stands.
@@ -115,19 +111,11 @@ impl<'de> Reader<'de, '_> {
             return Err(self.wrong_type(&visitor));
         };
         let mut rest = array.iter();
-        let elements = Elements {
-            rest: &mut rest,
-            index: 0,
-            parent: &self.place,
-            notes: self.notes,
-        };
+        let elements = Elements { rest: &mut rest, index: 0, parent: &self.place, notes: self.notes };
         let read = visitor.visit_seq(elements)?;
         match rest.len() {
             0 => Ok(read),
-            _ => Err(Error::invalid_length(
-                array.len(),
-                &"fewer elements in array",
-            )),
+            _ => Err(Error::invalid_length(array.len(), &"fewer elements in array")),
         }
     }
 
@@ -135,12 +123,7 @@ impl<'de> Reader<'de, '_> {
         let Value::Object(map) = self.value else {
             return Err(self.wrong_type(&visitor));
         };
-        let entries = Entries {
-            rest: map.iter(),
-            entry: None,
-            parent: &self.place,
-            notes: self.notes,
-        };
+        let entries = Entries { rest: map.iter(), entry: None, parent: &self.place, notes: self.notes };
         visitor.visit_map(entries)
     }
 }
@@ -190,11 +173,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         }
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value> {
         self.deserialize_unit(visitor)
     }
 
@@ -205,11 +184,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -237,11 +212,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
     ) -> Result<V::Value> {
         if name == affinity::NAME {
             let notes = &mut *self.notes;
-            let read = Affinity::deserialize(Reader {
-                value: self.value,
-                place: self.place,
-                notes,
-            })?;
+            let read = Affinity::deserialize(Reader { value: self.value, place: self.place, notes })?;
             self.notes.affinity = Some(read);
             return visitor.visit_map(Nothing);
         }
@@ -280,10 +251,7 @@ fn single(map: &Map<String, Value>) -> Result<(&String, &Value)> {
     let mut entries = map.iter();
     match (entries.next(), entries.next()) {
         (Some(entry), None) => Ok(entry),
-        _ => Err(Error::invalid_value(
-            Unexpected::Map,
-            &"map with a single key",
-        )),
+        _ => Err(Error::invalid_value(Unexpected::Map, &"map with a single key")),
     }
 }
 
@@ -303,11 +271,7 @@ impl<'de> SeqAccess<'de> for Elements<'de, '_> {
         };
         let place = Place::Index(self.parent, self.index);
         self.index += 1;
-        let read = seed.deserialize(Reader {
-            value,
-            place,
-            notes: &mut *self.notes,
-        });
+        let read = seed.deserialize(Reader { value, place, notes: &mut *self.notes });
         read.map(Some).map_err(|e| self.notes.at(&place, e))
     }
 
@@ -339,11 +303,7 @@ impl<'de> MapAccess<'de> for Entries<'de, '_> {
             return Err(Error::custom("value is missing"));
         };
         let place = Place::Key(self.parent, key);
-        let read = seed.deserialize(Reader {
-            value,
-            place,
-            notes: &mut *self.notes,
-        });
+        let read = seed.deserialize(Reader { value, place, notes: &mut *self.notes });
         read.map_err(|e| self.notes.at(&place, e))
     }
 
@@ -376,10 +336,7 @@ impl<'de, 'a> EnumAccess<'de> for Variant<'de, 'a> {
     type Error = Error;
     type Variant = Content<'de, 'a>;
 
-    fn variant_seed<T: DeserializeSeed<'de>>(
-        self,
-        seed: T,
-    ) -> Result<(T::Value, Content<'de, 'a>)> {
+    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, Content<'de, 'a>)> {
         let variant = seed.deserialize(self.variant.into_deserializer())?;
         Ok((variant, Content(self.content)))
     }
@@ -390,8 +347,7 @@ struct Content<'de, 'a>(Option<Reader<'de, 'a>>);
 
 impl<'de, 'a> Content<'de, 'a> {
     fn some(self, expected: &str) -> Result<Reader<'de, 'a>> {
-        self.0
-            .ok_or_else(|| Error::invalid_type(Unexpected::UnitVariant, &expected))
+        self.0.ok_or_else(|| Error::invalid_type(Unexpected::UnitVariant, &expected))
     }
 }
 
@@ -410,11 +366,7 @@ impl<'de> VariantAccess<'de> for Content<'de, '_> {
         self.some("tuple variant")?.array(visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value> {
+    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value> {
         self.some("struct variant")?.object(visitor)
     }
 }

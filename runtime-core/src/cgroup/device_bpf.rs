@@ -36,10 +36,7 @@ pub struct TooManyRules;
 
 impl fmt::Display for TooManyRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "the device rules need a program of more than {LIMIT} instructions"
-        )
+        write!(f, "the device rules need a program of more than {LIMIT} instructions")
     }
 }
 
@@ -135,10 +132,7 @@ impl Patterns {
     fn allowed(&self, major: Option<u32>, minor: Option<u32>) -> Access {
         let mut last = UNDECIDED;
         for pattern in [(None, None), (major, None), (None, minor), (major, minor)] {
-            for (last, new) in last
-                .iter_mut()
-                .zip(self.0.get(&pattern).unwrap_or(&UNDECIDED))
-            {
+            for (last, new) in last.iter_mut().zip(self.0.get(&pattern).unwrap_or(&UNDECIDED)) {
                 *last = (*last).max(*new);
             }
         }
@@ -149,11 +143,7 @@ impl Patterns {
 /// The access bits of a rule.
 fn access(rule: &DeviceRule) -> Access {
     let bits = [(rule.read, READ), (rule.write, WRITE), (rule.mknod, MKNOD)];
-    let bits = bits
-        .into_iter()
-        .filter(|(set, _)| *set)
-        .map(|(_, bit)| bit)
-        .sum();
+    let bits = bits.into_iter().filter(|(set, _)| *set).map(|(_, bit)| bit).sum();
     match (rule.kind, rule.major, rule.minor, bits) {
         (DeviceKind::All, None, None, 0) => ALL,
         _ => bits,
@@ -183,16 +173,9 @@ impl Table {
     fn new(rules: &[DeviceRule], kind: DeviceKind) -> Result<Self, TooManyRules> {
         let patterns = Patterns::new(rules, kind);
         let default = patterns.allowed(None, None);
-        let of_any_major: BTreeSet<u32> = patterns
-            .0
-            .range((None, None)..(Some(0), None))
-            .filter_map(|((_, n), _)| *n)
-            .collect();
-        let mut table = Self {
-            default,
-            majors: Vec::new(),
-            minors: Vec::new(),
-        };
+        let of_any_major: BTreeSet<u32> =
+            patterns.0.range((None, None)..(Some(0), None)).filter_map(|((_, n), _)| *n).collect();
+        let mut table = Self { default, majors: Vec::new(), minors: Vec::new() };
         for &minor in &of_any_major {
             let allowed = patterns.allowed(None, Some(minor));
             if allowed != default {
@@ -205,9 +188,7 @@ impl Table {
             return Err(TooManyRules);
         }
         for number in majors {
-            let own = patterns
-                .0
-                .range((Some(number), None)..=(Some(number), Some(u32::MAX)));
+            let own = patterns.0.range((Some(number), None)..=(Some(number), Some(u32::MAX)));
             let mut minors: BTreeSet<u32> = own.filter_map(|((_, n), _)| *n).collect();
             minors.extend(&of_any_major);
             table.add_major(&patterns, number, &minors);
@@ -220,12 +201,10 @@ impl Table {
         let default = patterns.allowed(Some(number), None);
         let default = (default != self.default).then_some(default);
         let otherwise = |minor: u32| {
-            default.unwrap_or_else(
-                || match self.minors.binary_search_by_key(&minor, |(n, _)| *n) {
-                    Ok(at) => self.minors[at].1,
-                    Err(_) => self.default,
-                },
-            )
+            default.unwrap_or_else(|| match self.minors.binary_search_by_key(&minor, |(n, _)| *n) {
+                Ok(at) => self.minors[at].1,
+                Err(_) => self.default,
+            })
         };
         let minors: Vec<_> = minors
             .iter()
@@ -233,11 +212,7 @@ impl Table {
             .filter(|&(minor, allowed)| allowed != otherwise(minor))
             .collect();
         if default.is_some() || !minors.is_empty() {
-            self.majors.push(Major {
-                number,
-                default,
-                minors,
-            });
+            self.majors.push(Major { number, default, minors });
         }
     }
 
@@ -292,23 +267,11 @@ struct Code {
 
 impl Code {
     fn push(&mut self, code: u8, dst: u8, src: u8, imm: u32) {
-        self.insns.push(Insn {
-            code,
-            dst,
-            src,
-            off: 0,
-            imm,
-        });
+        self.insns.push(Insn { code, dst, src, off: 0, imm });
     }
 
     fn load_ctx(&mut self, dst: u8, off: usize) {
-        self.insns.push(Insn {
-            code: LDX_W,
-            dst,
-            src: CTX,
-            off,
-            imm: 0,
-        });
+        self.insns.push(Insn { code: LDX_W, dst, src: CTX, off, imm: 0 });
     }
 
     /// Loads what the tables look at.
@@ -382,10 +345,7 @@ impl Code {
     fn write_ends(&mut self, first: Access) {
         let mut places = [None; ALL as usize + 1];
         let others: BTreeSet<Access> = self.to_ends.iter().map(|(_, allowed)| *allowed).collect();
-        for allowed in [first]
-            .into_iter()
-            .chain(others.into_iter().filter(|&a| a != first))
-        {
+        for allowed in [first].into_iter().chain(others.into_iter().filter(|&a| a != first)) {
             places[usize::from(allowed)] = Some(self.insns.len());
             if allowed == ALL {
                 self.push(MOV_IMM, VERDICT, 0, 1);
@@ -420,12 +380,8 @@ impl Insn {
             true => self.dst << 4 | self.src,
             false => self.src << 4 | self.dst,
         };
-        let [o0, o1] = i16::try_from(self.off)
-            .map_err(|_| TooManyRules)?
-            .to_ne_bytes();
+        let [o0, o1] = i16::try_from(self.off).map_err(|_| TooManyRules)?.to_ne_bytes();
         let [i0, i1, i2, i3] = self.imm.to_ne_bytes();
-        Ok(u64::from_ne_bytes([
-            self.code, registers, o0, o1, i0, i1, i2, i3,
-        ]))
+        Ok(u64::from_ne_bytes([self.code, registers, o0, o1, i0, i1, i2, i3]))
     }
 }

@@ -70,10 +70,8 @@ pub fn defaults() -> Vec<DeviceRule> {
         write: rw,
         mknod: true,
     };
-    let mut rules = vec![
-        rule(DeviceKind::Char, None, None, false),
-        rule(DeviceKind::Block, None, None, false),
-    ];
+    let mut rules =
+        vec![rule(DeviceKind::Char, None, None, false), rule(DeviceKind::Block, None, None, false)];
     for (major, minor) in [
         (1, Some(3)),
         (1, Some(8)),

@@ -64,21 +64,14 @@ const KEYS: [&str; 47] = [
 /// # Errors
 /// [`ErrorKind::InvalidConfig`] with the pointer of the field.
 pub fn resources_from_json(bytes: &[u8]) -> Result<(LinuxResources, Vec<Warning>)> {
-    let document = serde_json::from_slice(bytes).map_err(|e| {
-        Error::new(
-            ErrorKind::InvalidConfig,
-            format!("resources are not valid JSON: {e}"),
-        )
-    })?;
+    let document = serde_json::from_slice(bytes)
+        .map_err(|e| Error::new(ErrorKind::InvalidConfig, format!("resources are not valid JSON: {e}")))?;
     let mut document = spelled(document);
     if document.is_null() {
         document = Value::Object(Map::new());
     }
     if !document.is_object() {
-        return Err(Error::new(
-            ErrorKind::InvalidConfig,
-            "resources are not a JSON object",
-        ));
+        return Err(Error::new(ErrorKind::InvalidConfig, "resources are not a JSON object"));
     }
     bundle::mend_resources(&mut document);
     let mut warnings = Vec::new();
@@ -98,10 +91,9 @@ fn spelled(value: Value) -> Value {
                 let key = known.map_or(key, |k| (*k).to_owned());
                 let value = match (key.as_str(), value) {
                     ("unified", value) => value,
-                    ("rdma", Value::Object(devices)) => devices
-                        .into_iter()
-                        .map(|(name, limits)| (name, spelled(limits)))
-                        .collect(),
+                    ("rdma", Value::Object(devices)) => {
+                        devices.into_iter().map(|(name, limits)| (name, spelled(limits))).collect()
+                    }
                     (_, value) => spelled(value),
                 };
                 (key, value)
@@ -122,10 +114,7 @@ mod tests {
     #[test]
     fn keys_are_matched_in_any_case() {
         let r = read(r#"{"CPU":{"Cpus":"1"},"blockio":{"WEIGHT":10},"PIDS":{"Limit":7}}"#);
-        assert_eq!(
-            r.cpu().as_ref().and_then(|c| c.cpus().clone()).as_deref(),
-            Some("1")
-        );
+        assert_eq!(r.cpu().as_ref().and_then(|c| c.cpus().clone()).as_deref(), Some("1"));
         assert_eq!(r.block_io().as_ref().and_then(|b| b.weight()), Some(10));
         assert_eq!(r.pids().as_ref().map(|p| p.limit()), Some(7));
     }
@@ -133,11 +122,7 @@ mod tests {
     #[test]
     fn names_of_files_and_devices_stay_as_they_are() {
         let r = read(r#"{"Unified":{"Memory.high":"1"},"Rdma":{"Limit":{"hcahandles":3}}}"#);
-        assert!(
-            r.unified()
-                .as_ref()
-                .is_some_and(|u| u.contains_key("Memory.high"))
-        );
+        assert!(r.unified().as_ref().is_some_and(|u| u.contains_key("Memory.high")));
         assert!(r.rdma().as_ref().is_some_and(|d| d.contains_key("Limit")));
     }
 

@@ -43,10 +43,7 @@ fn freezer(dirs: &[CgroupDir]) -> Option<Freezer> {
 pub(crate) fn is_frozen(dirs: &[CgroupDir]) -> bool {
     match freezer(dirs) {
         Some(Freezer::V2(dir)) => read(&dir.join("cgroup.freeze")) == "1",
-        Some(Freezer::V1(dir)) => matches!(
-            read(&dir.join("freezer.state")).as_str(),
-            "FROZEN" | "FREEZING"
-        ),
+        Some(Freezer::V1(dir)) => matches!(read(&dir.join("freezer.state")).as_str(), "FROZEN" | "FREEZING"),
         None => false,
     }
 }
@@ -83,16 +80,14 @@ fn none() -> Error {
 
 fn freeze_v2(dir: &Path) -> Result<()> {
     let path = dir.join("cgroup.events");
-    let events =
-        File::open(&path).map_err(|e| Error::io(format!("open({})", path.display()), &e))?;
+    let events = File::open(&path).map_err(|e| Error::io(format!("open({})", path.display()), &e))?;
     live::write(&dir.join("cgroup.freeze"), "1")?;
     let end = Instant::now() + FREEZE;
     loop {
         // Reading is what makes the next poll wait for a change.
         let mut text = [0; 256];
-        let n = events
-            .read_at(&mut text, 0)
-            .map_err(|e| Error::io(format!("read({})", path.display()), &e))?;
+        let n =
+            events.read_at(&mut text, 0).map_err(|e| Error::io(format!("read({})", path.display()), &e))?;
         if says_frozen(text.get(..n).unwrap_or_default()) {
             return Ok(());
         }
@@ -107,9 +102,7 @@ fn freeze_v2(dir: &Path) -> Result<()> {
 }
 
 fn says_frozen(events: &[u8]) -> bool {
-    events
-        .split(|b| *b == b'\n')
-        .any(|line| line == b"frozen 1")
+    events.split(|b| *b == b'\n').any(|line| line == b"frozen 1")
 }
 
 /// v1 may miss processes that are just being made, and then stays at FREEZING until it is told again.
@@ -140,11 +133,7 @@ fn give_up(dir: &Path, file: &str, thawed: &str, limit: Duration) -> Error {
             limit.as_secs()
         ),
     );
-    if who.is_empty() {
-        error
-    } else {
-        error.hint(format!("in it: {}", who.join(", ")))
-    }
+    if who.is_empty() { error } else { error.hint(format!("in it: {}", who.join(", "))) }
 }
 
 /// After SIGKILL: thaws every cgroup of the v1 freezer, the container's and those that it made itself. A

@@ -81,19 +81,10 @@ fn enable_controllers(dir: &CgroupDir) -> Result<()> {
     let list = std::fs::read_to_string(dir.mount.join("cgroup.controllers")).unwrap_or_default();
     let enable: String = list.split_whitespace().map(|c| format!("+{c} ")).collect();
     let mut at = dir.mount.clone();
-    for part in dir
-        .path
-        .parent()
-        .into_iter()
-        .flat_map(Path::components)
-        .map(Some)
-        .chain([None])
-    {
+    for part in dir.path.parent().into_iter().flat_map(Path::components).map(Some).chain([None]) {
         let file = at.join("cgroup.subtree_control");
         let there = std::fs::read_to_string(&file).unwrap_or_default();
-        let missing = list
-            .split_whitespace()
-            .any(|c| !there.split_whitespace().any(|t| t == c));
+        let missing = list.split_whitespace().any(|c| !there.split_whitespace().any(|t| t == c));
         if missing && !enable.is_empty() && write(&file, &enable).is_err() {
             // One by one: a single controller that cannot be enabled must not take the others along. A limit
             // that then has no file says so by itself.
@@ -125,14 +116,10 @@ fn refuse_used(path: &Path) -> Result<()> {
             format!("container's cgroup is not empty: {processes} process(es) found"),
         ));
     }
-    let frozen = |file: &str, value: &str| {
-        std::fs::read_to_string(path.join(file)).is_ok_and(|t| t.trim() == value)
-    };
+    let frozen =
+        |file: &str, value: &str| std::fs::read_to_string(path.join(file)).is_ok_and(|t| t.trim() == value);
     if frozen("cgroup.freeze", "1") || frozen("freezer.state", "FROZEN") {
-        return Err(Error::new(
-            ErrorKind::WrongState,
-            "container's cgroup unexpectedly frozen",
-        ));
+        return Err(Error::new(ErrorKind::WrongState, "container's cgroup unexpectedly frozen"));
     }
     Ok(())
 }
@@ -141,10 +128,7 @@ fn refuse_used(path: &Path) -> Result<()> {
 pub(crate) fn write(file: &Path, value: &str) -> Result<()> {
     let call = || format!("write({}, {value:?})", file.display());
     let mut open = std::fs::OpenOptions::new();
-    let f = open
-        .write(true)
-        .open(file)
-        .map_err(|e| Error::io(format!("open({})", file.display()), &e))?;
+    let f = open.write(true).open(file).map_err(|e| Error::io(format!("open({})", file.display()), &e))?;
     std::io::Write::write_all(&mut &f, value.as_bytes()).map_err(|e| Error::io(call(), &e))
 }
 
@@ -152,11 +136,8 @@ pub(crate) fn write(file: &Path, value: &str) -> Result<()> {
 pub(crate) fn write_rules(dir: &Path, rules: &[DeviceRule]) -> Result<()> {
     let (mut allow, mut deny) = (None, None);
     for rule in rules {
-        let (file, name) = if rule.allow {
-            (&mut allow, "devices.allow")
-        } else {
-            (&mut deny, "devices.deny")
-        };
+        let (file, name) =
+            if rule.allow { (&mut allow, "devices.allow") } else { (&mut deny, "devices.deny") };
         let path = dir.join(name);
         if file.is_none() {
             let opened = std::fs::OpenOptions::new().write(true).open(&path);
@@ -174,10 +155,7 @@ pub(crate) fn write_rules(dir: &Path, rules: &[DeviceRule]) -> Result<()> {
 /// The pids in a cgroup, as this process sees them.
 pub(crate) fn processes(dir: &Path) -> Vec<u32> {
     let text = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-    text.lines()
-        .filter_map(|l| l.parse().ok())
-        .filter(|p| *p != 0)
-        .collect()
+    text.lines().filter_map(|l| l.parse().ok()).filter(|p| *p != 0).collect()
 }
 
 /// The directory of a controller: the v2 tree's, if there is nothing else.
@@ -230,11 +208,7 @@ pub(crate) fn tree(dir: &Path, out: &mut Vec<PathBuf>) {
 /// The pids in the container's cgroup and in those below it, as this process sees them, in order.
 pub(crate) fn members(dirs: &[CgroupDir]) -> Vec<u32> {
     let mut all = Vec::new();
-    if let Some(dir) = dirs
-        .iter()
-        .find(|d| d.controllers.is_none())
-        .or(dirs.first())
-    {
+    if let Some(dir) = dirs.iter().find(|d| d.controllers.is_none()).or(dirs.first()) {
         tree(&dir.dir(), &mut all);
     }
     let mut pids: Vec<u32> = all.iter().flat_map(|d| processes(d)).collect();
@@ -330,8 +304,7 @@ pub(crate) fn remove(made: &[PathBuf]) -> Result<()> {
 fn wait_empty(dir: &Path) {
     match std::fs::File::open(dir.join("cgroup.events")) {
         Ok(events) => {
-            let populated =
-                std::io::read_to_string(&events).is_ok_and(|t| t.contains("populated 1"));
+            let populated = std::io::read_to_string(&events).is_ok_and(|t| t.contains("populated 1"));
             if populated {
                 let _ = sys::poll(&mut [(events.as_fd(), libc::POLLPRI)], Some(10));
             }
@@ -348,11 +321,7 @@ pub(crate) fn describe(dir: &Path) -> Vec<String> {
         .iter()
         .map(|pid| {
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            let state = stat
-                .rsplit(") ")
-                .next()
-                .and_then(|r| r.chars().next())
-                .unwrap_or('?');
+            let state = stat.rsplit(") ").next().and_then(|r| r.chars().next()).unwrap_or('?');
             let wchan = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
             format!("{pid} (state {state}, wchan {wchan})")
         })
@@ -362,9 +331,5 @@ pub(crate) fn describe(dir: &Path) -> Vec<String> {
 fn still_used(dir: &Path, e: &std::io::Error) -> Error {
     let who = describe(dir);
     let error = failed("rmdir", dir, e);
-    if who.is_empty() {
-        error
-    } else {
-        error.hint(format!("still in it: {}", who.join(", ")))
-    }
+    if who.is_empty() { error } else { error.hint(format!("still in it: {}", who.join(", "))) }
 }

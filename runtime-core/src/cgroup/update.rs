@@ -142,11 +142,7 @@ fn named(value: Option<i64>) -> Option<i64> {
 }
 
 /// `checkBeforeUpdate`: a limit below what is in use is refused before anything is written.
-fn refuse_what_is_in_use(
-    resources: &LinuxResources,
-    pure_v2: bool,
-    present: Present<'_>,
-) -> Result<()> {
+fn refuse_what_is_in_use(resources: &LinuxResources, pure_v2: bool, present: Present<'_>) -> Result<()> {
     let asked = |m: &&LinuxMemory| m.check_before_update() == Some(true);
     let Some(memory) = resources.memory().as_ref().filter(asked) else {
         return Ok(());
@@ -159,10 +155,9 @@ fn refuse_what_is_in_use(
         let total = of("memory.memsw.usage_in_bytes");
         (of("memory.usage_in_bytes"), total)
     };
-    for (limit, used, what, field) in [
-        (memory.limit(), used, "memory limit", "limit"),
-        (memory.swap(), total, "memory+swap limit", "swap"),
-    ] {
+    for (limit, used, what, field) in
+        [(memory.limit(), used, "memory limit", "limit"), (memory.swap(), total, "memory+swap limit", "swap")]
+    {
         if let Some(limit) = limit.filter(|l| *l > 0 && *l < used) {
             return Err(Error::new(
                 ErrorKind::InvalidConfig,
@@ -180,8 +175,7 @@ fn writes(resources: &LinuxResources, pure_v2: bool, present: Present<'_>) -> Re
         let mut all = v2::writes(resources)?;
         // A limit that only the conversion of swap needed, or that stays as it is, is not written again.
         all.retain(|w| {
-            w.file != "memory.max"
-                || present("memory", "memory.max").is_none_or(|old| old.trim() != w.value)
+            w.file != "memory.max" || present("memory", "memory.max").is_none_or(|old| old.trim() != w.value)
         });
         return Ok(all);
     }
@@ -220,11 +214,8 @@ fn carry_out(steps: &[(PathBuf, Write)], files: &mut impl Files) -> Result<Undo>
     while !refused.is_empty() {
         let before = refused.len();
         let mut first = None;
-        refused.retain(|step| {
-            put(step, files, &mut undo)
-                .map_err(|e| first.get_or_insert(e).errno())
-                .is_err()
-        });
+        refused
+            .retain(|step| put(step, files, &mut undo).map_err(|e| first.get_or_insert(e).errno()).is_err());
         if let Some(e) = first.filter(|_| refused.len() == before) {
             return Err(take_back(undo, files, e));
         }
@@ -234,9 +225,7 @@ fn carry_out(steps: &[(PathBuf, Write)], files: &mut impl Files) -> Result<Undo>
 
 fn put((file, write): &(PathBuf, Write), files: &mut impl Files, undo: &mut Undo) -> Result<()> {
     let old = files.read(file);
-    files
-        .write(file, &write.value)
-        .map_err(|e| explained(e, file, &*files).or_at(&write.field))?;
+    files.write(file, &write.value).map_err(|e| explained(e, file, &*files).or_at(&write.field))?;
     let back = old.and_then(|old| opposite(&write.file, &write.value, &old));
     undo.extend(back.map(|value| (file.clone(), value)));
     Ok(())
@@ -252,9 +241,7 @@ fn explained(e: Error, file: &Path, files: &impl Files) -> Error {
     match (name, e.errno()) {
         ("memory.limit_in_bytes", Some(libc::EINVAL)) => {
             let total = beside("memory.memsw.limit_in_bytes");
-            e.hint(format!(
-                "memory and swap together are limited to {total}: raise that limit too"
-            ))
+            e.hint(format!("memory and swap together are limited to {total}: raise that limit too"))
         }
         ("memory.limit_in_bytes", Some(libc::EBUSY)) => {
             let used = beside("memory.usage_in_bytes");
@@ -272,11 +259,7 @@ fn take_back(undo: Undo, files: &mut impl Files, e: Error) -> Error {
             stuck.push(file.display().to_string());
         }
     }
-    if stuck.is_empty() {
-        e
-    } else {
-        e.hint(format!("these keep their new value: {}", stuck.join(", ")))
-    }
+    if stuck.is_empty() { e } else { e.hint(format!("these keep their new value: {}", stuck.join(", "))) }
 }
 
 /// What has to be written to a file after `value` to have `old` again.
@@ -298,13 +281,11 @@ fn opposite(file: &str, value: &str, old: &str) -> Option<String> {
     if let Some(line) = old.lines().find(same_key) {
         return Some(line.to_owned());
     }
-    let unset = rest
-        .split_whitespace()
-        .map(|word| match word.split_once('=') {
-            Some((name, _)) => format!("{name}=max"),
-            None if file.contains("weight") => "default".to_owned(),
-            None => "0".to_owned(),
-        });
+    let unset = rest.split_whitespace().map(|word| match word.split_once('=') {
+        Some((name, _)) => format!("{name}=max"),
+        None if file.contains("weight") => "default".to_owned(),
+        None => "0".to_owned(),
+    });
     Some(format!("{key} {}", unset.collect::<Vec<_>>().join(" ")))
 }
 
@@ -319,15 +300,9 @@ fn change_list(dirs: &[CgroupDir], dir: &Path, target: &Allowed) -> Result<()> {
     };
     let write = |lines: &[(bool, String)]| {
         let file = |allow| {
-            if allow {
-                "devices.allow"
-            } else {
-                "devices.deny"
-            }
+            if allow { "devices.allow" } else { "devices.deny" }
         };
-        lines
-            .iter()
-            .try_for_each(|(allow, line)| live::write(&dir.join(file(*allow)), line))
+        lines.iter().try_for_each(|(allow, line)| live::write(&dir.join(file(*allow)), line))
     };
     let before = read()?;
     let transition = before.to(target);
@@ -346,13 +321,12 @@ fn change_list(dirs: &[CgroupDir], dir: &Path, target: &Allowed) -> Result<()> {
 
 /// v2: the new program takes the old one's place in one step.
 fn replace_program(dir: &Path, rules: &[super::devices::DeviceRule]) -> Result<()> {
-    let program = device_bpf::compile(rules)
-        .map_err(|e| Error::new(ErrorKind::InvalidConfig, e.to_string()))?;
+    let program =
+        device_bpf::compile(rules).map_err(|e| Error::new(ErrorKind::InvalidConfig, e.to_string()))?;
     let loaded = sys::bpf::load(&program).map_err(|e| Error::io("bpf(BPF_PROG_LOAD)", &e))?;
     let cgroup = File::open(dir).map_err(|e| Error::io(format!("open({})", dir.display()), &e))?;
     let call = |name: &str| format!("bpf({name}, {})", dir.display());
-    let attached =
-        sys::bpf::attached(cgroup.as_fd()).map_err(|e| Error::io(call("BPF_PROG_QUERY"), &e))?;
+    let attached = sys::bpf::attached(cgroup.as_fd()).map_err(|e| Error::io(call("BPF_PROG_QUERY"), &e))?;
     // Others may have attached programs of their own: those stay.
     let ours = attached.iter().find(|p| sys::bpf::is_ours(p.as_fd()));
     sys::bpf::attach(cgroup.as_fd(), loaded.as_fd(), ours.map(AsFd::as_fd))

@@ -29,31 +29,16 @@ pub fn writes(resources: &LinuxResources) -> Vec<Write> {
         let size = huge.page_size();
         for file in ["limit_in_bytes", "rsvd.limit_in_bytes"] {
             let file = format!("hugetlb.{size}.{file}");
-            out.push(Write::new(
-                "hugetlb",
-                &file,
-                huge.limit(),
-                &format!("hugepageLimits/{i}/limit"),
-            ));
+            out.push(Write::new("hugetlb", &file, huge.limit(), &format!("hugepageLimits/{i}/limit")));
         }
     }
     if let Some(network) = resources.network() {
         if let Some(class) = network.class_id() {
-            out.push(Write::new(
-                "net_cls",
-                "net_cls.classid",
-                class,
-                "network/classID",
-            ));
+            out.push(Write::new("net_cls", "net_cls.classid", class, "network/classID"));
         }
         for (i, p) in network.priorities().iter().flatten().enumerate() {
             let value = format!("{} {}", p.name(), p.priority());
-            out.push(Write::new(
-                "net_prio",
-                "net_prio.ifpriomap",
-                value,
-                &format!("network/priorities/{i}"),
-            ));
+            out.push(Write::new("net_prio", "net_prio.ifpriomap", value, &format!("network/priorities/{i}")));
         }
     }
     out
@@ -62,12 +47,7 @@ pub fn writes(resources: &LinuxResources) -> Vec<Write> {
 fn memory(memory: &LinuxMemory, out: &mut Vec<Write>) {
     let mut put = |file: &str, value: Option<i64>, field: &str| {
         if let Some(value) = value.filter(|v| *v != 0) {
-            out.push(Write::new(
-                "memory",
-                file,
-                value,
-                &format!("memory/{field}"),
-            ));
+            out.push(Write::new("memory", file, value, &format!("memory/{field}")));
         }
     };
     // The limit first: memory+swap may not be below it.
@@ -78,31 +58,13 @@ fn memory(memory: &LinuxMemory, out: &mut Vec<Write>) {
         (_, swap) => swap,
     };
     put("memory.memsw.limit_in_bytes", swap, "swap");
-    put(
-        "memory.soft_limit_in_bytes",
-        memory.reservation(),
-        "reservation",
-    );
-    put(
-        "memory.kmem.tcp.limit_in_bytes",
-        memory.kernel_tcp(),
-        "kernelTCP",
-    );
+    put("memory.soft_limit_in_bytes", memory.reservation(), "reservation");
+    put("memory.kmem.tcp.limit_in_bytes", memory.kernel_tcp(), "kernelTCP");
     if let Some(swappiness) = memory.swappiness() {
-        out.push(Write::new(
-            "memory",
-            "memory.swappiness",
-            swappiness,
-            "memory/swappiness",
-        ));
+        out.push(Write::new("memory", "memory.swappiness", swappiness, "memory/swappiness"));
     }
     if memory.disable_oom_killer() == Some(true) {
-        out.push(Write::new(
-            "memory",
-            "memory.oom_control",
-            1,
-            "memory/disableOOMKiller",
-        ));
+        out.push(Write::new("memory", "memory.oom_control", 1, "memory/disableOOMKiller"));
     }
 }
 
@@ -115,29 +77,14 @@ fn cpu(cpu: &LinuxCpu, out: &mut Vec<Write>) {
     let text = |n: Option<u64>| n.map(|n| n.to_string());
     put("cpu.shares", text(cpu.shares()), "shares");
     put("cpu.cfs_period_us", text(cpu.period()), "period");
-    put(
-        "cpu.cfs_quota_us",
-        cpu.quota().map(|n| n.to_string()),
-        "quota",
-    );
-    put(
-        "cpu.rt_period_us",
-        text(cpu.realtime_period()),
-        "realtimePeriod",
-    );
-    put(
-        "cpu.rt_runtime_us",
-        cpu.realtime_runtime().map(|n| n.to_string()),
-        "realtimeRuntime",
-    );
+    put("cpu.cfs_quota_us", cpu.quota().map(|n| n.to_string()), "quota");
+    put("cpu.rt_period_us", text(cpu.realtime_period()), "realtimePeriod");
+    put("cpu.rt_runtime_us", cpu.realtime_runtime().map(|n| n.to_string()), "realtimeRuntime");
     // No burst at all is a value of its own.
     if let Some(burst) = cpu.burst() {
         out.push(Write::new("cpu", "cpu.cfs_burst_us", burst, "cpu/burst"));
     }
-    for (value, file, field) in [
-        (cpu.cpus(), "cpuset.cpus", "cpus"),
-        (cpu.mems(), "cpuset.mems", "mems"),
-    ] {
+    for (value, file, field) in [(cpu.cpus(), "cpuset.cpus", "cpus"), (cpu.mems(), "cpuset.mems", "mems")] {
         // "0" is a processor here, not a zero.
         if let Some(value) = value.as_ref().filter(|v| !v.is_empty()) {
             out.push(Write::new("cpuset", file, value, &format!("cpu/{field}")));
@@ -150,55 +97,24 @@ fn cpu(cpu: &LinuxCpu, out: &mut Vec<Write>) {
 
 fn block_io(block: &LinuxBlockIo, out: &mut Vec<Write>) {
     if let Some(weight) = block.weight().filter(|w| *w != 0) {
-        out.push(Write::new(
-            "blkio",
-            "blkio.weight",
-            weight,
-            "blockIO/weight",
-        ));
+        out.push(Write::new("blkio", "blkio.weight", weight, "blockIO/weight"));
     }
     for (i, d) in block.weight_device().iter().flatten().enumerate() {
         if let Some(weight) = d.weight().filter(|w| *w != 0) {
             let value = format!("{}:{} {weight}", d.major(), d.minor());
-            out.push(Write::new(
-                "blkio",
-                "blkio.weight_device",
-                value,
-                &format!("blockIO/weightDevice/{i}"),
-            ));
+            out.push(Write::new("blkio", "blkio.weight_device", value, &format!("blockIO/weightDevice/{i}")));
         }
     }
     for (devices, file, field) in [
-        (
-            block.throttle_read_bps_device(),
-            "read_bps",
-            "throttleReadBpsDevice",
-        ),
-        (
-            block.throttle_write_bps_device(),
-            "write_bps",
-            "throttleWriteBpsDevice",
-        ),
-        (
-            block.throttle_read_iops_device(),
-            "read_iops",
-            "throttleReadIOPSDevice",
-        ),
-        (
-            block.throttle_write_iops_device(),
-            "write_iops",
-            "throttleWriteIOPSDevice",
-        ),
+        (block.throttle_read_bps_device(), "read_bps", "throttleReadBpsDevice"),
+        (block.throttle_write_bps_device(), "write_bps", "throttleWriteBpsDevice"),
+        (block.throttle_read_iops_device(), "read_iops", "throttleReadIOPSDevice"),
+        (block.throttle_write_iops_device(), "write_iops", "throttleWriteIOPSDevice"),
     ] {
         for (i, d) in devices.iter().flatten().enumerate() {
             let value = format!("{}:{} {}", d.major(), d.minor(), d.rate());
             let file = format!("blkio.throttle.{file}_device");
-            out.push(Write::new(
-                "blkio",
-                &file,
-                value,
-                &format!("blockIO/{field}/{i}"),
-            ));
+            out.push(Write::new("blkio", &file, value, &format!("blockIO/{field}/{i}")));
         }
     }
 }
@@ -209,33 +125,27 @@ mod tests {
 
     fn lines(json: &str) -> Vec<String> {
         let resources: LinuxResources = serde_json::from_str(json).expect("resources");
-        writes(&resources)
-            .iter()
-            .map(|w| format!("{} {}", w.file, w.value))
-            .collect()
+        writes(&resources).iter().map(|w| format!("{} {}", w.file, w.value)).collect()
     }
 
     #[test]
     fn docker_zeros_mean_leave_alone() {
-        assert!(lines(r#"{"memory":{"limit":0,"swap":0},"cpu":{"shares":0,"quota":0},"blockIO":{"weight":0}}"#).is_empty());
+        assert!(
+            lines(r#"{"memory":{"limit":0,"swap":0},"cpu":{"shares":0,"quota":0},"blockIO":{"weight":0}}"#)
+                .is_empty()
+        );
     }
 
     #[test]
     fn processor_zero_is_a_processor() {
-        assert_eq!(
-            lines(r#"{"cpu":{"cpus":"0","mems":"0"}}"#),
-            ["cpuset.cpus 0", "cpuset.mems 0"]
-        );
+        assert_eq!(lines(r#"{"cpu":{"cpus":"0","mems":"0"}}"#), ["cpuset.cpus 0", "cpuset.mems 0"]);
     }
 
     #[test]
     fn memory_comes_before_memory_and_swap() {
         assert_eq!(
             lines(r#"{"memory":{"swap":200,"limit":100}}"#),
-            [
-                "memory.limit_in_bytes 100",
-                "memory.memsw.limit_in_bytes 200"
-            ]
+            ["memory.limit_in_bytes 100", "memory.memsw.limit_in_bytes 200"]
         );
     }
 

@@ -42,10 +42,7 @@ impl Allowed {
                 DeviceKind::Char => 'c',
                 DeviceKind::Block => 'b',
                 DeviceKind::All => {
-                    state = Allowed {
-                        by_default: rule.allow,
-                        exceptions: BTreeMap::new(),
-                    };
+                    state = Allowed { by_default: rule.allow, exceptions: BTreeMap::new() };
                     continue;
                 }
             };
@@ -56,11 +53,7 @@ impl Allowed {
             let key = (kind, rule.major, rule.minor);
             let there = state.exceptions.get(&key).copied().unwrap_or(0);
             // A rule against the default adds an exception, one with it takes away.
-            let now = if rule.allow == state.by_default {
-                there & !bits
-            } else {
-                there | bits
-            };
+            let now = if rule.allow == state.by_default { there & !bits } else { there | bits };
             match now {
                 0 => state.exceptions.remove(&key),
                 _ => state.exceptions.insert(key, now),
@@ -74,16 +67,12 @@ impl Allowed {
         let mut state = Allowed::default();
         for line in text.lines() {
             let mut words = line.split([' ', ':']);
-            let (Some(kind), major, minor, access) =
-                (words.next(), words.next(), words.next(), words.next())
+            let (Some(kind), major, minor, access) = (words.next(), words.next(), words.next(), words.next())
             else {
                 continue;
             };
             if kind == "a" {
-                return Allowed {
-                    by_default: true,
-                    exceptions: BTreeMap::new(),
-                };
+                return Allowed { by_default: true, exceptions: BTreeMap::new() };
             }
             let number = |text: Option<&str>| text.and_then(|t| t.parse().ok());
             let bits = access.unwrap_or("").chars().fold(0, |bits, c| {
@@ -95,9 +84,7 @@ impl Allowed {
                 }
             });
             let kind = if kind == "b" { 'b' } else { 'c' };
-            state
-                .exceptions
-                .insert((kind, number(major), number(minor)), bits);
+            state.exceptions.insert((kind, number(major), number(minor)), bits);
         }
         state
     }
@@ -195,10 +182,7 @@ mod tests {
     fn another_default_is_written_in_one_line_that_nobody_may_see() {
         let all = Allowed::by(&[rule(true, DeviceKind::All, None, "rwm")]);
         let opening = Allowed::listed(LIST).to(&all);
-        assert_eq!(
-            (opening.lines, opening.blind),
-            (vec![(true, "a".to_owned())], true)
-        );
+        assert_eq!((opening.lines, opening.blind), (vec![(true, "a".to_owned())], true));
         let closing = Allowed::listed("a *:* rwm\n").to(&Allowed::by(&denied_first()));
         assert!(closing.blind);
         assert_eq!(closing.lines[0], (false, "a".to_owned()));

@@ -30,12 +30,7 @@ pub fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
     for (i, huge) in resources.hugepage_limits().iter().flatten().enumerate() {
         for file in ["max", "rsvd.max"] {
             let file = format!("hugetlb.{}.{file}", huge.page_size());
-            out.push(Write::new(
-                "hugetlb",
-                &file,
-                huge.limit(),
-                &format!("hugepageLimits/{i}/limit"),
-            ));
+            out.push(Write::new("hugetlb", &file, huge.limit(), &format!("hugepageLimits/{i}/limit")));
         }
     }
     let unified = resources.unified().iter().flatten();
@@ -72,11 +67,7 @@ pub fn weight(shares: u64) -> u64 {
 }
 
 fn max(value: i64) -> String {
-    if value == -1 {
-        "max".to_owned()
-    } else {
-        value.to_string()
-    }
+    if value == -1 { "max".to_owned() } else { value.to_string() }
 }
 
 fn memory(memory: &LinuxMemory, out: &mut Vec<Write>) -> Result<()> {
@@ -86,20 +77,10 @@ fn memory(memory: &LinuxMemory, out: &mut Vec<Write>) -> Result<()> {
         out.push(Write::new("memory", "memory.swap.max", swap, "memory/swap"));
     }
     if limit != 0 {
-        out.push(Write::new(
-            "memory",
-            "memory.max",
-            max(limit),
-            "memory/limit",
-        ));
+        out.push(Write::new("memory", "memory.max", max(limit), "memory/limit"));
     }
     if let Some(low) = memory.reservation().filter(|v| *v != 0) {
-        out.push(Write::new(
-            "memory",
-            "memory.low",
-            max(low),
-            "memory/reservation",
-        ));
+        out.push(Write::new("memory", "memory.low", max(low), "memory/reservation"));
     }
     Ok(())
 }
@@ -124,27 +105,13 @@ fn cpu(cpu: &LinuxCpu, out: &mut Vec<Write>) {
     }
     let shares = cpu.shares().unwrap_or(0);
     if shares != 0 && cpu.idle().is_none_or(|i| i == 0) {
-        out.push(Write::new(
-            "cpu",
-            "cpu.weight",
-            weight(shares),
-            "cpu/shares",
-        ));
+        out.push(Write::new("cpu", "cpu.weight", weight(shares), "cpu/shares"));
     }
     let (quota, period) = (cpu.quota().unwrap_or(0), cpu.period().unwrap_or(0));
     if quota != 0 || period != 0 {
-        let quota = if quota > 0 {
-            quota.to_string()
-        } else {
-            "max".to_owned()
-        };
+        let quota = if quota > 0 { quota.to_string() } else { "max".to_owned() };
         let period = if period == 0 { 100_000 } else { period };
-        out.push(Write::new(
-            "cpu",
-            "cpu.max",
-            format!("{quota} {period}"),
-            "cpu/quota",
-        ));
+        out.push(Write::new("cpu", "cpu.max", format!("{quota} {period}"), "cpu/quota"));
     }
     if let Some(burst) = cpu.burst() {
         out.push(Write::new("cpu", "cpu.max.burst", burst, "cpu/burst"));
@@ -160,43 +127,17 @@ fn cpu(cpu: &LinuxCpu, out: &mut Vec<Write>) {
 fn block_io(block: &LinuxBlockIo, out: &mut Vec<Write>) {
     if let Some(weight) = block.weight().filter(|w| *w != 0) {
         let value = 1 + (u64::from(weight).saturating_sub(10)) * 9999 / 990;
-        out.push(Write::new(
-            "io",
-            "io.weight",
-            format!("default {value}"),
-            "blockIO/weight",
-        ));
+        out.push(Write::new("io", "io.weight", format!("default {value}"), "blockIO/weight"));
     }
     for (devices, key, field) in [
-        (
-            block.throttle_read_bps_device(),
-            "rbps",
-            "throttleReadBpsDevice",
-        ),
-        (
-            block.throttle_write_bps_device(),
-            "wbps",
-            "throttleWriteBpsDevice",
-        ),
-        (
-            block.throttle_read_iops_device(),
-            "riops",
-            "throttleReadIOPSDevice",
-        ),
-        (
-            block.throttle_write_iops_device(),
-            "wiops",
-            "throttleWriteIOPSDevice",
-        ),
+        (block.throttle_read_bps_device(), "rbps", "throttleReadBpsDevice"),
+        (block.throttle_write_bps_device(), "wbps", "throttleWriteBpsDevice"),
+        (block.throttle_read_iops_device(), "riops", "throttleReadIOPSDevice"),
+        (block.throttle_write_iops_device(), "wiops", "throttleWriteIOPSDevice"),
     ] {
         for (i, d) in devices.iter().flatten().enumerate() {
             let value = format!("{}:{} {key}={}", d.major(), d.minor(), d.rate());
-            out.push(Write::new(
-                "io",
-                "io.max",
-                value,
-                &format!("blockIO/{field}/{i}"),
-            ));
+            out.push(Write::new("io", "io.max", value, &format!("blockIO/{field}/{i}")));
         }
     }
 }
@@ -207,14 +148,8 @@ mod tests {
 
     #[test]
     fn shares_convert_as_runc_converts_them() {
-        for (shares, expected) in [
-            (0, 0),
-            (1, 1),
-            (2, 1),
-            (1024, 100),
-            (262_144, 10_000),
-            (u64::MAX, 10_000),
-        ] {
+        for (shares, expected) in [(0, 0), (1, 1), (2, 1), (1024, 100), (262_144, 10_000), (u64::MAX, 10_000)]
+        {
             assert_eq!(weight(shares), expected, "{shares}");
         }
     }

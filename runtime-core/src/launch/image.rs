@@ -29,22 +29,14 @@ pub(super) fn image() -> Result<BorrowedFd<'static>> {
 }
 
 fn make() -> std::io::Result<OwnedFd> {
-    let mut seals =
-        libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    let mut seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
     let exec = sys::mfd_exec_known();
     let fd = sys::memfd(c"oxrun-init", if exec { libc::MFD_EXEC } else { 0 })?;
     let mut file = File::from(fd);
     file.write_all(BYTES)?;
     // A file that its user may not read makes the process undumpable and its /proc files root's: for root
     // that is wanted, another user could not write the maps of its own namespaces.
-    sys::fchmod(
-        &file,
-        if sys::effective_ids().0 == 0 {
-            0o111
-        } else {
-            0o555
-        },
-    )?;
+    sys::fchmod(&file, if sys::effective_ids().0 == 0 { 0o111 } else { 0o555 })?;
     if exec {
         seals |= libc::F_SEAL_EXEC;
     }

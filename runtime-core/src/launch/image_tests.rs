@@ -21,10 +21,7 @@ const LARGEST: usize = 64 << 10;
 
 fn number(elf: &[u8], at: usize, size: usize) -> u64 {
     let bytes = elf.get(at..at + size).expect("a number inside the file");
-    bytes
-        .iter()
-        .rev()
-        .fold(0, |n, byte| n << 8 | u64::from(*byte))
+    bytes.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte))
 }
 
 fn half(elf: &[u8], at: usize) -> usize {
@@ -48,11 +45,7 @@ fn headers(elf: &[u8], table: usize, entry: usize) -> impl Iterator<Item = usize
 /// Everything about an executable that init's must not have.
 fn faults(elf: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
-    assert_eq!(
-        elf.get(..6),
-        Some(&b"\x7fELF\x02\x01"[..]),
-        "a 64-bit little-endian ELF file"
-    );
+    assert_eq!(elf.get(..6), Some(&b"\x7fELF\x02\x01"[..]), "a 64-bit little-endian ELF file");
     if half(elf, 16) != 2 {
         found.push("it has no fixed place (no ET_EXEC)".to_owned());
     }
@@ -68,9 +61,7 @@ fn faults(elf: &[u8]) -> Vec<String> {
         }
         // PF_X and PF_W.
         if matches!(kind, PT_LOAD | PT_GNU_STACK) && flags & 3 == 3 {
-            found.push(format!(
-                "a segment of type {kind:#x} is writable and executable"
-            ));
+            found.push(format!("a segment of type {kind:#x} is writable and executable"));
         }
     }
     if loaded == 0 || !stack {
@@ -116,44 +107,26 @@ fn init_is_small() {
 #[test]
 fn a_writable_and_executable_segment_is_found() {
     let mut elf = BYTES.to_vec();
-    let load = headers(BYTES, 32, 54)
-        .find(|at| word(BYTES, *at) == PT_LOAD)
-        .expect("a segment");
+    let load = headers(BYTES, 32, 54).find(|at| word(BYTES, *at) == PT_LOAD).expect("a segment");
     elf[load + 4] = 7;
-    assert_eq!(
-        faults(&elf),
-        ["a segment of type 0x1 is writable and executable"]
-    );
+    assert_eq!(faults(&elf), ["a segment of type 0x1 is writable and executable"]);
 }
 
 #[test]
 fn an_interpreter_a_dynamic_section_and_relocations_are_found() {
     // Any dynamically linked program of the host's would do, but there may be none.
     let mut elf = BYTES.to_vec();
-    let load = headers(BYTES, 32, 54)
-        .find(|at| word(BYTES, *at) == PT_LOAD)
-        .expect("a segment");
-    for (kind, text) in [
-        (PT_INTERP, "it names an interpreter"),
-        (PT_DYNAMIC, "it has a dynamic section"),
-    ] {
+    let load = headers(BYTES, 32, 54).find(|at| word(BYTES, *at) == PT_LOAD).expect("a segment");
+    for (kind, text) in [(PT_INTERP, "it names an interpreter"), (PT_DYNAMIC, "it has a dynamic section")] {
         elf[load..load + 4].copy_from_slice(&kind.to_le_bytes());
-        assert!(
-            faults(&elf).iter().any(|fault| fault == text),
-            "{text}: {:?}",
-            faults(&elf)
-        );
+        assert!(faults(&elf).iter().any(|fault| fault == text), "{text}: {:?}", faults(&elf));
     }
     let mut elf = BYTES.to_vec();
     let section = headers(BYTES, 40, 58).nth(1).expect("a section");
     for kind in [SHT_REL, SHT_RELA, SHT_RELR] {
         elf[section + 4..section + 8].copy_from_slice(&kind.to_le_bytes());
         let seen = faults(&elf);
-        assert!(
-            seen.iter()
-                .any(|fault| fault.starts_with("it has a relocation section")),
-            "{seen:?}"
-        );
+        assert!(seen.iter().any(|fault| fault.starts_with("it has a relocation section")), "{seen:?}");
     }
 }
 

@@ -69,11 +69,7 @@ impl Stdio {
     /// The null device for all three.
     #[must_use]
     pub fn null() -> Stdio {
-        Stdio {
-            stdin: Stream::Null,
-            stdout: Stream::Null,
-            stderr: Stream::Null,
-        }
+        Stdio { stdin: Stream::Null, stdout: Stream::Null, stderr: Stream::Null }
     }
 }
 
@@ -120,9 +116,7 @@ struct Host<'a> {
 /// Creates the container of a plan in a new state directory, which is locked.
 pub(crate) fn launch(plan: &Plan, dir: &StateDir, stdio: Stdio) -> Result<Launched> {
     if !plan.rootfs.is_dir() {
-        let e = std::fs::metadata(&plan.rootfs)
-            .err()
-            .and_then(|e| e.raw_os_error());
+        let e = std::fs::metadata(&plan.rootfs).err().and_then(|e| e.raw_os_error());
         let errno = e.unwrap_or(libc::ENOTDIR);
         let path = plan.rootfs.display();
         return Err(Error::syscall(format!("stat {path}"), errno)
@@ -139,16 +133,9 @@ pub(crate) fn launch(plan: &Plan, dir: &StateDir, stdio: Stdio) -> Result<Launch
     let fault = dir.new_file(c"fault")?;
     let host = carry_out(plan, Place::New(dir), fault, &script, stdio)?;
     let (Some(state), Some((_, pidfd))) = (host.state, host.process) else {
-        return Err(Error::new(
-            ErrorKind::Internal,
-            "the plan has no step `created`",
-        ));
+        return Err(Error::new(ErrorKind::Internal, "the plan has no step `created`"));
     };
-    Ok(Launched {
-        state,
-        pidfd,
-        console: host.console,
-    })
+    Ok(Launched { state, pidfd, console: host.console })
 }
 
 /// A further process of a container: set up, its program not yet executed.
@@ -179,10 +166,7 @@ pub(crate) fn join(plan: &Plan, init: BorrowedFd<'_>, stdio: Stdio) -> Result<Jo
             total: plan.steps.len() as u32,
             rootfs: plan.rootfs.clone(),
         }),
-        _ => Err(Error::new(
-            ErrorKind::Internal,
-            "the plan has no step `ready`",
-        )),
+        _ => Err(Error::new(ErrorKind::Internal, "the plan has no step `ready`")),
     }
 }
 
@@ -193,12 +177,7 @@ impl Joined {
         // The end of the socket: the execve, or the end of the process.
         let mut buf = [0u8; 8];
         sys::receive(&self.control, &mut buf).map_err(|e| Error::io("recvmsg", &e))?;
-        Ok(report::started(
-            &page(&self.fault),
-            self.total,
-            &self.rootfs,
-            |_| None,
-        ))
+        Ok(report::started(&page(&self.fault), self.total, &self.rootfs, |_| None))
     }
 }
 
@@ -217,9 +196,7 @@ fn carry_out<'a>(
     script: &[u8],
     stdio: Stdio,
 ) -> Result<Host<'a>> {
-    fault
-        .set_len(oxrun_init::fault::SIZE as u64)
-        .map_err(|e| Error::io("ftruncate(fault)", &e))?;
+    fault.set_len(oxrun_init::fault::SIZE as u64).map_err(|e| Error::io("ftruncate(fault)", &e))?;
     let mut host = Host {
         plan,
         place,
@@ -261,9 +238,7 @@ impl Host<'_> {
                         held = true;
                     }
                     self.host_step(step).map_err(in_step)?;
-                    let more = steps
-                        .peek()
-                        .is_some_and(|(next, _)| next.lane == Lane::Host);
+                    let more = steps.peek().is_some_and(|(next, _)| next.lane == Lane::Host);
                     if held && !more {
                         self.go()?;
                         held = false;
@@ -287,24 +262,17 @@ impl Host<'_> {
     fn spawn(&mut self, script: &[u8], stdio: Stdio) -> Result<()> {
         let memfd = sys::memfd(c"oxrun-script", 0).map_err(|e| Error::io("memfd_create", &e))?;
         let mut memfd = File::from(memfd);
-        memfd
-            .write_all(script)
-            .map_err(|e| Error::io("write(script)", &e))?;
-        sys::seal(
-            &memfd,
-            libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK,
-        )
-        .map_err(|e| Error::io("fcntl(F_ADD_SEALS)", &e))?;
+        memfd.write_all(script).map_err(|e| Error::io("write(script)", &e))?;
+        sys::seal(&memfd, libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK)
+            .map_err(|e| Error::io("fcntl(F_ADD_SEALS)", &e))?;
         let fifo = match self.place {
             Place::New(dir) => dir.new_fifo()?,
-            Place::In(init) => init
-                .try_clone_to_owned()
-                .map_err(|e| Error::io("dup", &e))?,
+            Place::In(init) => init.try_clone_to_owned().map_err(|e| Error::io("dup", &e))?,
         };
         let (ours, theirs) = sys::socketpair().map_err(|e| Error::io("socketpair", &e))?;
         let image = image::image()?;
-        let (pid, pidfd) = sys::spawn(image, theirs.as_fd())
-            .map_err(|e| Error::io("execveat(\"oxrun-init\")", &e))?;
+        let (pid, pidfd) =
+            sys::spawn(image, theirs.as_fd()).map_err(|e| Error::io("execveat(\"oxrun-init\")", &e))?;
         self.process = Some((pid, pidfd));
         drop(theirs);
         let preserve = self.plan.preserve_fds();
@@ -327,11 +295,7 @@ impl Host<'_> {
             Action::CgroupWrite { file, value } => live::set_limit(file, value),
             Action::DevicesV1 { dir, rules } => live::write_rules(dir, rules),
             Action::DevicesV2 { dir, rules } => attach_devices(dir, rules),
-            Action::MapIds {
-                uids,
-                gids,
-                deny_setgroups,
-            } => self.map_ids(uids, gids, *deny_setgroups),
+            Action::MapIds { uids, gids, deny_setgroups } => self.map_ids(uids, gids, *deny_setgroups),
             Action::CloneSource { source, recursive } => {
                 let clone = sys::clone_tree(source, *recursive)
                     .map_err(|e| Error::io(format!("open_tree({})", source.display()), &e))?;
@@ -346,10 +310,7 @@ impl Host<'_> {
                 Some(_) => Ok(()),
                 None => Err(Error::new(ErrorKind::Internal, "init sent no terminal")),
             },
-            _ => Err(Error::new(
-                ErrorKind::Internal,
-                "a step of init in the host's lane",
-            )),
+            _ => Err(Error::new(ErrorKind::Internal, "a step of init in the host's lane")),
         }
     }
 
@@ -358,9 +319,7 @@ impl Host<'_> {
         let pid = self.process.as_ref().map_or(0, |p| p.0);
         let proc = PathBuf::from(format!("/proc/{pid}"));
         let text = |map: &[IdMap]| {
-            map.iter().fold(String::new(), |t, m| {
-                format!("{t}{} {} {}\n", m.inside, m.outside, m.size)
-            })
+            map.iter().fold(String::new(), |t, m| format!("{t}{} {} {}\n", m.inside, m.outside, m.size))
         };
         if deny_setgroups {
             live::write(&proc.join("setgroups"), "deny")?;
@@ -371,10 +330,8 @@ impl Host<'_> {
 
     /// The state as far as it is known before the container is created.
     fn preliminary(&self) -> Result<State> {
-        let (pid, pidfd) = self
-            .process
-            .as_ref()
-            .ok_or_else(|| Error::new(ErrorKind::Internal, "no process"))?;
+        let (pid, pidfd) =
+            self.process.as_ref().ok_or_else(|| Error::new(ErrorKind::Internal, "no process"))?;
         Ok(State::new(self.plan, *pid, pidfd, self.made.clone()))
     }
 
@@ -382,14 +339,10 @@ impl Host<'_> {
     fn record(&mut self) -> Result<()> {
         let state = self.preliminary()?;
         let Place::New(dir) = self.place else {
-            return Err(Error::new(
-                ErrorKind::Internal,
-                "`created` in a container that is there",
-            ));
+            return Err(Error::new(ErrorKind::Internal, "`created` in a container that is there"));
         };
         let mut copy = dir.new_file(c"config.json")?;
-        copy.write_all(&self.plan.config)
-            .map_err(|e| Error::io("write(config.json)", &e))?;
+        copy.write_all(&self.plan.config).map_err(|e| Error::io("write(config.json)", &e))?;
         dir.write(&state)?;
         self.state = Some(state);
         Ok(())
@@ -412,11 +365,8 @@ impl Host<'_> {
             let mut buf = [0u8; 8];
             let (n, fd) = sys::receive(control, &mut buf).map_err(|e| Error::io("recvmsg", &e))?;
             let [a, b, c, d, pid @ ..] = buf;
-            let message = Message {
-                step: u32::from_le_bytes([a, b, c, d]),
-                pid: u32::from_le_bytes(pid),
-                fd,
-            };
+            let message =
+                Message { step: u32::from_le_bytes([a, b, c, d]), pid: u32::from_le_bytes(pid), fd };
             if n != buf.len() {
                 return Err(self.died());
             }
@@ -437,20 +387,14 @@ impl Host<'_> {
             return Ok(());
         };
         let io = |e| Error::io("poll(control)", &e);
-        let mut fds = [
-            (control.as_fd(), libc::POLLIN),
-            (pidfd.as_fd(), libc::POLLIN),
-        ];
+        let mut fds = [(control.as_fd(), libc::POLLIN), (pidfd.as_fd(), libc::POLLIN)];
         let ready = sys::poll(&mut fds, self.patience()).map_err(io)?;
         let said = |ready: &[i16]| ready.first().is_some_and(|e| *e != 0);
         if said(&ready) {
             return Ok(());
         }
         // It may have spoken and ended in between.
-        if sys::poll(&mut [(control.as_fd(), libc::POLLIN)], Some(0))
-            .map_err(io)
-            .is_ok_and(|r| said(&r))
-        {
+        if sys::poll(&mut [(control.as_fd(), libc::POLLIN)], Some(0)).map_err(io).is_ok_and(|r| said(&r)) {
             return Ok(());
         }
         if ready.get(1).is_some_and(|e| *e != 0) {
@@ -458,10 +402,7 @@ impl Host<'_> {
         }
         Err(Error::new(
             ErrorKind::Timeout,
-            format!(
-                "container init said nothing for {} s; it may have been stopped",
-                PATIENCE / 1000
-            ),
+            format!("container init said nothing for {} s; it may have been stopped", PATIENCE / 1000),
         ))
     }
 
@@ -476,11 +417,7 @@ impl Host<'_> {
     /// The error of a process that ended without a word.
     fn ended(&self) -> Error {
         let status = self.process.as_ref().and_then(|p| sys::wait(&p.1).ok());
-        report::failure(
-            self.plan,
-            &page(&self.fault),
-            status.unwrap_or(ExitStatus::Unknown),
-        )
+        report::failure(self.plan, &page(&self.fault), status.unwrap_or(ExitStatus::Unknown))
     }
 
     /// Waits until init has reached the barrier before step `number`.
@@ -558,10 +495,7 @@ fn preserved(plan: &Plan) -> Result<Vec<BorrowedFd<'static>>> {
     for n in 0..count {
         let fd = 3i32.saturating_add_unsigned(n);
         fds.push(sys::inherited(fd).ok_or_else(|| {
-            Error::syscall(
-                format!("unable to stat preserved-fd {fd} (of {count})"),
-                libc::EBADF,
-            )
+            Error::syscall(format!("unable to stat preserved-fd {fd} (of {count})"), libc::EBADF)
         })?);
     }
     if count > MAX_PRESERVED {
@@ -576,10 +510,7 @@ fn preserved(plan: &Plan) -> Result<Vec<BorrowedFd<'static>>> {
 /// A joined network namespace that is the caller's own is the host's: its sysctls are not the container's to set.
 fn refuse_own_network(plan: &Plan) -> Result<()> {
     let network = plan.steps.iter().find_map(|s| match &s.action {
-        Action::SetNs {
-            kind: Namespace::Network,
-            path,
-        } => Some(path),
+        Action::SetNs { kind: Namespace::Network, path } => Some(path),
         _ => None,
     });
     let sysctl = plan
@@ -600,10 +531,7 @@ fn refuse_own_network(plan: &Plan) -> Result<()> {
 }
 
 /// Puts the device program on a v2 cgroup.
-fn attach_devices(
-    dir: &std::path::Path,
-    rules: &[crate::cgroup::devices::DeviceRule],
-) -> Result<()> {
+fn attach_devices(dir: &std::path::Path, rules: &[crate::cgroup::devices::DeviceRule]) -> Result<()> {
     let program = crate::cgroup::device_bpf::compile(rules)
         .map_err(|e| Error::new(ErrorKind::InvalidConfig, e.to_string()))?;
     let loaded = sys::bpf::load(&program).map_err(|e| Error::io("bpf(BPF_PROG_LOAD)", &e))?;
@@ -625,16 +553,11 @@ impl Streams {
                 Stream::Inherit | Stream::Null => {
                     let mut options = File::options();
                     let null = options.read(true).write(true).open("/dev/null");
-                    null.map(|f| Some(f.into()))
-                        .map_err(|e| Error::io("open(/dev/null)", &e))
+                    null.map(|f| Some(f.into())).map_err(|e| Error::io("open(/dev/null)", &e))
                 }
             }
         };
-        Ok(Streams([
-            one(stdio.stdin, 0)?,
-            one(stdio.stdout, 1)?,
-            one(stdio.stderr, 2)?,
-        ]))
+        Ok(Streams([one(stdio.stdin, 0)?, one(stdio.stdout, 1)?, one(stdio.stderr, 2)?]))
     }
 
     fn get(&self) -> Result<[BorrowedFd<'_>; 3]> {
@@ -657,9 +580,7 @@ pub(crate) enum Started {
 
 /// What the fault page says of a container that was told to start.
 pub(crate) fn started(dir: &StateDir, state: &State) -> Started {
-    report::started(&dir.fault(), state.exec_step, &state.rootfs, |n| {
-        state.start_hook(n)
-    })
+    report::started(&dir.fault(), state.exec_step, &state.rootfs, |n| state.start_hook(n))
 }
 
 /// The error of a program that the kernel killed while it loaded it.

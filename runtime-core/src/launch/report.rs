@@ -13,10 +13,7 @@ pub(super) fn failure(plan: &Plan, page: &[u8], status: ExitStatus) -> Error {
     let Some(record) = fault::read(page).filter(|r| r.phase != Phase::Unborn as u32) else {
         return Error::new(
             ErrorKind::Killed,
-            format!(
-                "container init ended before its first step: {}",
-                how(status)
-            ),
+            format!("container init ended before its first step: {}", how(status)),
         );
     };
     let step = plan.step_ref(record.step);
@@ -63,16 +60,10 @@ fn text(bytes: &[u8]) -> String {
 /// A failure without a special wording.
 fn plain(what: &str, r: &Record<'_>) -> Error {
     let message = match (r.detail, r.errno) {
-        (Detail::BadScript, _) => format!(
-            "{what}: init did not understand its script: {}",
-            text(r.text)
-        ),
+        (Detail::BadScript, _) => format!("{what}: init did not understand its script: {}", text(r.text)),
         (Detail::HostGone, _) => format!("{what}: the creating process went away"),
         (Detail::NotProc, _) => {
-            format!(
-                "{what}: {:?} cannot be mounted because it is not of type proc",
-                text(r.text)
-            )
+            format!("{what}: {:?} cannot be mounted because it is not of type proc", text(r.text))
         }
         (Detail::Text | Detail::DeviceMismatch | Detail::BadNull, 0) => {
             format!("{what}: {}", text(r.text))
@@ -93,47 +84,27 @@ fn explain(action: &Action, field: &str, r: &Record<'_>) -> Error {
     let errno = errno_text(r.errno);
     match action {
         Action::Mount(m) => {
-            let e = mounting(
-                &m.source,
-                &m.destination.display().to_string(),
-                &m.fstype,
-                r,
-            );
+            let e = mounting(&m.source, &m.destination.display().to_string(), &m.fstype, r);
             at_option(e, m, field, r)
         }
-        Action::Bind(b) => mounting(
-            &b.source.display().to_string(),
-            &b.destination.display().to_string(),
-            "bind",
-            r,
-        ),
+        Action::Bind(b) => {
+            mounting(&b.source.display().to_string(), &b.destination.display().to_string(), "bind", r)
+        }
         Action::Lookup { name, .. } => lookup(name, r),
         Action::Exec { .. } => executing(r),
         Action::Cwd { .. } | Action::Identity { .. } if path_of_cwd(action, r).is_some() => {
             let path = path_of_cwd(action, r).unwrap_or_default();
-            plain("", r).saying(format!(
-                "chdir to cwd ({path:?}) set in config.json failed: {errno}"
-            ))
+            plain("", r).saying(format!("chdir to cwd ({path:?}) set in config.json failed: {errno}"))
         }
         Action::SetNs { kind, path } => plain("", r).saying(format!(
             "unable to join the {} namespace: namespace path: {} {}: {errno}",
             kind.name(),
-            if call(r).starts_with("setns") {
-                "setns"
-            } else {
-                "lstat"
-            },
+            if call(r).starts_with("setns") { "setns" } else { "lstat" },
             path.display(),
         )),
         Action::Rlimit { name, resource, .. } => {
-            let e = plain("", r).saying(format!(
-                "error setting rlimit type {resource} ({name}): {errno}"
-            ));
-            if r.errno == libc::EPERM {
-                e.hint("raising a hard limit needs CAP_SYS_RESOURCE")
-            } else {
-                e
-            }
+            let e = plain("", r).saying(format!("error setting rlimit type {resource} ({name}): {errno}"));
+            if r.errno == libc::EPERM { e.hint("raising a hard limit needs CAP_SYS_RESOURCE") } else { e }
         }
         Action::OomScoreAdj { value } => {
             let e = plain("", r).saying(format!("failed to set oom_score_adj to {value}: {errno}"));
@@ -144,15 +115,8 @@ fn explain(action: &Action, field: &str, r: &Record<'_>) -> Error {
             }
         }
         Action::Sysctl { key, .. } => {
-            let e = plain("", r).saying(format!(
-                "error setting sysctl {}: {errno}",
-                key.replace('/', ".")
-            ));
-            if r.errno == libc::ENOENT {
-                e.hint("no such sysctl in this kernel or namespace")
-            } else {
-                e
-            }
+            let e = plain("", r).saying(format!("error setting sysctl {}: {errno}", key.replace('/', ".")));
+            if r.errno == libc::ENOENT { e.hint("no such sysctl in this kernel or namespace") } else { e }
         }
         Action::Device(d) if r.detail == Detail::DeviceMismatch => plain("", r).saying(format!(
             "error creating device {}: there is something else that is not {} {}:{}",
@@ -162,14 +126,10 @@ fn explain(action: &Action, field: &str, r: &Record<'_>) -> Error {
             d.minor,
         )),
         Action::Hook(h) => hook(h, r),
-        Action::Mask { path } => plain(
-            &format!("can't mask path {:?}", path.display().to_string()),
-            r,
-        ),
-        Action::Readonly { path } => plain(
-            &format!("can't make {:?} read-only", path.display().to_string()),
-            r,
-        ),
+        Action::Mask { path } => plain(&format!("can't mask path {:?}", path.display().to_string()), r),
+        Action::Readonly { path } => {
+            plain(&format!("can't make {:?} read-only", path.display().to_string()), r)
+        }
         Action::Root { path } => plain(&format!("error preparing rootfs {}", path.display()), r),
         Action::Pivot { .. } => plain("error jailing process inside rootfs", r),
         Action::JoinTasks { .. } => plain("error adding pid to cgroups", r),
@@ -229,33 +189,21 @@ fn mounting(source: &str, destination: &str, fstype: &str, r: &Record<'_>) -> Er
     let call = call(r);
     let error = |tail: String| plain("", r).saying(format!("{head}: {tail}"));
     match r.detail {
-        Detail::NotOrdinary => error(format!(
-            "filesystem {fstype:?} must be mounted on ordinary directory"
-        )),
+        Detail::NotOrdinary => error(format!("filesystem {fstype:?} must be mounted on ordinary directory")),
         Detail::TypeMismatch => error(format!("{call}: not a directory"))
             .hint("one of source and destination is a file, the other a directory"),
         Detail::FsLog => {
             let said = text(r.text);
             // The kernel prefixes each line with its level.
-            let said = said
-                .lines()
-                .next()
-                .unwrap_or("")
-                .split_once(' ')
-                .map_or("", |s| s.1)
-                .to_owned();
+            let said = said.lines().next().unwrap_or("").split_once(' ').map_or("", |s| s.1).to_owned();
             error(format!("{call}: {errno}; {said}")).with_fs_log(said)
         }
-        Detail::NotProc => error(format!(
-            "{destination:?} cannot be mounted because it is not of type proc"
-        )),
+        Detail::NotProc => error(format!("{destination:?} cannot be mounted because it is not of type proc")),
         Detail::CopyUp => error(format!("copying {:?}: {call}: {errno}", text(r.text))),
         _ if call.starts_with("fsopen") && r.errno == libc::ENODEV => {
             error(format!("{call}: {errno}")).hint(format!("{fstype:?} is unknown to this kernel"))
         }
-        _ if call.starts_with("open_tree") && fstype == "bind" => {
-            error(format!("stat {source}: {errno}"))
-        }
+        _ if call.starts_with("open_tree") && fstype == "bind" => error(format!("stat {source}: {errno}")),
         _ => error(format!("{call}: {errno}")),
     }
 }
@@ -278,23 +226,16 @@ fn at_option(e: Error, m: &FilesystemMount, field: &str, r: &Record<'_>) -> Erro
     ];
     let key = strings(r).into_iter().find(|s| s.0 == 2).map(|s| s.1);
     let option = m.options.data.iter().find(|o| Some(&o.key) == key.as_ref());
-    let Some((option, index)) = option
-        .and_then(|o| Some((o, o.index?)))
-        .filter(|_| call(r).starts_with("fsconfig"))
+    let Some((option, index)) =
+        option.and_then(|o| Some((o, o.index?))).filter(|_| call(r).starts_with("fsconfig"))
     else {
         return e;
     };
     let e = e.at(format!("{field}/options/{index}"));
-    let near = KNOWN
-        .iter()
-        .find(|k| (1..3).contains(&crate::plan::distance(&option.key, k)));
+    let near = KNOWN.iter().find(|k| (1..3).contains(&crate::plan::distance(&option.key, k)));
     match near {
         Some(near) => {
-            let value = option
-                .value
-                .as_ref()
-                .map(|v| format!("={v}"))
-                .unwrap_or_default();
+            let value = option.value.as_ref().map(|v| format!("={v}")).unwrap_or_default();
             e.hint(format!("did you mean \"{near}{value}\"?"))
         }
         None => e,
@@ -303,35 +244,19 @@ fn at_option(e: Error, m: &FilesystemMount, field: &str, r: &Record<'_>) -> Erro
 
 fn lookup(name: &str, r: &Record<'_>) -> Error {
     let e = if !name.contains('/') {
-        Error::new(
-            ErrorKind::Exec,
-            format!("exec: {name:?}: executable file not found in $PATH"),
-        )
+        Error::new(ErrorKind::Exec, format!("exec: {name:?}: executable file not found in $PATH"))
     } else if r.detail == Detail::NotExecutable {
-        Error::new(
-            ErrorKind::Exec,
-            format!("exec: {name:?}: permission denied"),
-        )
+        Error::new(ErrorKind::Exec, format!("exec: {name:?}: permission denied"))
     } else {
-        Error::new(
-            ErrorKind::Exec,
-            format!("exec: {name:?}: stat {name}: {}", errno_text(r.errno)),
-        )
+        Error::new(ErrorKind::Exec, format!("exec: {name:?}: stat {name}: {}", errno_text(r.errno)))
     };
     e.at("/process/args/0")
 }
 
 fn executing(r: &Record<'_>) -> Error {
-    let path = strings(r)
-        .into_iter()
-        .next()
-        .map(|s| s.1)
-        .unwrap_or_default();
-    let e = Error::new(
-        ErrorKind::Exec,
-        format!("exec {path}: {}", errno_text(r.errno)),
-    )
-    .at("/process/args/0");
+    let path = strings(r).into_iter().next().map(|s| s.1).unwrap_or_default();
+    let e =
+        Error::new(ErrorKind::Exec, format!("exec {path}: {}", errno_text(r.errno))).at("/process/args/0");
     match r.errno {
         libc::ENOENT => e.hint("the file exists: its interpreter (#! or ELF) does not"),
         libc::ENOEXEC => e.hint("neither an ELF file for this machine nor a script with #!"),
@@ -349,13 +274,8 @@ fn interpreter(e: Error, rootfs: &std::path::Path, r: &Record<'_>) -> Error {
     let Some(line) = crate::sys::first_line(rootfs, &path) else {
         return e;
     };
-    match line
-        .strip_prefix("#!")
-        .and_then(|l| l.split_whitespace().next())
-    {
-        Some(program) => e.hint(format!(
-            "{path} exists; its interpreter {program} (line 1) does not"
-        )),
+    match line.strip_prefix("#!").and_then(|l| l.split_whitespace().next()) {
+        Some(program) => e.hint(format!("{path} exists; its interpreter {program} (line 1) does not")),
         None => e,
     }
 }
@@ -370,15 +290,9 @@ pub(super) fn started<'a>(
     let Some(record) = fault::read(page) else {
         return Started::Executing { faults: 0 };
     };
-    let step = crate::error::StepRef {
-        number: record.step,
-        total,
-        lane: crate::error::Lane::Init,
-    };
+    let step = crate::error::StepRef { number: record.step, total, lane: crate::error::Lane::Init };
     if record.phase == Phase::Exec as u32 {
-        return Started::Executing {
-            faults: record.faults,
-        };
+        return Started::Executing { faults: record.faults };
     }
     if record.phase != Phase::Failed as u32 {
         let text = format!(
@@ -417,10 +331,7 @@ fn strings(r: &Record<'_>) -> Vec<(usize, String)> {
 /// The call as `name(arguments)`: strings in quotes, descriptors and numbers as they are, flags in hex,
 /// pointers to structures left out.
 fn call(r: &Record<'_>) -> String {
-    let Some((name, kinds)) = calls()
-        .iter()
-        .find(|(nr, _, _)| *nr == r.nr as i64)
-        .map(|(_, n, k)| (n, k))
+    let Some((name, kinds)) = calls().iter().find(|(nr, _, _)| *nr == r.nr as i64).map(|(_, n, k)| (n, k))
     else {
         return format!("syscall {}", r.nr);
     };

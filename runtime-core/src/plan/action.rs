@@ -184,15 +184,9 @@ pub enum Action {
     /// Write a value to a file of a cgroup.
     CgroupWrite { file: PathBuf, value: String },
     /// Set the device rules of a v1 cgroup.
-    DevicesV1 {
-        dir: PathBuf,
-        rules: Vec<DeviceRule>,
-    },
+    DevicesV1 { dir: PathBuf, rules: Vec<DeviceRule> },
     /// Set the device rules of a v2 cgroup.
-    DevicesV2 {
-        dir: PathBuf,
-        rules: Vec<DeviceRule>,
-    },
+    DevicesV2 { dir: PathBuf, rules: Vec<DeviceRule> },
     /// Execute init outside, with these descriptors.
     Spawn { preserve_fds: u32 },
     /// Set the OOM score.
@@ -208,18 +202,11 @@ pub enum Action {
     /// Make a user namespace.
     NewUser,
     /// Write the maps of the user namespace.
-    MapIds {
-        uids: Vec<IdMap>,
-        gids: Vec<IdMap>,
-        deny_setgroups: bool,
-    },
+    MapIds { uids: Vec<IdMap>, gids: Vec<IdMap>, deny_setgroups: bool },
     /// Become root of the user namespace.
     BecomeRoot,
     /// Clone the container's process into new namespaces and its v2 cgroup.
-    Clone {
-        new: Vec<Namespace>,
-        cgroup: Option<PathBuf>,
-    },
+    Clone { new: Vec<Namespace>, cgroup: Option<PathBuf> },
     /// Make namespaces that must come after the clone.
     Unshare { new: Vec<Namespace> },
     /// Lead a session, with a keyring of this name.
@@ -241,12 +228,7 @@ pub enum Action {
     /// Attach a tree of the host.
     Bind(BindMount),
     /// Change a mount of the container.
-    SetAttr {
-        destination: PathBuf,
-        set: u64,
-        clear: u64,
-        propagation: u64,
-    },
+    SetAttr { destination: PathBuf, set: u64, clear: u64, propagation: u64 },
     /// Make a device node.
     Device(DeviceNode),
     /// Make a symbolic link.
@@ -255,12 +237,7 @@ pub enum Action {
     /// the latter under the filter that a later step loads.
     Hook(HookAction),
     /// Open the terminal.
-    Console {
-        uid: u32,
-        width: u32,
-        height: u32,
-        on_dev: bool,
-    },
+    Console { uid: u32, width: u32, height: u32, on_dev: bool },
     /// Take the terminal's controlling side from init.
     ReceiveConsole,
     /// Cover a path.
@@ -274,12 +251,7 @@ pub enum Action {
     /// Write a sysctl.
     Sysctl { key: String, value: String },
     /// Set a resource limit.
-    Rlimit {
-        name: String,
-        resource: u32,
-        soft: u64,
-        hard: u64,
-    },
+    Rlimit { name: String, resource: u32, soft: u64, hard: u64 },
     /// Forbid new privileges.
     NoNewPrivs,
     /// Set the execution domain.
@@ -287,21 +259,11 @@ pub enum Action {
     /// Set the umask.
     Umask { mask: u32 },
     /// Go to the working directory.
-    Cwd {
-        path: PathBuf,
-        create: bool,
-        uid: u32,
-        gid: u32,
-    },
+    Cwd { path: PathBuf, create: bool, uid: u32, gid: u32 },
     /// Cut the bounding set.
     Bounding { keep: u64, last: u32 },
     /// Become the user.
-    Identity {
-        uid: u32,
-        gid: u32,
-        groups: Vec<u32>,
-        keep_groups: bool,
-    },
+    Identity { uid: u32, gid: u32, groups: Vec<u32>, keep_groups: bool },
     /// Set the capability sets. `waiting` is what is kept only until the filter is loaded.
     Caps { sets: CapSets, waiting: u64 },
     /// Raise the ambient set.
@@ -309,10 +271,7 @@ pub enum Action {
     /// Find HOME.
     Home { uid: u32 },
     /// Find the program.
-    Lookup {
-        name: String,
-        candidates: Vec<PathBuf>,
-    },
+    Lookup { name: String, candidates: Vec<PathBuf> },
     /// The container is created: wait for start.
     Created,
     /// A further process of a container is set up.

@@ -54,10 +54,7 @@ pub const SYS_ADMIN: u64 = 1 << 21;
 /// The number of a capability, by its name with `CAP_`, any case.
 #[must_use]
 pub fn number(name: &str) -> Option<u32> {
-    NAMES
-        .iter()
-        .position(|n| n.eq_ignore_ascii_case(name))
-        .map(|n| n as u32)
+    NAMES.iter().position(|n| n.eq_ignore_ascii_case(name)).map(|n| n as u32)
 }
 
 /// The five sets, as bit masks.
@@ -77,7 +74,5 @@ pub struct CapSets {
 
 /// The names of a set.
 pub fn names(set: u64) -> impl Iterator<Item = &'static str> {
-    (0..64)
-        .filter(move |n| set & (1 << n) != 0)
-        .map(|n| NAMES.get(n).copied().unwrap_or("CAP_?"))
+    (0..64).filter(move |n| set & (1 << n) != 0).map(|n| NAMES.get(n).copied().unwrap_or("CAP_?"))
 }

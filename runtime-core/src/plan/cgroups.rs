@@ -26,10 +26,7 @@ const FIELD: &str = "/linux/cgroupsPath";
 /// stand against a limit that is being set.
 pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
     let resources = b.linux().and_then(|l| l.resources().clone());
-    let path = b
-        .linux()
-        .and_then(|l| l.cgroups_path().clone())
-        .filter(|p| !p.as_os_str().is_empty());
+    let path = b.linux().and_then(|l| l.cgroups_path().clone()).filter(|p| !p.as_os_str().is_empty());
     if b.facts.rootless() {
         // Nothing may be written: whoever asks for limits must hear it, nobody else.
         let limits = resources.as_ref().is_some_and(has_limits);
@@ -44,9 +41,7 @@ pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
     }
     b.cgroups = directories(b, path.as_deref());
     if b.cgroups.is_empty() {
-        let devices = resources
-            .as_ref()
-            .is_some_and(|r| r.devices().as_ref().is_some_and(|d| !d.is_empty()));
+        let devices = resources.as_ref().is_some_and(|r| r.devices().as_ref().is_some_and(|d| !d.is_empty()));
         if devices || resources.as_ref().is_some_and(has_limits) {
             return Err(Error::config(
                 "/linux/resources",
@@ -54,21 +49,14 @@ pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
             )
             .of_kind(ErrorKind::Unsupported));
         }
-        b.warn(
-            "/linux/cgroupsPath",
-            "no cgroup hierarchy was found at /sys/fs/cgroup",
-        );
+        b.warn("/linux/cgroupsPath", "no cgroup hierarchy was found at /sys/fs/cgroup");
         return Ok(());
     }
     let dirs = b.cgroups.clone();
     b.host(FIELD, Action::CgroupCreate { dirs });
     let resources = resources.unwrap_or_default();
     let pure_v2 = b.facts.cgroup.v1.is_empty();
-    let writes = if pure_v2 {
-        v2::writes(&resources)?
-    } else {
-        v1_writes(&resources)?
-    };
+    let writes = if pure_v2 { v2::writes(&resources)? } else { v1_writes(&resources)? };
     for write in writes {
         push_write(b, &write)?;
     }
@@ -126,10 +114,7 @@ pub(crate) fn controller_dir<'a>(dirs: &'a [CgroupDir], write: &Write) -> Result
     live::dir_of(dirs, &write.controller).ok_or_else(|| {
         Error::config(
             write.field.clone(),
-            format!(
-                "cannot set {}: this host has no {} cgroup controller",
-                write.file, write.controller
-            ),
+            format!("cannot set {}: this host has no {} cgroup controller", write.file, write.controller),
         )
         .of_kind(ErrorKind::Unsupported)
     })
@@ -137,13 +122,7 @@ pub(crate) fn controller_dir<'a>(dirs: &'a [CgroupDir], write: &Write) -> Result
 
 fn push_write(b: &mut Builder<'_>, write: &Write) -> Result<()> {
     let file = controller_dir(&b.cgroups, write)?.dir().join(&write.file);
-    b.host(
-        write.field.clone(),
-        Action::CgroupWrite {
-            file,
-            value: write.value.clone(),
-        },
-    );
+    b.host(write.field.clone(), Action::CgroupWrite { file, value: write.value.clone() });
     Ok(())
 }
 
@@ -157,14 +136,7 @@ fn push_devices(b: &mut Builder<'_>, resources: &LinuxResources, pure_v2: bool) 
         )
         .of_kind(ErrorKind::Unsupported));
     };
-    b.host(
-        field,
-        if pure_v2 {
-            Action::DevicesV2 { dir, rules }
-        } else {
-            Action::DevicesV1 { dir, rules }
-        },
-    );
+    b.host(field, if pure_v2 { Action::DevicesV2 { dir, rules } } else { Action::DevicesV1 { dir, rules } });
     Ok(())
 }
 
@@ -195,28 +167,19 @@ fn rules(index: usize, device: &LinuxDeviceCgroup) -> Result<Vec<DeviceRule>> {
         Some(LinuxDeviceType::C | LinuxDeviceType::U) => DeviceKind::Char,
         Some(LinuxDeviceType::B) => DeviceKind::Block,
         Some(LinuxDeviceType::P) => {
-            return Err(Error::config(
-                format!("{field}/type"),
-                "invalid device type \"p\" in a device rule",
-            ));
+            return Err(Error::config(format!("{field}/type"), "invalid device type \"p\" in a device rule"));
         }
     };
     // -1 stands for all, as an absent number does.
     let number = |n: Option<i64>, what: &str| match n {
         None | Some(-1) => Ok(None),
-        Some(n) => u32::try_from(n).map(Some).map_err(|_| {
-            Error::config(
-                format!("{field}/{what}"),
-                format!("{what} number {n} is not one"),
-            )
-        }),
+        Some(n) => u32::try_from(n)
+            .map(Some)
+            .map_err(|_| Error::config(format!("{field}/{what}"), format!("{what} number {n} is not one"))),
     };
     let access = device.access().as_deref().unwrap_or("rwm");
     if let Some(wrong) = access.chars().find(|c| !"rwm".contains(*c)) {
-        return Err(Error::config(
-            format!("{field}/access"),
-            format!("unknown device access {wrong:?}"),
-        ));
+        return Err(Error::config(format!("{field}/access"), format!("unknown device access {wrong:?}")));
     }
     let rule = DeviceRule {
         allow: device.allow(),
@@ -227,24 +190,20 @@ fn rules(index: usize, device: &LinuxDeviceCgroup) -> Result<Vec<DeviceRule>> {
         write: access.contains('w'),
         mknod: access.contains('m'),
     };
-    let everything =
-        rule.major.is_none() && rule.minor.is_none() && rule.read && rule.write && rule.mknod;
+    let everything = rule.major.is_none() && rule.minor.is_none() && rule.read && rule.write && rule.mknod;
     // v1 reads a rule of kind `a` as "everything" whatever else stands in it: what is meant for some
     // devices of both kinds would open all.
     Ok(match kind {
-        DeviceKind::All if !everything => [DeviceKind::Char, DeviceKind::Block]
-            .map(|kind| DeviceRule { kind, ..rule })
-            .to_vec(),
+        DeviceKind::All if !everything => {
+            [DeviceKind::Char, DeviceKind::Block].map(|kind| DeviceRule { kind, ..rule }).to_vec()
+        }
         _ => vec![rule],
     })
 }
 
 /// The v2 directory that the container's process is born in.
 pub(crate) fn v2_dir(b: &Builder<'_>) -> Option<PathBuf> {
-    b.cgroups
-        .iter()
-        .find(|d| d.controllers.is_none())
-        .map(CgroupDir::dir)
+    b.cgroups.iter().find(|d| d.controllers.is_none()).map(CgroupDir::dir)
 }
 
 /// Init enters the v1 cgroups by their `tasks` files.
@@ -266,34 +225,22 @@ pub(crate) fn join_pids(b: &mut Builder<'_>) {
 
 fn tasks(b: &Builder<'_>, which: impl Fn(&[String]) -> bool) -> Vec<PathBuf> {
     let of = |d: &CgroupDir| d.controllers.as_deref().is_some_and(&which);
-    b.cgroups
-        .iter()
-        .filter(|d| of(d))
-        .map(|d| d.dir().join("tasks"))
-        .collect()
+    b.cgroups.iter().filter(|d| of(d)).map(|d| d.dir().join("tasks")).collect()
 }
 
 /// A mount of type `cgroup`: v2 as it is, or the directory alone without a cgroup namespace; v1 as a
 /// tmpfs with one directory for each hierarchy.
 pub(crate) fn mount(b: &mut Builder<'_>, field: &str, destination: &Path, options: &MountOptions) {
-    let options = MountOptions {
-        data: Vec::new(),
-        ..options.clone()
-    };
+    let options = MountOptions { data: Vec::new(), ..options.clone() };
     let own = b.namespaces.has(Namespace::Cgroup);
     if b.facts.cgroup.v1.is_empty() {
         let Some(dir) = v2_dir(b) else { return };
-        b.init(
-            field,
-            one(own, "cgroup2", dir, destination, &options, Vec::new()),
-        );
+        b.init(field, one(own, "cgroup2", dir, destination, &options, Vec::new()));
         return;
     }
     let readonly = options.set & attr::RDONLY != 0;
-    let flags = MountOptions {
-        set: options.set | attr::NOSUID | attr::NODEV | attr::NOEXEC,
-        ..options.clone()
-    };
+    let flags =
+        MountOptions { set: options.set | attr::NOSUID | attr::NODEV | attr::NOEXEC, ..options.clone() };
     let base = MountOptions {
         set: flags.set & !attr::RDONLY,
         data: vec![DataOption::implied("mode", Some("755"))],
@@ -320,38 +267,16 @@ pub(crate) fn mount(b: &mut Builder<'_>, field: &str, destination: &Path, option
             None => DataOption::implied(c, None),
         });
         let data: Vec<_> = if controllers.iter().any(|c| c.contains('=')) {
-            [DataOption::implied("none", None)]
-                .into_iter()
-                .chain(data)
-                .collect()
+            [DataOption::implied("none", None)].into_iter().chain(data).collect()
         } else {
             data.collect()
         };
-        let flags = MountOptions {
-            propagation: 0,
-            ..flags.clone()
-        };
-        b.init(
-            field,
-            one(
-                own,
-                "cgroup",
-                dir.dir(),
-                &destination.join(&name),
-                &flags,
-                data,
-            ),
-        );
-        for controller in controllers
-            .iter()
-            .filter(|c| Path::new(c) != name && !c.contains('='))
-        {
+        let flags = MountOptions { propagation: 0, ..flags.clone() };
+        b.init(field, one(own, "cgroup", dir.dir(), &destination.join(&name), &flags, data));
+        for controller in controllers.iter().filter(|c| Path::new(c) != name && !c.contains('=')) {
             b.init(
                 field,
-                Action::Symlink {
-                    target: name.display().to_string(),
-                    path: destination.join(controller),
-                },
+                Action::Symlink { target: name.display().to_string(), path: destination.join(controller) },
             );
         }
     }
@@ -383,10 +308,7 @@ fn one(
             fstype: fstype.to_owned(),
             source: "cgroup".to_owned(),
             destination,
-            options: MountOptions {
-                data,
-                ..options.clone()
-            },
+            options: MountOptions { data, ..options.clone() },
             ordinary: false,
             inherit_mode: false,
         });

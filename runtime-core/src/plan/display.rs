@@ -7,34 +7,14 @@ use std::fmt;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {} steps on {}",
-            self.id,
-            self.steps.len(),
-            self.host
-        )?;
+        write!(f, "{}: {} steps on {}", self.id, self.steps.len(), self.host)?;
         let width = self.steps.len().to_string().len();
-        let lines: Vec<(String, &str)> = self
-            .steps
-            .iter()
-            .map(|s| (sentence(&s.action), verb(&s.action)))
-            .collect();
+        let lines: Vec<(String, &str)> =
+            self.steps.iter().map(|s| (sentence(&s.action), verb(&s.action))).collect();
         // The fields form a column as far as the sentences are of a reasonable length.
-        let column = lines
-            .iter()
-            .map(|(s, _)| s.chars().count())
-            .filter(|n| *n <= 64)
-            .max()
-            .unwrap_or(0);
+        let column = lines.iter().map(|(s, _)| s.chars().count()).filter(|n| *n <= 64).max().unwrap_or(0);
         for (i, (step, (sentence, verb))) in self.steps.iter().zip(&lines).enumerate() {
-            write!(
-                f,
-                "\n{:>width$} {:<4} {verb:<8} {sentence:<column$}  {}",
-                i + 1,
-                step.lane,
-                step.field
-            )?;
+            write!(f, "\n{:>width$} {:<4} {verb:<8} {sentence:<column$}  {}", i + 1, step.lane, step.field)?;
         }
         for w in &self.warnings {
             write!(f, "\nwarning: {}: {}", w.field, w.message)?;
@@ -74,10 +54,7 @@ fn verb(action: &Action) -> &'static str {
         Action::Mask { .. } => "mask",
         Action::Pivot { .. } => "pivot",
         Action::Sysctl { .. } => "sysctl",
-        Action::NoNewPrivs
-        | Action::Bounding { .. }
-        | Action::Caps { .. }
-        | Action::Ambient { .. } => "caps",
+        Action::NoNewPrivs | Action::Bounding { .. } | Action::Caps { .. } | Action::Ambient { .. } => "caps",
         Action::Personality { .. } => "domain",
         Action::Umask { .. } => "umask",
         Action::Cwd { .. } => "cwd",
@@ -93,10 +70,7 @@ fn sentence(action: &Action) -> String {
     match action {
         Action::CgroupCreate { dirs } => {
             let v1 = dirs.iter().filter(|d| d.controllers.is_some()).count();
-            let path = dirs
-                .first()
-                .map(|d| d.path.display().to_string())
-                .unwrap_or_default();
+            let path = dirs.first().map(|d| d.path.display().to_string()).unwrap_or_default();
             let v2 = dirs.len() - v1;
             let on = match (v1, v2) {
                 (0, _) => "on v2".to_owned(),
@@ -106,16 +80,11 @@ fn sentence(action: &Action) -> String {
             format!("create /{path} {on}")
         }
         Action::CgroupWrite { file, value } => {
-            format!(
-                "{} = {value}",
-                file.file_name().unwrap_or_default().to_string_lossy()
-            )
+            format!("{} = {value}", file.file_name().unwrap_or_default().to_string_lossy())
         }
         Action::DevicesV1 { rules, .. } | Action::DevicesV2 { rules, .. } => {
-            let (allowed, denied) = (
-                rules.iter().filter(|r| r.allow).count(),
-                rules.iter().filter(|r| !r.allow).count(),
-            );
+            let (allowed, denied) =
+                (rules.iter().filter(|r| r.allow).count(), rules.iter().filter(|r| !r.allow).count());
             format!("{denied} denied, {allowed} allowed, the last that matches decides")
         }
         Action::Spawn { preserve_fds: 0 } => "init from a sealed memfd".to_owned(),
@@ -131,20 +100,15 @@ fn sentence(action: &Action) -> String {
         Action::MapIds { uids, gids, .. } => format!("uids {}; gids {}", maps(uids), maps(gids)),
         Action::BecomeRoot => "root of the user namespace".to_owned(),
         Action::Clone { new, cgroup } => {
-            let what = if new.is_empty() {
-                "once more".to_owned()
-            } else {
-                format!("into new {}", kinds(new))
-            };
+            let what =
+                if new.is_empty() { "once more".to_owned() } else { format!("into new {}", kinds(new)) };
             match cgroup {
                 Some(dir) => format!("{what}, in cgroup {}", dir.display()),
                 None => what,
             }
         }
         Action::Unshare { new } => format!("new {}", kinds(new)),
-        Action::Session {
-            keyring: Some(name),
-        } => format!("a new one, keyring {name}"),
+        Action::Session { keyring: Some(name) } => format!("a new one, keyring {name}"),
         Action::Session { keyring: None } => "a new one, the caller's keyring".to_owned(),
         Action::Hostname { name } => format!("hostname {name}"),
         Action::Domainname { name } => format!("domainname {name}"),
@@ -156,10 +120,7 @@ fn sentence(action: &Action) -> String {
 fn sentence_root(action: &Action) -> String {
     match action {
         Action::Propagation { flags } => {
-            format!(
-                "every mount {} of the host",
-                propagation_word(*flags).unwrap_or_default()
-            )
+            format!("every mount {} of the host", propagation_word(*flags).unwrap_or_default())
         }
         Action::Root { path } => path.display().to_string(),
         Action::Mount(m) => mount(m),
@@ -167,24 +128,13 @@ fn sentence_root(action: &Action) -> String {
             format!("{} as a peer of the host's mount", source.display())
         }
         Action::Bind(b) => bind(b),
-        Action::SetAttr {
-            destination, set, ..
-        } => {
-            let words = MountOptions {
-                set: *set,
-                ..MountOptions::default()
-            }
-            .words();
+        Action::SetAttr { destination, set, .. } => {
+            let words = MountOptions { set: *set, ..MountOptions::default() }.words();
             format!("{} {}", destination.display(), words.join(" "))
         }
-        Action::Device(d) => format!(
-            "{} {} {}:{} {:04o}",
-            d.path.display(),
-            d.kind,
-            d.major,
-            d.minor,
-            d.mode
-        ),
+        Action::Device(d) => {
+            format!("{} {} {}:{} {:04o}", d.path.display(), d.kind, d.major, d.minor, d.mode)
+        }
         Action::Symlink { target, path } => format!("{} -> {target}", path.display()),
         Action::Hook(h) => {
             let timeout = h.timeout.map(|t| format!(" ({t} s)")).unwrap_or_default();
@@ -195,20 +145,13 @@ fn sentence_root(action: &Action) -> String {
         Action::Mask { path } => path.display().to_string(),
         Action::Readonly { path } => format!("{} read-only", path.display()),
         Action::RootReadonly => "/ read-only".to_owned(),
-        Action::Pivot {
-            move_root: false,
-            propagation,
-        } => {
+        Action::Pivot { move_root: false, propagation } => {
             format!(
                 "into the new root{}",
-                propagation_word(*propagation)
-                    .map(|w| format!(", {w}"))
-                    .unwrap_or_default()
+                propagation_word(*propagation).map(|w| format!(", {w}")).unwrap_or_default()
             )
         }
-        Action::Pivot {
-            move_root: true, ..
-        } => "move the root and chroot".to_owned(),
+        Action::Pivot { move_root: true, .. } => "move the root and chroot".to_owned(),
         Action::Sysctl { key, value } => format!("{} = {value}", key.replace('/', ".")),
         _ => sentence_process(action),
     }
@@ -216,15 +159,9 @@ fn sentence_root(action: &Action) -> String {
 
 fn sentence_process(action: &Action) -> String {
     match action {
-        Action::Rlimit {
-            name, soft, hard, ..
-        } => {
+        Action::Rlimit { name, soft, hard, .. } => {
             let n = |v: u64| {
-                if v == u64::MAX {
-                    "unlimited".to_owned()
-                } else {
-                    v.to_string()
-                }
+                if v == u64::MAX { "unlimited".to_owned() } else { v.to_string() }
             };
             format!("{name} {} {}", n(*soft), n(*hard))
         }
@@ -233,21 +170,14 @@ fn sentence_process(action: &Action) -> String {
         Action::Umask { mask } => format!("{mask:04o}"),
         Action::Cwd { path, .. } => path.display().to_string(),
         Action::Bounding { keep, .. } => format!("bounding {}", list(*keep)),
-        Action::Identity {
-            uid, gid, groups, ..
-        } if groups.is_empty() => format!("{uid}:{gid}"),
-        Action::Identity {
-            uid, gid, groups, ..
-        } => {
+        Action::Identity { uid, gid, groups, .. } if groups.is_empty() => format!("{uid}:{gid}"),
+        Action::Identity { uid, gid, groups, .. } => {
             let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
             format!("{uid}:{gid}, groups {}", groups.join(" "))
         }
         Action::Caps { sets, waiting } => {
-            let kept = if *waiting == 0 {
-                String::new()
-            } else {
-                ", CAP_SYS_ADMIN until the filter".to_owned()
-            };
+            let kept =
+                if *waiting == 0 { String::new() } else { ", CAP_SYS_ADMIN until the filter".to_owned() };
             format!(
                 "effective {}, permitted {}, inheritable {}{kept}",
                 sets.effective.count_ones(),
@@ -266,12 +196,7 @@ fn sentence_process(action: &Action) -> String {
         Action::Ready => "tell the caller".to_owned(),
         Action::Seccomp(p) => {
             let archs: Vec<&str> = p.archs.iter().map(|a| a.name()).collect();
-            format!(
-                "{} instructions for {}, default {}",
-                p.insns.len(),
-                archs.join(" "),
-                p.default_action
-            )
+            format!("{} instructions for {}, default {}", p.insns.len(), archs.join(" "), p.default_action)
         }
         Action::Exec { args, .. } => args.join(" "),
         _ => String::new(),
@@ -283,16 +208,11 @@ fn kinds(list: &[Namespace]) -> String {
 }
 
 fn maps(list: &[IdMap]) -> String {
-    list.iter()
-        .map(|m| format!("{}={}+{}", m.inside, m.outside, m.size))
-        .collect::<Vec<_>>()
-        .join(", ")
+    list.iter().map(|m| format!("{}={}+{}", m.inside, m.outside, m.size)).collect::<Vec<_>>().join(", ")
 }
 
 fn list(set: u64) -> String {
-    let names: Vec<String> = caps::names(set)
-        .map(|n| n.trim_start_matches("CAP_").to_lowercase())
-        .collect();
+    let names: Vec<String> = caps::names(set).map(|n| n.trim_start_matches("CAP_").to_lowercase()).collect();
     match names.len() {
         0 => "none".to_owned(),
         n if n > 4 => format!("{n} capabilities"),
@@ -315,10 +235,5 @@ fn bind(b: &BindMount) -> String {
         words.insert(0, "recursive".to_owned());
     }
     let colon = if words.is_empty() { "" } else { ": " };
-    format!(
-        "{} on {}{colon}{}",
-        b.source.display(),
-        b.destination.display(),
-        words.join(" ")
-    )
+    format!("{} on {}{colon}{}", b.source.display(), b.destination.display(), words.join(" "))
 }

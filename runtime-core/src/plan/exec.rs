@@ -31,40 +31,17 @@ pub(crate) fn exec(
         bundle: &state.bundle,
         steps: Vec::with_capacity(32),
         warnings: Vec::new(),
-        namespaces: Namespaces {
-            new: state.namespaces.clone(),
-            joined: Vec::new(),
-        },
+        namespaces: Namespaces { new: state.namespaces.clone(), joined: Vec::new() },
         rootfs: state.rootfs.clone(),
         cgroups: state.cgroups.clone(),
     };
-    b.host(
-        "(lifecycle)",
-        Action::Spawn {
-            preserve_fds: options.preserve_fds,
-        },
-    );
+    b.host("(lifecycle)", Action::Spawn { preserve_fds: options.preserve_fds });
     join(&mut b, state, p);
-    b.init(
-        "(lifecycle)",
-        Action::Session {
-            keyring: state.keyring.clone(),
-        },
-    );
+    b.init("(lifecycle)", Action::Session { keyring: state.keyring.clone() });
     if p.terminal() == Some(true) {
-        let (width, height) = p
-            .console_size()
-            .map_or((0, 0), |s| (s.width() as u32, s.height() as u32));
+        let (width, height) = p.console_size().map_or((0, 0), |s| (s.width() as u32, s.height() as u32));
         let uid = p.user().uid();
-        b.init(
-            "/process/terminal",
-            Action::Console {
-                uid,
-                width,
-                height,
-                on_dev: false,
-            },
-        );
+        b.init("/process/terminal", Action::Console { uid, width, height, on_dev: false });
         b.host("/process/terminal", Action::ReceiveConsole);
     }
     process::process(&mut b, p, Kind::Further)?;
@@ -85,41 +62,23 @@ pub(crate) fn exec(
 }
 
 fn join(b: &mut Builder<'_>, state: &State, p: &Process) {
-    let files: Vec<_> = state
-        .cgroups
-        .iter()
-        .filter(|d| d.controllers.is_some())
-        .map(|d| d.dir().join("tasks"))
-        .collect();
+    let files: Vec<_> =
+        state.cgroups.iter().filter(|d| d.controllers.is_some()).map(|d| d.dir().join("tasks")).collect();
     if !files.is_empty() {
         b.join("/linux/cgroupsPath", Action::JoinTasks { files });
     }
-    if let Some(dir) = state
-        .cgroups
-        .iter()
-        .find(|d| d.controllers.is_none())
-        .map(CgroupDir::dir)
-    {
+    if let Some(dir) = state.cgroups.iter().find(|d| d.controllers.is_none()).map(CgroupDir::dir) {
         b.join("/linux/cgroupsPath", Action::OpenCgroup { dir });
     }
     if let Some(value) = p.oom_score_adj() {
         b.join("/process/oomScoreAdj", Action::OomScoreAdj { value });
     }
-    let (late, kinds): (Vec<_>, Vec<_>) = state
-        .namespaces
-        .iter()
-        .copied()
-        .partition(|n| *n == Namespace::Cgroup);
+    let (late, kinds): (Vec<_>, Vec<_>) =
+        state.namespaces.iter().copied().partition(|n| *n == Namespace::Cgroup);
     if !kinds.is_empty() {
         b.join("/linux/namespaces", Action::Enter { kinds });
     }
-    b.join(
-        "(lifecycle)",
-        Action::Clone {
-            new: Vec::new(),
-            cgroup: None,
-        },
-    );
+    b.join("(lifecycle)", Action::Clone { new: Vec::new(), cgroup: None });
     if !late.is_empty() {
         b.init("/linux/namespaces", Action::Enter { kinds: late });
     }

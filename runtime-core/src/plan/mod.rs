@@ -103,14 +103,8 @@ impl Plan {
     /// A reference to step `number`, from 1, for errors.
     #[must_use]
     pub(crate) fn step_ref(&self, number: u32) -> StepRef {
-        let step = (number as usize)
-            .checked_sub(1)
-            .and_then(|i| self.steps.get(i));
-        StepRef {
-            number,
-            total: self.steps.len() as u32,
-            lane: step.map_or(Lane::Init, |s| s.lane),
-        }
+        let step = (number as usize).checked_sub(1).and_then(|i| self.steps.get(i));
+        StepRef { number, total: self.steps.len() as u32, lane: step.map_or(Lane::Init, |s| s.lane) }
     }
 
     /// How many descriptors from 3 on the program inherits.
@@ -142,11 +136,7 @@ pub(crate) struct Builder<'a> {
 
 impl Builder<'_> {
     fn push(&mut self, lane: Lane, field: impl Into<String>, action: Action) {
-        self.steps.push(Step {
-            lane,
-            field: field.into(),
-            action,
-        });
+        self.steps.push(Step { lane, field: field.into(), action });
     }
 
     fn host(&mut self, field: impl Into<String>, action: Action) {
@@ -162,10 +152,7 @@ impl Builder<'_> {
     }
 
     fn warn(&mut self, field: impl Into<String>, message: impl Into<String>) {
-        self.warnings.push(Warning {
-            field: field.into(),
-            message: message.into(),
-        });
+        self.warnings.push(Warning { field: field.into(), message: message.into() });
     }
 
     fn linux(&self) -> Option<&Linux> {
@@ -186,10 +173,7 @@ impl Builder<'_> {
 pub fn plan(id: &str, bundle: &Bundle, facts: &HostFacts, options: &CreateOptions) -> Result<Plan> {
     crate::id::check(id)?;
     let spec = bundle.spec();
-    let root = spec
-        .root()
-        .as_ref()
-        .ok_or_else(|| Error::config("/root", "root must be specified"))?;
+    let root = spec.root().as_ref().ok_or_else(|| Error::config("/root", "root must be specified"))?;
     let process = spec
         .process()
         .as_ref()
@@ -208,12 +192,7 @@ pub fn plan(id: &str, bundle: &Bundle, facts: &HostFacts, options: &CreateOption
     };
     check_process(process)?;
     cgroups::create(&mut b)?;
-    b.host(
-        "(lifecycle)",
-        Action::Spawn {
-            preserve_fds: options.preserve_fds,
-        },
-    );
+    b.host("(lifecycle)", Action::Spawn { preserve_fds: options.preserve_fds });
     namespaces::join(&mut b)?;
     namespaces::names(&mut b)?;
     rootfs::mounts(&mut b)?;
@@ -238,20 +217,10 @@ fn finish(b: Builder<'_>, process: &Process, bundle: &Bundle) -> Plan {
         id: b.id.to_owned(),
         bundle: b.bundle.to_owned(),
         rootfs: b.rootfs,
-        host: format!(
-            "linux {}, cgroup {}",
-            b.facts.kernel,
-            b.facts.cgroup.layout()
-        ),
+        host: format!("linux {}, cgroup {}", b.facts.kernel, b.facts.cgroup.layout()),
         steps: b.steps,
         warnings: b.warnings,
-        annotations: b
-            .spec
-            .annotations()
-            .iter()
-            .flatten()
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect(),
+        annotations: b.spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
         terminal: process.terminal().unwrap_or(false),
         cgroups: b.cgroups,
         later_hooks,
@@ -263,16 +232,10 @@ fn finish(b: Builder<'_>, process: &Process, bundle: &Bundle) -> Plan {
 fn check_process(process: &Process) -> Result<()> {
     let cwd = process.cwd();
     if cwd.as_os_str().is_empty() {
-        return Err(Error::config(
-            "/process/cwd",
-            "Cwd property must not be empty",
-        ));
+        return Err(Error::config("/process/cwd", "Cwd property must not be empty"));
     }
     if !cwd.is_absolute() {
-        return Err(Error::config(
-            "/process/cwd",
-            "Cwd must be an absolute path",
-        ));
+        return Err(Error::config("/process/cwd", "Cwd must be an absolute path"));
     }
     if process.args().as_ref().is_none_or(Vec::is_empty) {
         return Err(Error::config("/process/args", "args must not be empty"));
@@ -295,10 +258,7 @@ fn create_hooks(b: &mut Builder<'_>) -> Result<()> {
     ] {
         run_hooks(b, lane, name, list.as_deref())?;
     }
-    for (name, list) in [
-        ("poststart", hooks.poststart()),
-        ("poststop", hooks.poststop()),
-    ] {
+    for (name, list) in [("poststart", hooks.poststart()), ("poststop", hooks.poststop())] {
         for hook in hook_actions(name, list.as_deref()) {
             check_hook(&format!("/hooks/{name}/{}", hook.index), &hook)?;
         }
@@ -342,10 +302,7 @@ fn hook_actions(name: &str, list: Option<&[oci_spec::runtime::Hook]>) -> Vec<Hoo
             .filter(|a| !a.is_empty())
             .unwrap_or_else(|| vec![h.path().display().to_string()]),
         env: h.env().clone(),
-        timeout: h
-            .timeout()
-            .and_then(|t| u64::try_from(t).ok())
-            .filter(|t| *t > 0),
+        timeout: h.timeout().and_then(|t| u64::try_from(t).ok()).filter(|t| *t > 0),
     };
     list.unwrap_or(&[]).iter().enumerate().map(one).collect()
 }
@@ -354,10 +311,7 @@ fn check_hook(field: &str, hook: &HookAction) -> Result<()> {
     if !hook.path.is_absolute() {
         return Err(Error::config(
             format!("{field}/path"),
-            format!(
-                "path of {} hook #{} must be absolute: {:?}",
-                hook.name, hook.index, hook.path
-            ),
+            format!("path of {} hook #{} must be absolute: {:?}", hook.name, hook.index, hook.path),
         ));
     }
     Ok(())
@@ -378,98 +332,97 @@ pub(crate) fn clean(path: &Path) -> PathBuf {
     out
 }
 
+/// The keys of config.json that are worth a suggestion.
+const KEYS: &[&str] = &[
+    "ociVersion",
+    "process",
+    "root",
+    "hostname",
+    "domainname",
+    "mounts",
+    "hooks",
+    "annotations",
+    "linux",
+    "terminal",
+    "consoleSize",
+    "cwd",
+    "env",
+    "args",
+    "user",
+    "uid",
+    "gid",
+    "umask",
+    "additionalGids",
+    "rlimits",
+    "capabilities",
+    "noNewPrivileges",
+    "apparmorProfile",
+    "selinuxLabel",
+    "oomScoreAdj",
+    "scheduler",
+    "ioPriority",
+    "execCPUAffinity",
+    "path",
+    "readonly",
+    "destination",
+    "source",
+    "type",
+    "options",
+    "uidMappings",
+    "gidMappings",
+    "namespaces",
+    "timeOffsets",
+    "devices",
+    "netDevices",
+    "sysctl",
+    "resources",
+    "cgroupsPath",
+    "rootfsPropagation",
+    "maskedPaths",
+    "readonlyPaths",
+    "mountLabel",
+    "seccomp",
+    "intelRdt",
+    "memoryPolicy",
+    "personality",
+    "memory",
+    "cpu",
+    "pids",
+    "blockIO",
+    "hugepageLimits",
+    "network",
+    "rdma",
+    "unified",
+    "defaultAction",
+    "architectures",
+    "syscalls",
+    "names",
+    "action",
+    "errnoRet",
+    "bounding",
+    "effective",
+    "permitted",
+    "inheritable",
+    "ambient",
+    "prestart",
+    "createRuntime",
+    "createContainer",
+    "startContainer",
+    "poststart",
+    "poststop",
+    "limit",
+    "swap",
+    "reservation",
+    "shares",
+    "quota",
+    "period",
+    "timeout",
+];
+
 /// The known key nearest to an unknown one, if it is near enough to be meant.
 pub(crate) fn nearest(pointer: &str) -> Option<&'static str> {
-    const KEYS: &[&str] = &[
-        "ociVersion",
-        "process",
-        "root",
-        "hostname",
-        "domainname",
-        "mounts",
-        "hooks",
-        "annotations",
-        "linux",
-        "terminal",
-        "consoleSize",
-        "cwd",
-        "env",
-        "args",
-        "user",
-        "uid",
-        "gid",
-        "umask",
-        "additionalGids",
-        "rlimits",
-        "capabilities",
-        "noNewPrivileges",
-        "apparmorProfile",
-        "selinuxLabel",
-        "oomScoreAdj",
-        "scheduler",
-        "ioPriority",
-        "execCPUAffinity",
-        "path",
-        "readonly",
-        "destination",
-        "source",
-        "type",
-        "options",
-        "uidMappings",
-        "gidMappings",
-        "namespaces",
-        "timeOffsets",
-        "devices",
-        "netDevices",
-        "sysctl",
-        "resources",
-        "cgroupsPath",
-        "rootfsPropagation",
-        "maskedPaths",
-        "readonlyPaths",
-        "mountLabel",
-        "seccomp",
-        "intelRdt",
-        "memoryPolicy",
-        "personality",
-        "memory",
-        "cpu",
-        "pids",
-        "blockIO",
-        "hugepageLimits",
-        "network",
-        "rdma",
-        "unified",
-        "defaultAction",
-        "architectures",
-        "syscalls",
-        "names",
-        "action",
-        "errnoRet",
-        "bounding",
-        "effective",
-        "permitted",
-        "inheritable",
-        "ambient",
-        "prestart",
-        "createRuntime",
-        "createContainer",
-        "startContainer",
-        "poststart",
-        "poststop",
-        "limit",
-        "swap",
-        "reservation",
-        "shares",
-        "quota",
-        "period",
-        "timeout",
-    ];
     let key = pointer.rsplit('/').next().unwrap_or(pointer);
-    let best = KEYS
-        .iter()
-        .map(|k| (distance(key, k), *k))
-        .min_by_key(|(d, _)| *d)?;
+    let best = KEYS.iter().map(|k| (distance(key, k), *k)).min_by_key(|(d, _)| *d)?;
     (best.0 > 0 && best.0 <= 1 + key.len() / 5).then_some(best.1)
 }
 

@@ -24,19 +24,12 @@ impl Namespaces {
     /// Reads linux.namespaces.
     pub(crate) fn of(spec: &Spec, facts: &HostFacts) -> Result<Namespaces> {
         let mut out = Namespaces::default();
-        let list = spec
-            .linux()
-            .as_ref()
-            .and_then(|l| l.namespaces().as_deref())
-            .unwrap_or(&[]);
+        let list = spec.linux().as_ref().and_then(|l| l.namespaces().as_deref()).unwrap_or(&[]);
         for (i, n) in list.iter().enumerate() {
             let field = format!("/linux/namespaces/{i}");
             let kind = kind(n.typ());
             if out.new.contains(&kind) || out.joined.iter().any(|j| j.1 == kind) {
-                return Err(Error::config(
-                    field,
-                    format!("duplicate namespace: {}", kind.name()),
-                ));
+                return Err(Error::config(field, format!("duplicate namespace: {}", kind.name())));
             }
             match n.path().as_ref().filter(|p| !p.as_os_str().is_empty()) {
                 None => out.new.push(kind),
@@ -50,11 +43,8 @@ impl Namespaces {
             }
         }
         if facts.euid != 0 && !out.has(Namespace::User) {
-            return Err(Error::config(
-                "/linux/namespaces",
-                "rootless container requires user namespaces",
-            )
-            .hint("add {\"type\": \"user\"} and linux.uidMappings and gidMappings"));
+            return Err(Error::config("/linux/namespaces", "rootless container requires user namespaces")
+                .hint("add {\"type\": \"user\"} and linux.uidMappings and gidMappings"));
         }
         if !out.new.contains(&Namespace::Mount) {
             return Err(Error::config(
@@ -104,50 +94,28 @@ pub(crate) fn join(b: &mut Builder<'_>) -> Result<()> {
             )
             .of_kind(ErrorKind::Unsupported));
         }
-        b.join(
-            format!("/linux/namespaces/{i}/path"),
-            Action::SetNs { kind, path },
-        );
+        b.join(format!("/linux/namespaces/{i}/path"), Action::SetNs { kind, path });
     }
     let v2 = super::cgroups::v2_dir(b);
     let user = b.namespaces.is_new(Namespace::User);
     if user && v2.is_some() {
         // From inside the user namespace the host's cgroup could not be entered.
-        b.join(
-            "/linux/cgroupsPath",
-            Action::Clone {
-                new: Vec::new(),
-                cgroup: v2.clone(),
-            },
-        );
+        b.join("/linux/cgroupsPath", Action::Clone { new: Vec::new(), cgroup: v2.clone() });
     }
     if user {
         user_namespace(b)?;
     }
     if b.namespaces.is_new(Namespace::Time) {
-        return Err(
-            Error::config("/linux/namespaces", "a time namespace cannot be made yet")
-                .of_kind(ErrorKind::Unsupported),
-        );
+        return Err(Error::config("/linux/namespaces", "a time namespace cannot be made yet")
+            .of_kind(ErrorKind::Unsupported));
     }
     // The cgroup namespace's root is the cgroup of the process that makes it: after the placement.
     let early = |n: &Namespace| !matches!(n, Namespace::User | Namespace::Cgroup);
     let new: Vec<Namespace> = b.namespaces.new.iter().copied().filter(early).collect();
-    b.join(
-        "/linux/namespaces",
-        Action::Clone {
-            new,
-            cgroup: v2.filter(|_| !user),
-        },
-    );
+    b.join("/linux/namespaces", Action::Clone { new, cgroup: v2.filter(|_| !user) });
     super::cgroups::join_pids(b);
     if b.namespaces.is_new(Namespace::Cgroup) {
-        b.init(
-            "/linux/namespaces",
-            Action::Unshare {
-                new: vec![Namespace::Cgroup],
-            },
-        );
+        b.init("/linux/namespaces", Action::Unshare { new: vec![Namespace::Cgroup] });
     }
     Ok(())
 }
@@ -157,11 +125,7 @@ fn user_namespace(b: &mut Builder<'_>) -> Result<()> {
     let maps = |m: Option<&Vec<LinuxIdMapping>>| -> Vec<IdMap> {
         m.into_iter()
             .flatten()
-            .map(|m| IdMap {
-                inside: m.container_id(),
-                outside: m.host_id(),
-                size: m.size(),
-            })
+            .map(|m| IdMap { inside: m.container_id(), outside: m.host_id(), size: m.size() })
             .collect()
     };
     let uids = maps(linux.and_then(|l| l.uid_mappings().as_ref()));
@@ -191,14 +155,7 @@ fn user_namespace(b: &mut Builder<'_>) -> Result<()> {
         .hint("map one id: {\"containerID\": 0, \"hostID\": <your uid>, \"size\": 1}"));
     }
     b.join("/linux/namespaces", Action::NewUser);
-    b.host(
-        "/linux/uidMappings",
-        Action::MapIds {
-            uids,
-            gids,
-            deny_setgroups: b.facts.euid != 0,
-        },
-    );
+    b.host("/linux/uidMappings", Action::MapIds { uids, gids, deny_setgroups: b.facts.euid != 0 });
     b.join("/linux/uidMappings", Action::BecomeRoot);
     Ok(())
 }
@@ -207,10 +164,7 @@ fn user_namespace(b: &mut Builder<'_>) -> Result<()> {
 pub(crate) fn names(b: &mut Builder<'_>) -> Result<()> {
     let keyring = (!b.options.no_new_keyring).then(|| format!("_ses.{}", b.id));
     b.init("(lifecycle)", Action::Session { keyring });
-    let names = [
-        ("hostname", b.spec.hostname().clone()),
-        ("domainname", b.spec.domainname().clone()),
-    ];
+    let names = [("hostname", b.spec.hostname().clone()), ("domainname", b.spec.domainname().clone())];
     for (what, name) in names {
         let Some(name) = name.filter(|n| !n.is_empty()) else {
             continue;
@@ -223,18 +177,11 @@ pub(crate) fn names(b: &mut Builder<'_>) -> Result<()> {
         }
         // Linux takes 64 bytes; a NUL cannot be part of it.
         if name.len() > 64 || name.contains('\0') {
-            return Err(Error::config(
-                format!("/{what}"),
-                format!("{what} is longer than 64 bytes"),
-            ));
+            return Err(Error::config(format!("/{what}"), format!("{what} is longer than 64 bytes")));
         }
         b.init(
             format!("/{what}"),
-            if what == "hostname" {
-                Action::Hostname { name }
-            } else {
-                Action::Domainname { name }
-            },
+            if what == "hostname" { Action::Hostname { name } } else { Action::Domainname { name } },
         );
     }
     if b.namespaces.is_new(Namespace::Network) {

@@ -96,22 +96,13 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("bind", Bind(false)),
     ("rbind", Bind(true)),
     ("private", Propagation(propagation::PRIVATE)),
-    (
-        "rprivate",
-        Propagation(propagation::PRIVATE | propagation::REC),
-    ),
+    ("rprivate", Propagation(propagation::PRIVATE | propagation::REC)),
     ("shared", Propagation(propagation::SHARED)),
-    (
-        "rshared",
-        Propagation(propagation::SHARED | propagation::REC),
-    ),
+    ("rshared", Propagation(propagation::SHARED | propagation::REC)),
     ("slave", Propagation(propagation::SLAVE)),
     ("rslave", Propagation(propagation::SLAVE | propagation::REC)),
     ("unbindable", Propagation(propagation::UNBINDABLE)),
-    (
-        "runbindable",
-        Propagation(propagation::UNBINDABLE | propagation::REC),
-    ),
+    ("runbindable", Propagation(propagation::UNBINDABLE | propagation::REC)),
     ("rro", SetRecursive(RDONLY)),
     ("rrw", ClearRecursive(RDONLY)),
     ("rsuid", ClearRecursive(NOSUID)),
@@ -150,11 +141,7 @@ impl DataOption {
     /// An option that the config does not have.
     #[must_use]
     pub fn implied(key: &str, value: Option<&str>) -> DataOption {
-        DataOption {
-            key: key.to_owned(),
-            value: value.map(str::to_owned),
-            index: None,
-        }
+        DataOption { key: key.to_owned(), value: value.map(str::to_owned), index: None }
     }
 }
 
@@ -218,10 +205,7 @@ impl MountOptions {
                         Some((key, value)) => (key, Some(value)),
                         None => (option.as_str(), None),
                     };
-                    out.data.push(DataOption {
-                        index: Some(index),
-                        ..DataOption::implied(key, value)
-                    });
+                    out.data.push(DataOption { index: Some(index), ..DataOption::implied(key, value) });
                 }
             }
         }
@@ -232,18 +216,8 @@ impl MountOptions {
         match effect {
             Set(bits) => put(&mut self.set, &mut self.clear, bits, true),
             Clear(bits) => put(&mut self.set, &mut self.clear, bits, false),
-            SetRecursive(bits) => put(
-                &mut self.set_recursive,
-                &mut self.clear_recursive,
-                bits,
-                true,
-            ),
-            ClearRecursive(bits) => put(
-                &mut self.set_recursive,
-                &mut self.clear_recursive,
-                bits,
-                false,
-            ),
+            SetRecursive(bits) => put(&mut self.set_recursive, &mut self.clear_recursive, bits, true),
+            ClearRecursive(bits) => put(&mut self.set_recursive, &mut self.clear_recursive, bits, false),
             Superblock(name) => self.superblock.push(name.to_owned()),
             Propagation(flags) => self.propagation = flags,
             Bind(recursive) => self.bind = Some(recursive),
@@ -301,11 +275,7 @@ pub fn propagation_word(flags: u64) -> Option<String> {
     .into_iter()
     .find(|(bit, _)| flags & bit != 0)?
     .1;
-    Some(if flags & propagation::REC != 0 {
-        format!("r{kind}")
-    } else {
-        kind.to_owned()
-    })
+    Some(if flags & propagation::REC != 0 { format!("r{kind}") } else { kind.to_owned() })
 }
 
 #[cfg(test)]
@@ -336,9 +306,7 @@ mod tests {
 
     #[test]
     fn flags_propagation_and_data_come_in_any_order() {
-        let o = parse(&[
-            "mode=755", "rprivate", "nosuid", "rbind", "size=64k", "sync",
-        ]);
+        let o = parse(&["mode=755", "rprivate", "nosuid", "rbind", "size=64k", "sync"]);
         assert_eq!(o.bind, Some(true));
         assert_eq!(o.propagation, propagation::PRIVATE | propagation::REC);
         assert_eq!(o.set, NOSUID);

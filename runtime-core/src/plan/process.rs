@@ -10,9 +10,7 @@ use super::action::Action;
 use super::caps::{self, CapSets, SYS_ADMIN};
 use crate::error::{Error, ErrorKind, Result};
 use crate::seccomp;
-use oci_spec::runtime::{
-    Capabilities, Capability, LinuxPersonalityDomain, PosixRlimitType, Process,
-};
+use oci_spec::runtime::{Capabilities, Capability, LinuxPersonalityDomain, PosixRlimitType, Process};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
@@ -39,20 +37,11 @@ pub(crate) fn process(b: &mut Builder<'_>, p: &Process, kind: Kind) -> Result<()
     };
     b.init("/process/cwd", create);
     // Only now: the working directory was the last thing that may have had to be made.
-    let readonly = b
-        .spec
-        .root()
-        .as_ref()
-        .is_some_and(|r| r.readonly() == Some(true));
+    let readonly = b.spec.root().as_ref().is_some_and(|r| r.readonly() == Some(true));
     if readonly && kind == Kind::First {
         b.init("/root/readonly", Action::RootReadonly);
     }
-    b.init(
-        "/process/user/umask",
-        Action::Umask {
-            mask: user.umask().unwrap_or(0o022) & 0o777,
-        },
-    );
+    b.init("/process/user/umask", Action::Umask { mask: user.umask().unwrap_or(0o022) & 0o777 });
     personality(b);
     let no_new_privs = p.no_new_privileges() == Some(true);
     if no_new_privs {
@@ -67,45 +56,22 @@ pub(crate) fn process(b: &mut Builder<'_>, p: &Process, kind: Kind) -> Result<()
     };
     let program = program.filter(|p| !p.insns.is_empty());
     if program.as_ref().is_some_and(|p| p.notify) {
-        return Err(Error::config(
-            "/linux/seccomp",
-            "SCMP_ACT_NOTIFY cannot be carried out yet",
-        )
-        .of_kind(ErrorKind::Unsupported));
+        return Err(Error::config("/linux/seccomp", "SCMP_ACT_NOTIFY cannot be carried out yet")
+            .of_kind(ErrorKind::Unsupported));
     }
     let sets = capabilities(b, p);
     b.init(
         "/process/capabilities/bounding",
-        Action::Bounding {
-            keep: sets.bounding,
-            last: b.facts.last_cap,
-        },
+        Action::Bounding { keep: sets.bounding, last: b.facts.last_cap },
     );
     identity(b, p)?;
-    let waiting = if program.is_some() && !no_new_privs {
-        SYS_ADMIN & !sets.permitted
-    } else {
-        0
-    };
+    let waiting = if program.is_some() && !no_new_privs { SYS_ADMIN & !sets.permitted } else { 0 };
     let early = program.is_some() && !no_new_privs;
     b.init(
         "/process/capabilities",
-        Action::Caps {
-            sets: if early {
-                CapSets {
-                    effective: SYS_ADMIN,
-                    ..sets
-                }
-            } else {
-                sets
-            },
-            waiting,
-        },
+        Action::Caps { sets: if early { CapSets { effective: SYS_ADMIN, ..sets } } else { sets }, waiting },
     );
-    b.init(
-        "/process/capabilities/ambient",
-        Action::Ambient { set: sets.ambient },
-    );
+    b.init("/process/capabilities/ambient", Action::Ambient { set: sets.ambient });
     arguments(b, p, program, early.then_some(sets), kind)
 }
 
@@ -113,8 +79,7 @@ pub(crate) fn process(b: &mut Builder<'_>, p: &Process, kind: Kind) -> Result<()
 /// silence would be a lie.
 fn unsupported(b: &Builder<'_>, p: &Process) -> Result<()> {
     let no = |field: &str, what: &str| {
-        Err(Error::config(field, format!("{what} cannot be set yet"))
-            .of_kind(ErrorKind::Unsupported))
+        Err(Error::config(field, format!("{what} cannot be set yet")).of_kind(ErrorKind::Unsupported))
     };
     if p.apparmor_profile().as_ref().is_some_and(|s| !s.is_empty()) {
         if !b.facts.apparmor {
@@ -166,10 +131,7 @@ fn personality(b: &mut Builder<'_>) {
     if !flags.is_empty() {
         b.warn(
             "/linux/personality/flags",
-            format!(
-                "no flag of a personality is known, ignored: {}",
-                flags.join(", ")
-            ),
+            format!("no flag of a personality is known, ignored: {}", flags.join(", ")),
         );
     }
     const PER_LINUX32: u32 = 8;
@@ -191,21 +153,12 @@ fn rlimits(b: &mut Builder<'_>, p: &Process) -> Result<()> {
         if limit.soft() > limit.hard() {
             return Err(Error::config(
                 field,
-                format!(
-                    "soft limit {} of {name} is above the hard limit {}",
-                    limit.soft(),
-                    limit.hard()
-                ),
+                format!("soft limit {} of {name} is above the hard limit {}", limit.soft(), limit.hard()),
             ));
         }
         b.init(
             field,
-            Action::Rlimit {
-                name: name.to_owned(),
-                resource,
-                soft: limit.soft(),
-                hard: limit.hard(),
-            },
+            Action::Rlimit { name: name.to_owned(), resource, soft: limit.soft(), hard: limit.hard() },
         );
     }
     Ok(())
@@ -236,10 +189,7 @@ fn resource(typ: PosixRlimitType) -> (&'static str, u32) {
 /// The last id means "leave it as it is" to the kernel, which here would be root.
 pub(super) fn check_id(field: &str, id: u32) -> Result<()> {
     if id > i32::MAX as u32 {
-        return Err(Error::config(
-            field,
-            format!("uids and gids must be in range 0-2147483647: {id}"),
-        ));
+        return Err(Error::config(field, format!("uids and gids must be in range 0-2147483647: {id}")));
     }
     Ok(())
 }
@@ -247,14 +197,8 @@ pub(super) fn check_id(field: &str, id: u32) -> Result<()> {
 fn identity(b: &mut Builder<'_>, p: &Process) -> Result<()> {
     let user = p.user();
     let groups = user.additional_gids().clone().unwrap_or_default();
-    let gids = groups
-        .iter()
-        .enumerate()
-        .map(|(i, g)| (format!("additionalGids/{i}"), *g));
-    let ids = [
-        ("uid".to_owned(), user.uid()),
-        ("gid".to_owned(), user.gid()),
-    ];
+    let gids = groups.iter().enumerate().map(|(i, g)| (format!("additionalGids/{i}"), *g));
+    let ids = [("uid".to_owned(), user.uid()), ("gid".to_owned(), user.gid())];
     for (name, id) in ids.into_iter().chain(gids) {
         check_id(&format!("/process/user/{name}"), id)?;
     }
@@ -266,19 +210,10 @@ fn identity(b: &mut Builder<'_>, p: &Process) -> Result<()> {
             "cannot set any additional groups in a rootless container",
         ));
     }
-    let keep = b
-        .spec
-        .annotations()
-        .as_ref()
-        .is_some_and(|a| a.contains_key("run.oci.keep_original_groups"));
+    let keep = b.spec.annotations().as_ref().is_some_and(|a| a.contains_key("run.oci.keep_original_groups"));
     b.init(
         "/process/user",
-        Action::Identity {
-            uid: user.uid(),
-            gid: user.gid(),
-            groups,
-            keep_groups: unprivileged || keep,
-        },
+        Action::Identity { uid: user.uid(), gid: user.gid(), groups, keep_groups: unprivileged || keep },
     );
     Ok(())
 }
@@ -294,8 +229,7 @@ fn capabilities(b: &mut Builder<'_>, p: &Process) -> CapSets {
     let Some(c) = p.capabilities() else {
         return CapSets::default();
     };
-    let mask =
-        |set: &Option<Capabilities>| -> u64 { set.iter().flatten().fold(0, |m, c| m | bit(*c)) };
+    let mask = |set: &Option<Capabilities>| -> u64 { set.iter().flatten().fold(0, |m, c| m | bit(*c)) };
     let mut sets = CapSets {
         bounding: mask(c.bounding()),
         effective: mask(c.effective()),
@@ -305,11 +239,7 @@ fn capabilities(b: &mut Builder<'_>, p: &Process) -> CapSets {
     };
     // Inside a new user namespace everything can be given.
     let own_user = b.namespaces.has(super::action::Namespace::User);
-    let available = if own_user {
-        (2u64 << b.facts.last_cap) - 1
-    } else {
-        b.facts.bounding
-    };
+    let available = if own_user { (2u64 << b.facts.last_cap) - 1 } else { b.facts.bounding };
     let mut missing = 0;
     for set in [
         &mut sets.bounding,
@@ -322,18 +252,13 @@ fn capabilities(b: &mut Builder<'_>, p: &Process) -> CapSets {
         *set &= available;
     }
     for name in caps::names(missing) {
-        b.warn(
-            "/process/capabilities",
-            format!("capability {name} cannot be given on this host"),
-        );
+        b.warn("/process/capabilities", format!("capability {name} cannot be given on this host"));
     }
     let raised = sets.ambient & sets.permitted & sets.inheritable;
     for name in caps::names(sets.ambient & !raised) {
         b.warn(
             "/process/capabilities/ambient",
-            format!(
-                "can't raise ambient capability {name}: it must be permitted and inheritable too"
-            ),
+            format!("can't raise ambient capability {name}: it must be permitted and inheritable too"),
         );
     }
     sets.ambient = raised;
@@ -354,28 +279,14 @@ fn arguments(
     let name = args.first().cloned().unwrap_or_default();
     check_strings("/process/args", &args)?;
     let env = environment(p.env().as_deref().unwrap_or(&[]))?;
-    let home = env
-        .iter()
-        .any(|e| e.strip_prefix("HOME=").is_some_and(|v| !v.is_empty()));
+    let home = env.iter().any(|e| e.strip_prefix("HOME=").is_some_and(|v| !v.is_empty()));
     let env: Vec<String> = env.into_iter().filter(|e| home || e != "HOME=").collect();
     if !home {
-        b.init(
-            "/process/env",
-            Action::Home {
-                uid: p.user().uid(),
-            },
-        );
+        b.init("/process/env", Action::Home { uid: p.user().uid() });
     }
     let candidates = candidates(&name, &env);
     b.init("/process/args/0", Action::Lookup { name, candidates });
-    b.init(
-        "(lifecycle)",
-        if kind == Kind::First {
-            Action::Created
-        } else {
-            Action::Ready
-        },
-    );
+    b.init("(lifecycle)", if kind == Kind::First { Action::Created } else { Action::Ready });
     if kind == Kind::First {
         super::start_hooks(b)?;
     }
@@ -391,10 +302,7 @@ fn arguments(
 
 fn check_strings(field: &str, list: &[String]) -> Result<()> {
     match list.iter().position(|s| s.contains('\0')) {
-        Some(i) => Err(Error::config(
-            format!("{field}/{i}"),
-            "a NUL byte cannot be passed to a program",
-        )),
+        Some(i) => Err(Error::config(format!("{field}/{i}"), "a NUL byte cannot be passed to a program")),
         None => Ok(()),
     }
 }
@@ -435,17 +343,11 @@ fn candidates(name: &str, env: &[String]) -> Vec<PathBuf> {
     if name.contains('/') {
         return vec![PathBuf::from(name)];
     }
-    let path = env
-        .iter()
-        .find_map(|e| e.strip_prefix("PATH="))
-        .unwrap_or("");
+    let path = env.iter().find_map(|e| e.strip_prefix("PATH=")).unwrap_or("");
     if name.is_empty() {
         return Vec::new();
     }
-    path.split(':')
-        .filter(|dir| dir.starts_with('/'))
-        .map(|dir| PathBuf::from(dir).join(name))
-        .collect()
+    path.split(':').filter(|dir| dir.starts_with('/')).map(|dir| PathBuf::from(dir).join(name)).collect()
 }
 
 #[cfg(test)]
@@ -482,9 +384,6 @@ mod tests {
     fn a_name_with_a_slash_is_not_looked_up() {
         let env = strings(&["PATH=/bin::relative:/usr/bin"]);
         assert_eq!(candidates("./x", &env), [PathBuf::from("./x")]);
-        assert_eq!(
-            candidates("x", &env),
-            [PathBuf::from("/bin/x"), PathBuf::from("/usr/bin/x")]
-        );
+        assert_eq!(candidates("x", &env), [PathBuf::from("/bin/x"), PathBuf::from("/usr/bin/x")]);
     }
 }

@@ -8,14 +8,8 @@ use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Mount};
 use std::path::{Path, PathBuf};
 
 /// Devices that every container has: name, major, minor.
-const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
-    ("null", 1, 3),
-    ("zero", 1, 5),
-    ("full", 1, 7),
-    ("random", 1, 8),
-    ("urandom", 1, 9),
-    ("tty", 5, 0),
-];
+const DEFAULT_DEVICES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 /// Filesystems without a device behind them.
 const PSEUDO: [&str; 15] = [
@@ -39,12 +33,7 @@ const PSEUDO: [&str; 15] = [
 /// From the mount namespace to the last device.
 pub(crate) fn mounts(b: &mut Builder<'_>) -> Result<()> {
     // Nothing that is mounted from here on may reach the host.
-    b.init(
-        "(mount namespace)",
-        Action::Propagation {
-            flags: propagation::SLAVE | propagation::REC,
-        },
-    );
+    b.init("(mount namespace)", Action::Propagation { flags: propagation::SLAVE | propagation::REC });
     let path = b.rootfs.clone();
     b.init("/root/path", Action::Root { path });
     let list = b.spec.mounts().clone().unwrap_or_default();
@@ -59,15 +48,7 @@ pub(crate) fn mounts(b: &mut Builder<'_>) -> Result<()> {
         listed_devices(b)?;
     }
     for (field, destination) in late {
-        b.init(
-            field,
-            Action::SetAttr {
-                destination,
-                set: attr::RDONLY,
-                clear: 0,
-                propagation: 0,
-            },
-        );
+        b.init(field, Action::SetAttr { destination, set: attr::RDONLY, clear: 0, propagation: 0 });
     }
     Ok(())
 }
@@ -76,56 +57,38 @@ pub(crate) fn mounts(b: &mut Builder<'_>) -> Result<()> {
 fn owns_dev(list: &[Mount]) -> bool {
     !list.iter().any(|m| {
         clean(m.destination()) == Path::new("/dev")
-            && MountOptions::parse(m.options().as_deref().unwrap_or(&[]))
-                .bind
-                .is_some()
+            && MountOptions::parse(m.options().as_deref().unwrap_or(&[])).bind.is_some()
     })
 }
 
-fn mount(
-    b: &mut Builder<'_>,
-    index: usize,
-    m: &Mount,
-    late: &mut Vec<(String, PathBuf)>,
-) -> Result<()> {
+fn mount(b: &mut Builder<'_>, index: usize, m: &Mount, late: &mut Vec<(String, PathBuf)>) -> Result<()> {
     let field = format!("/mounts/{index}");
     if m.destination().as_os_str().is_empty() {
-        return Err(Error::config(
-            format!("{field}/destination"),
-            "a mount needs a destination",
-        ));
+        return Err(Error::config(format!("{field}/destination"), "a mount needs a destination"));
     }
     if !m.destination().is_absolute() {
         b.warn(
             format!("{field}/destination"),
-            format!(
-                "mount destination {:?} is not absolute; taken from /",
-                m.destination()
-            ),
+            format!("mount destination {:?} is not absolute; taken from /", m.destination()),
         );
     }
     let destination = clean(m.destination());
     let mut options = MountOptions::parse(m.options().as_deref().unwrap_or(&[]));
     if options.idmap.is_some() || m.uid_mappings().as_ref().is_some_and(|u| !u.is_empty()) {
-        return Err(Error::config(field, "id-mapped mounts cannot be made yet")
-            .of_kind(ErrorKind::Unsupported));
+        return Err(
+            Error::config(field, "id-mapped mounts cannot be made yet").of_kind(ErrorKind::Unsupported)
+        );
     }
     let fstype = m.typ().as_deref().unwrap_or("");
     if options.copy_up && fstype != "tmpfs" {
         options.copy_up = false;
-        b.warn(
-            format!("{field}/options"),
-            "tmpcopyup is for a tmpfs only, ignored",
-        );
+        b.warn(format!("{field}/options"), "tmpcopyup is for a tmpfs only, ignored");
     }
     if options.bind.is_some() || fstype == "bind" {
         return bind(b, &field, m, destination, options);
     }
     match fstype {
-        "" => Err(Error::config(
-            format!("{field}/type"),
-            "a mount needs a type, or bind among its options",
-        )),
+        "" => Err(Error::config(format!("{field}/type"), "a mount needs a type, or bind among its options")),
         "cgroup" | "cgroup2" => {
             super::cgroups::mount(b, &field, &destination, &options);
             Ok(())
@@ -146,11 +109,7 @@ fn mount(
                 field,
                 Action::Mount(FilesystemMount {
                     fstype: fstype.to_owned(),
-                    source: m
-                        .source()
-                        .as_ref()
-                        .map(|s| s.display().to_string())
-                        .unwrap_or_default(),
+                    source: m.source().as_ref().map(|s| s.display().to_string()).unwrap_or_default(),
                     destination,
                     options,
                     ordinary: matches!(fstype, "proc" | "sysfs"),
@@ -170,19 +129,13 @@ fn bind(
     mut options: MountOptions,
 ) -> Result<()> {
     let Some(source) = m.source().as_ref().filter(|s| !s.as_os_str().is_empty()) else {
-        return Err(Error::config(
-            format!("{field}/source"),
-            "a bind mount needs a source",
-        ));
+        return Err(Error::config(format!("{field}/source"), "a bind mount needs a source"));
     };
     if !options.data.is_empty() {
         let names: Vec<String> = options.data.drain(..).map(|o| o.key).collect();
         b.warn(
             format!("{field}/options"),
-            format!(
-                "a bind mount takes no filesystem options, ignored: {}",
-                names.join(", ")
-            ),
+            format!("a bind mount takes no filesystem options, ignored: {}", names.join(", ")),
         );
     }
     options.superblock.clear();
@@ -191,27 +144,11 @@ fn bind(
     let recursive = options.bind == Some(true);
     // A mount that shares with the host has to be cloned in the host's mount namespace, whose peer it
     // stays; init's own view is a slave.
-    let staged =
-        options.propagation & propagation::SHARED != 0 && !b.namespaces.has(Namespace::User);
+    let staged = options.propagation & propagation::SHARED != 0 && !b.namespaces.has(Namespace::User);
     if staged {
-        b.host(
-            format!("{field}/source"),
-            Action::CloneSource {
-                source: source.clone(),
-                recursive,
-            },
-        );
+        b.host(format!("{field}/source"), Action::CloneSource { source: source.clone(), recursive });
     }
-    b.init(
-        field,
-        Action::Bind(BindMount {
-            source,
-            staged,
-            destination,
-            recursive,
-            options,
-        }),
-    );
+    b.init(field, Action::Bind(BindMount { source, staged, destination, recursive, options }));
     Ok(())
 }
 
@@ -242,37 +179,21 @@ fn check_proc(field: &str, destination: &Path) -> Result<()> {
 }
 
 fn devices(b: &mut Builder<'_>) -> Result<()> {
-    let listed: Vec<PathBuf> = b
-        .linux()
-        .and_then(|l| l.devices().as_ref())
-        .into_iter()
-        .flatten()
-        .map(|d| clean(d.path()))
-        .collect();
+    let listed: Vec<PathBuf> =
+        b.linux().and_then(|l| l.devices().as_ref()).into_iter().flatten().map(|d| clean(d.path())).collect();
     for (name, major, minor) in DEFAULT_DEVICES {
         let path = Path::new("/dev").join(name);
         if listed.contains(&path) {
             continue;
         }
-        let node = DeviceNode {
-            path,
-            kind: 'c',
-            major,
-            minor,
-            mode: 0o666,
-            uid: 0,
-            gid: 0,
-        };
+        let node = DeviceNode { path, kind: 'c', major, minor, mode: 0o666, uid: 0, gid: 0 };
         push_device(b, "(default device)", node);
     }
     listed_devices(b)
 }
 
 fn listed_devices(b: &mut Builder<'_>) -> Result<()> {
-    let list = b
-        .linux()
-        .and_then(|l| l.devices().clone())
-        .unwrap_or_default();
+    let list = b.linux().and_then(|l| l.devices().clone()).unwrap_or_default();
     for (i, d) in list.iter().enumerate() {
         let field = format!("/linux/devices/{i}");
         let node = node(&field, d)?;
@@ -306,10 +227,7 @@ fn node(field: &str, d: &LinuxDevice) -> Result<DeviceNode> {
         LinuxDeviceType::B => 'b',
         LinuxDeviceType::P => 'p',
         LinuxDeviceType::A => {
-            return Err(Error::config(
-                format!("{field}/type"),
-                "invalid device type \"a\"",
-            ));
+            return Err(Error::config(format!("{field}/type"), "invalid device type \"a\""));
         }
     };
     for (id, name) in [(d.uid(), "uid"), (d.gid(), "gid")] {
@@ -318,18 +236,11 @@ fn node(field: &str, d: &LinuxDevice) -> Result<DeviceNode> {
     // The kernel's device number has 12 bits for the major and 20 for the minor.
     let fits = |n: i64, bits: u32| kind == 'p' || (0..1i64 << bits).contains(&n);
     if !fits(d.major(), 12) || !fits(d.minor(), 20) {
-        return Err(Error::config(
-            field,
-            format!("there is no device number {}:{}", d.major(), d.minor()),
-        ));
+        return Err(Error::config(field, format!("there is no device number {}:{}", d.major(), d.minor())));
     }
     let number = |n: i64, what: &str| {
-        u32::try_from(n).map_err(|_| {
-            Error::config(
-                format!("{field}/{what}"),
-                format!("{what} number {n} is not one"),
-            )
-        })
+        u32::try_from(n)
+            .map_err(|_| Error::config(format!("{field}/{what}"), format!("{what} number {n} is not one")))
     };
     // A FIFO has no numbers; some configs give them, and they mean nothing.
     let (major, minor) = match kind {
@@ -359,13 +270,7 @@ fn links(b: &mut Builder<'_>) {
     }
     links.push(("pts/ptmx", "/dev/ptmx"));
     for (target, path) in links {
-        b.init(
-            "(default link)",
-            Action::Symlink {
-                target: target.to_owned(),
-                path: path.into(),
-            },
-        );
+        b.init("(default link)", Action::Symlink { target: target.to_owned(), path: path.into() });
     }
 }
 
@@ -373,28 +278,17 @@ fn links(b: &mut Builder<'_>) {
 pub(crate) fn finish(b: &mut Builder<'_>) -> Result<()> {
     console(b);
     let (masked, readonly) = match b.linux() {
-        Some(l) => (
-            l.masked_paths().clone().unwrap_or_default(),
-            l.readonly_paths().clone().unwrap_or_default(),
-        ),
+        Some(l) => {
+            (l.masked_paths().clone().unwrap_or_default(), l.readonly_paths().clone().unwrap_or_default())
+        }
         None => (Vec::new(), Vec::new()),
     };
     super::sysctl::sysctls(b)?;
     for (i, path) in readonly.iter().enumerate() {
-        b.init(
-            format!("/linux/readonlyPaths/{i}"),
-            Action::Readonly {
-                path: clean(Path::new(path)),
-            },
-        );
+        b.init(format!("/linux/readonlyPaths/{i}"), Action::Readonly { path: clean(Path::new(path)) });
     }
     for (i, path) in masked.iter().enumerate() {
-        b.init(
-            format!("/linux/maskedPaths/{i}"),
-            Action::Mask {
-                path: clean(Path::new(path)),
-            },
-        );
+        b.init(format!("/linux/maskedPaths/{i}"), Action::Mask { path: clean(Path::new(path)) });
     }
     let flags = root_propagation(b)?;
     let move_root = b.options.no_pivot;
@@ -404,56 +298,28 @@ pub(crate) fn finish(b: &mut Builder<'_>) -> Result<()> {
             "rootfsPropagation of [r]private is not safe without pivot_root",
         ));
     }
-    b.init(
-        "/root",
-        Action::Pivot {
-            move_root,
-            propagation: flags,
-        },
-    );
+    b.init("/root", Action::Pivot { move_root, propagation: flags });
     Ok(())
 }
 
 fn console(b: &mut Builder<'_>) {
-    let Some(process) = b
-        .spec
-        .process()
-        .as_ref()
-        .filter(|p| p.terminal() == Some(true))
-    else {
+    let Some(process) = b.spec.process().as_ref().filter(|p| p.terminal() == Some(true)) else {
         return;
     };
-    let (width, height) = process
-        .console_size()
-        .map_or((0, 0), |s| (s.width() as u32, s.height() as u32));
+    let (width, height) = process.console_size().map_or((0, 0), |s| (s.width() as u32, s.height() as u32));
     let uid = process.user().uid();
-    b.init(
-        "/process/terminal",
-        Action::Console {
-            uid,
-            width,
-            height,
-            on_dev: true,
-        },
-    );
+    b.init("/process/terminal", Action::Console { uid, width, height, on_dev: true });
     b.host("/process/terminal", Action::ReceiveConsole);
 }
 
 fn root_propagation(b: &Builder<'_>) -> Result<u64> {
-    let Some(word) = b
-        .linux()
-        .and_then(|l| l.rootfs_propagation().clone())
-        .filter(|w| !w.is_empty())
-    else {
+    let Some(word) = b.linux().and_then(|l| l.rootfs_propagation().clone()).filter(|w| !w.is_empty()) else {
         return Ok(0);
     };
     let parsed = MountOptions::parse(std::slice::from_ref(&word));
     if parsed.propagation == 0 {
-        return Err(Error::config(
-            "/linux/rootfsPropagation",
-            format!("unknown propagation {word:?}"),
-        )
-        .hint("shared, slave, private or unbindable, each also with an r in front"));
+        return Err(Error::config("/linux/rootfsPropagation", format!("unknown propagation {word:?}"))
+            .hint("shared, slave, private or unbindable, each also with an r in front"));
     }
     // runc changes the root alone or with all below, as the word says.
     Ok(parsed.propagation)

@@ -56,13 +56,7 @@ fn arguments(out: &mut Writer, plan: &Plan) -> Result<()> {
     for (step, number) in plan.steps.iter().zip(1u32..) {
         if let Action::Exec { args, env } = &step.action {
             let (args, env) = (list(args, |s| text(s))?, list(env, |s| text(s))?);
-            out.push(
-                number,
-                &Op::Arguments {
-                    argv: args.get(),
-                    envp: env.get(),
-                },
-            );
+            out.push(number, &Op::Arguments { argv: args.get(), envp: env.get() });
         }
     }
     Ok(())
@@ -93,27 +87,15 @@ fn hook(out: &mut Writer, n: u32, plan: &Plan, h: &HookAction) -> Result<()> {
 }
 
 fn text(s: &str) -> Result<CString> {
-    CString::new(s).map_err(|_| {
-        Error::new(
-            ErrorKind::InvalidConfig,
-            format!("{s:?} contains a NUL byte"),
-        )
-    })
+    CString::new(s).map_err(|_| Error::new(ErrorKind::InvalidConfig, format!("{s:?} contains a NUL byte")))
 }
 
 fn path(p: &Path) -> Result<CString> {
-    CString::new(p.as_os_str().as_bytes()).map_err(|_| {
-        Error::new(
-            ErrorKind::InvalidConfig,
-            format!("{} contains a NUL byte", p.display()),
-        )
-    })
+    CString::new(p.as_os_str().as_bytes())
+        .map_err(|_| Error::new(ErrorKind::InvalidConfig, format!("{} contains a NUL byte", p.display())))
 }
 
-fn list<T, I: IntoIterator<Item = T>>(
-    items: I,
-    to: impl Fn(T) -> Result<CString>,
-) -> Result<StrList> {
+fn list<T, I: IntoIterator<Item = T>>(items: I, to: impl Fn(T) -> Result<CString>) -> Result<StrList> {
     let mut out = StrList::default();
     for item in items {
         out.push(&to(item)?);
@@ -125,29 +107,13 @@ fn list<T, I: IntoIterator<Item = T>>(
 fn record(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
     match &step.action {
         Action::JoinTasks { files } => {
-            out.push(
-                n,
-                &Op::JoinTasks {
-                    files: list(files, |p| path(p))?.get(),
-                },
-            );
+            out.push(n, &Op::JoinTasks { files: list(files, |p| path(p))?.get() });
         }
         Action::OomScoreAdj { value } => {
-            out.push(
-                n,
-                &Op::OomScoreAdj {
-                    value: &text(&value.to_string())?,
-                },
-            );
+            out.push(n, &Op::OomScoreAdj { value: &text(&value.to_string())? });
         }
         Action::SetNs { kind, path: p } => {
-            out.push(
-                n,
-                &Op::SetNs {
-                    path: &path(p)?,
-                    kind: kind.flag() as u32,
-                },
-            );
+            out.push(n, &Op::SetNs { path: &path(p)?, kind: kind.flag() as u32 });
         }
         Action::OpenCgroup { dir } => out.push(n, &Op::OpenCgroup { path: &path(dir)? }),
         Action::Enter { kinds } => {
@@ -159,25 +125,14 @@ fn record(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
         Action::Clone { new, cgroup } => {
             let flags = new.iter().fold(0, |f, n| f | n.flag());
             let cgroup = path(cgroup.as_deref().unwrap_or(Path::new("")))?;
-            out.push(
-                n,
-                &Op::Clone {
-                    flags,
-                    cgroup: &cgroup,
-                },
-            );
+            out.push(n, &Op::Clone { flags, cgroup: &cgroup });
         }
         Action::Unshare { new } => {
             let flags = new.iter().fold(0, |f, n| f | n.flag() as u32);
             out.push(n, &Op::Unshare { flags });
         }
         Action::Session { keyring } => {
-            out.push(
-                n,
-                &Op::Session {
-                    keyring: &text(keyring.as_deref().unwrap_or(""))?,
-                },
-            );
+            out.push(n, &Op::Session { keyring: &text(keyring.as_deref().unwrap_or(""))? });
         }
         Action::Hostname { name } => out.push(n, &Op::Hostname { name: &text(name)? }),
         Action::Domainname { name } => out.push(n, &Op::Domainname { name: &text(name)? }),
@@ -194,78 +149,29 @@ fn record_root(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
         Action::Root { path: p } => out.push(n, &Op::Root { path: &path(p)? }),
         Action::Mount(m) => mount(out, n, m)?,
         Action::Bind(b) => bind_mount(out, n, b)?,
-        Action::SetAttr {
-            destination,
-            set,
-            clear,
-            propagation,
-        } => {
+        Action::SetAttr { destination, set, clear, propagation } => {
             let dest = path(destination)?;
             let (set, clear, propagation) = (*set, *clear, *propagation);
-            out.push(
-                n,
-                &Op::SetAttr {
-                    dest: &dest,
-                    set,
-                    clear,
-                    recursive: 0,
-                    propagation,
-                },
-            );
+            out.push(n, &Op::SetAttr { dest: &dest, set, clear, recursive: 0, propagation });
         }
         Action::Device(d) => device(out, n, d)?,
         Action::Symlink { target, path: p } => {
-            out.push(
-                n,
-                &Op::Symlink {
-                    target: &text(target)?,
-                    path: &path(p)?,
-                },
-            );
+            out.push(n, &Op::Symlink { target: &text(target)?, path: &path(p)? });
         }
-        Action::Console {
-            uid,
-            width,
-            height,
-            on_dev,
-        } => {
+        Action::Console { uid, width, height, on_dev } => {
             let device = u32::from(*on_dev);
-            out.push(
-                n,
-                &Op::Console {
-                    uid: *uid,
-                    gid: 5,
-                    width: *width,
-                    height: *height,
-                    device,
-                },
-            );
+            out.push(n, &Op::Console { uid: *uid, gid: 5, width: *width, height: *height, device });
         }
         Action::Mask { path: p } => out.push(n, &Op::Mask { path: &path(p)? }),
         Action::Readonly { path: p } => out.push(n, &Op::Readonly { path: &path(p)? }),
         Action::RootReadonly => out.push(n, &Op::RootReadonly {}),
-        Action::Pivot {
-            move_root,
-            propagation,
-        } => {
+        Action::Pivot { move_root, propagation } => {
             let move_root = u32::from(*move_root);
-            out.push(
-                n,
-                &Op::Pivot {
-                    move_root,
-                    propagation: *propagation,
-                },
-            );
+            out.push(n, &Op::Pivot { move_root, propagation: *propagation });
         }
         Action::Sysctl { key, value } => {
             let key = text(&format!("sys/{key}"))?;
-            out.push(
-                n,
-                &Op::Sysctl {
-                    key: &key,
-                    value: &text(value)?,
-                },
-            );
+            out.push(n, &Op::Sysctl { key: &key, value: &text(value)? });
         }
         _ => return record_process(out, n, step),
     }
@@ -275,67 +181,23 @@ fn record_root(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
 /// The records of the process.
 fn record_process(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
     match &step.action {
-        Action::Rlimit {
-            resource,
-            soft,
-            hard,
-            ..
-        } => {
-            out.push(
-                n,
-                &Op::Rlimit {
-                    resource: *resource,
-                    soft: *soft,
-                    hard: *hard,
-                },
-            );
+        Action::Rlimit { resource, soft, hard, .. } => {
+            out.push(n, &Op::Rlimit { resource: *resource, soft: *soft, hard: *hard });
         }
         Action::NoNewPrivs => out.push(n, &Op::NoNewPrivs {}),
         Action::Personality { domain } => out.push(n, &Op::Personality { domain: *domain }),
         Action::Umask { mask } => out.push(n, &Op::Umask { mask: *mask }),
-        Action::Cwd {
-            path: p,
-            create,
-            uid,
-            gid,
-        } => {
+        Action::Cwd { path: p, create, uid, gid } => {
             let create = u32::from(*create);
-            out.push(
-                n,
-                &Op::Cwd {
-                    path: &path(p)?,
-                    create,
-                    uid: *uid,
-                    gid: *gid,
-                },
-            );
+            out.push(n, &Op::Cwd { path: &path(p)?, create, uid: *uid, gid: *gid });
         }
         Action::Bounding { keep, last } => {
-            out.push(
-                n,
-                &Op::Bounding {
-                    keep: *keep,
-                    last: *last,
-                },
-            );
+            out.push(n, &Op::Bounding { keep: *keep, last: *last });
         }
-        Action::Identity {
-            uid,
-            gid,
-            groups,
-            keep_groups,
-        } => {
+        Action::Identity { uid, gid, groups, keep_groups } => {
             let groups: Vec<u8> = groups.iter().flat_map(|g| g.to_le_bytes()).collect();
             let keep_groups = u32::from(*keep_groups);
-            out.push(
-                n,
-                &Op::Identity {
-                    uid: *uid,
-                    gid: *gid,
-                    keep_groups,
-                    groups: Bytes(&groups),
-                },
-            );
+            out.push(n, &Op::Identity { uid: *uid, gid: *gid, keep_groups, groups: Bytes(&groups) });
         }
         Action::Caps { sets, waiting } => out.push(
             n,
@@ -348,12 +210,7 @@ fn record_process(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
         Action::Ambient { set } => out.push(n, &Op::Ambient { set: *set }),
         Action::Home { uid } => out.push(n, &Op::Home { uid: *uid }),
         Action::Lookup { candidates, .. } => {
-            out.push(
-                n,
-                &Op::Lookup {
-                    candidates: list(candidates, |p| path(p))?.get(),
-                },
-            );
+            out.push(n, &Op::Lookup { candidates: list(candidates, |p| path(p))?.get() });
         }
         Action::Created => out.push(n, &Op::Created {}),
         Action::Ready => out.push(n, &Op::Ready {}),
@@ -367,13 +224,7 @@ fn record_process(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
                     [c0, c1, i.jt, i.jf, k0, k1, k2, k3]
                 })
                 .collect();
-            out.push(
-                n,
-                &Op::Seccomp {
-                    flags: program.flags,
-                    filter: Bytes(&filter),
-                },
-            );
+            out.push(n, &Op::Seccomp { flags: program.flags, filter: Bytes(&filter) });
         }
         Action::Exec { .. } => out.push(n, &Op::Exec {}),
         // Steps of the host have no record.
@@ -402,11 +253,7 @@ fn data(options: &MountOptions) -> Result<StrList> {
 fn mount(out: &mut Writer, n: u32, m: &FilesystemMount) -> Result<()> {
     let o = &m.options;
     let required = if m.ordinary { require::ORDINARY } else { 0 }
-        | if m.inherit_mode {
-            require::MODE_OF_TARGET
-        } else {
-            0
-        }
+        | if m.inherit_mode { require::MODE_OF_TARGET } else { 0 }
         | if o.copy_up { require::COPY_UP } else { 0 };
     out.push(
         n,
@@ -432,11 +279,7 @@ fn bind_mount(out: &mut Writer, n: u32, b: &BindMount) -> Result<()> {
             source: &path(source)?,
             dest: &path(&b.destination)?,
             flags: if b.recursive { bind::RECURSIVE } else { 0 }
-                | if b.destination == Path::new("/proc") {
-                    bind::PROC
-                } else {
-                    0
-                },
+                | if b.destination == Path::new("/proc") { bind::PROC } else { 0 },
             set: o.set,
             clear: o.clear,
             rset: o.set_recursive,

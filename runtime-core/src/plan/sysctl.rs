@@ -47,16 +47,9 @@ fn path(key: &str) -> String {
 }
 
 fn check(b: &Builder<'_>, key: &str, path: &str) -> Result<()> {
-    let wrong = |text: String| {
-        Err(Error::config(
-            format!("/linux/sysctl/{}", crate::bundle::escape(key)),
-            text,
-        ))
-    };
-    if path
-        .split('/')
-        .any(|part| part.is_empty() || part == "." || part == "..")
-    {
+    let wrong =
+        |text: String| Err(Error::config(format!("/linux/sysctl/{}", crate::bundle::escape(key)), text));
+    if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
         return wrong(format!("sysctl {key:?} is not a name"));
     }
     let own = |ns| b.namespaces.has(ns);
@@ -71,15 +64,10 @@ fn check(b: &Builder<'_>, key: &str, path: &str) -> Result<()> {
     } else if path == "kernel/hostname" {
         return wrong(format!("sysctl {key:?} conflicts with the field hostname"));
     } else {
-        return wrong(format!(
-            "sysctl {key:?} is not in a separate kernel namespace"
-        ));
+        return wrong(format!("sysctl {key:?} is not in a separate kernel namespace"));
     };
     if !fine {
-        return wrong(format!(
-            "sysctl {key:?} is not allowed in the host's {} namespace",
-            needed.name()
-        ));
+        return wrong(format!("sysctl {key:?} is not allowed in the host's {} namespace", needed.name()));
     }
     Ok(())
 }

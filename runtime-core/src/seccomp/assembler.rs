@@ -55,24 +55,14 @@ impl Assembler {
         let no = self.within(no, Self::REACH);
         let (jt, jf) = (self.distance(yes), self.distance(no));
         // Both distances fit: `within` saw to it.
-        self.push(Insn {
-            code: jump as u16,
-            jt: jt as u8,
-            jf: jf as u8,
-            k,
-        })
+        self.push(Insn { code: jump as u16, jt: jt as u8, jf: jf as u8, k })
     }
 
     /// Loads a word of `seccomp_data` before going on at a branch written just now. Nothing is
     /// loaded when there was nothing to branch on.
     pub(super) fn load(&mut self, offset: u32, next: Target) -> Target {
         if next == Target::At(self.reversed.len()) {
-            return self.push(Insn {
-                code: LD_W_ABS,
-                jt: 0,
-                jf: 0,
-                k: offset,
-            });
+            return self.push(Insn { code: LD_W_ABS, jt: 0, jf: 0, k: offset });
         }
         next
     }
@@ -80,12 +70,7 @@ impl Assembler {
     /// Like [`load`](Self::load), and keeps only the bits of the mask.
     pub(super) fn load_masked(&mut self, offset: u32, mask: u32, next: Target) -> Target {
         if mask != u32::MAX && next == Target::At(self.reversed.len()) {
-            let masked = self.push(Insn {
-                code: AND_K,
-                jt: 0,
-                jf: 0,
-                k: mask,
-            });
+            let masked = self.push(Insn { code: AND_K, jt: 0, jf: 0, k: mask });
             return self.load(offset, masked);
         }
         self.load(offset, next)
@@ -110,29 +95,17 @@ impl Assembler {
                 None => {
                     // A filter near the limit of the kernel is far below 32 bits.
                     let k = self.distance(to) as u32;
-                    self.push(Insn {
-                        code: JA,
-                        jt: 0,
-                        jf: 0,
-                        k,
-                    });
+                    self.push(Insn { code: JA, jt: 0, jf: 0, k });
                     remember(&mut self.jumps, to, self.reversed.len())
                 }
             },
-            Target::Return(value) => {
-                match known(&self.returns, value, self.reversed.len(), reach) {
-                    Some(at) => at,
-                    None => {
-                        self.push(Insn {
-                            code: RET_K,
-                            jt: 0,
-                            jf: 0,
-                            k: value,
-                        });
-                        remember(&mut self.returns, value, self.reversed.len())
-                    }
+            Target::Return(value) => match known(&self.returns, value, self.reversed.len(), reach) {
+                Some(at) => at,
+                None => {
+                    self.push(Insn { code: RET_K, jt: 0, jf: 0, k: value });
+                    remember(&mut self.returns, value, self.reversed.len())
                 }
-            }
+            },
         }
     }
 
@@ -149,9 +122,7 @@ impl Assembler {
 
 /// The newest place of an entry, if it is near enough.
 fn known<K: PartialEq>(places: &[(K, usize)], key: K, len: usize, reach: usize) -> Option<usize> {
-    let place = places
-        .iter()
-        .find(|(other, at)| *other == key && len - at <= reach);
+    let place = places.iter().find(|(other, at)| *other == key && len - at <= reach);
     place.map(|(_, at)| *at)
 }
 

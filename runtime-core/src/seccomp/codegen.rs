@@ -16,17 +16,9 @@ const ARGS: u32 = 16;
 
 /// The program for all blocks. Calls of other architectures kill the process.
 pub(super) fn generate(blocks: &[Block], default: u32) -> Vec<Insn> {
-    let mut code = Generator {
-        asm: Assembler::default(),
-        chains: Vec::new(),
-        default,
-    };
+    let mut code = Generator { asm: Assembler::default(), chains: Vec::new(), default };
     // The native block comes first, so that its jumps are the short ones.
-    let starts: Vec<_> = blocks
-        .iter()
-        .rev()
-        .map(|block| (block.audit, code.block(block)))
-        .collect();
+    let starts: Vec<_> = blocks.iter().rev().map(|block| (block.audit, code.block(block))).collect();
     let mut next = Target::Return(KILL_PROCESS);
     for (audit, start) in starts {
         next = code.asm.branch(Jump::Eq, audit, start, next);
@@ -110,19 +102,14 @@ impl Generator {
         };
         let mut next = otherwise;
         for (test, action) in group.iter().rev().filter_map(only_test) {
-            next = self
-                .asm
-                .branch(Jump::Eq, low(test.value), Target::Return(action), next);
+            next = self.asm.branch(Jump::Eq, low(test.value), Target::Return(action), next);
         }
         let found = self.asm.load_masked(low_offset(test), low(test.mask), next);
         if !wide || high(test.mask) == 0 {
             return found;
         }
-        let same_high = self
-            .asm
-            .branch(Jump::Eq, high(test.value), found, otherwise);
-        self.asm
-            .load_masked(high_offset(test), high(test.mask), same_high)
+        let same_high = self.asm.branch(Jump::Eq, high(test.value), found, otherwise);
+        self.asm.load_masked(high_offset(test), high(test.mask), same_high)
     }
 
     /// One comparison of an argument.
@@ -142,23 +129,10 @@ impl Generator {
         if !wide {
             return low;
         }
-        self.half_equal(
-            high_offset(test),
-            high(test.mask),
-            high(test.value),
-            low,
-            no,
-        )
+        self.half_equal(high_offset(test), high(test.mask), high(test.value), low, no)
     }
 
-    fn half_equal(
-        &mut self,
-        offset: u32,
-        mask: u32,
-        value: u32,
-        yes: Target,
-        no: Target,
-    ) -> Target {
+    fn half_equal(&mut self, offset: u32, mask: u32, value: u32, yes: Target, no: Target) -> Target {
         if mask == 0 {
             return yes;
         }

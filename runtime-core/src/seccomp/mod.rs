@@ -113,11 +113,7 @@ pub fn compile(profile: &LinuxSeccomp, native: Arch) -> Result<Program, SeccompE
     let listed = profile.architectures().iter().flatten();
     let (mut archs, mut omitted) = (vec![native], Vec::new());
     for arch in listed.map(|arch| Arch::from_spec(*arch, native)) {
-        let list = if arch.has_table() {
-            &mut archs
-        } else {
-            &mut omitted
-        };
+        let list = if arch.has_table() { &mut archs } else { &mut omitted };
         if !list.contains(&arch) {
             list.push(arch);
         }
@@ -147,11 +143,7 @@ pub fn compile(profile: &LinuxSeccomp, native: Arch) -> Result<Program, SeccompE
 ///
 /// `listenerPath` is missing though a rule or `listenerMetadata` needs it.
 pub fn check_listener(profile: &LinuxSeccomp) -> Result<(), SeccompError> {
-    if profile
-        .listener_path()
-        .as_ref()
-        .is_some_and(|path| !path.as_os_str().is_empty())
-    {
+    if profile.listener_path().as_ref().is_some_and(|path| !path.as_os_str().is_empty()) {
         return Ok(());
     }
     if uses_agent(profile) {
@@ -180,9 +172,7 @@ fn flags(profile: &LinuxSeccomp, notify: bool) -> u32 {
             LinuxSeccompFilterFlag::SeccompFilterFlagLog => FLAG_LOG,
             LinuxSeccompFilterFlag::SeccompFilterFlagTsync => 0,
             LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => FLAG_SPEC_ALLOW,
-            LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv if notify => {
-                FLAG_WAIT_KILLABLE_RECV
-            }
+            LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv if notify => FLAG_WAIT_KILLABLE_RECV,
             LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => 0,
         }
     })

@@ -73,9 +73,7 @@ pub(super) fn parse(profile: &LinuxSeccomp) -> Result<Profile<'_>, SeccompError>
     }
     let default = action(profile.default_action(), profile.default_errno_ret(), None)?;
     let rules = profile.syscalls().iter().flatten().enumerate();
-    let rules = rules
-        .map(|(at, rule)| parse_rule(at, rule))
-        .collect::<Result<_, _>>()?;
+    let rules = rules.map(|(at, rule)| parse_rule(at, rule)).collect::<Result<_, _>>()?;
     Ok(Profile { default, rules })
 }
 
@@ -94,10 +92,7 @@ fn parse_rule(rule: usize, syscall: &LinuxSyscall) -> Result<ProfileRule<'_>, Se
     }
     let action = action(syscall.action(), syscall.errno_ret(), Some(rule))?;
     let args = syscall.args().as_deref().unwrap_or_default();
-    let tests = args
-        .iter()
-        .enumerate()
-        .map(|(arg, spec)| parse_test(rule, arg, spec));
+    let tests = args.iter().enumerate().map(|(arg, spec)| parse_test(rule, arg, spec));
     let tests = tests.collect::<Result<Vec<_>, _>>()?;
 
     let twice = tests
@@ -109,11 +104,7 @@ fn parse_rule(rule: usize, syscall: &LinuxSyscall) -> Result<ProfileRule<'_>, Se
         false if twice => tests.into_iter().map(|test| vec![test]).collect(),
         false => vec![tests],
     };
-    Ok(ProfileRule {
-        names,
-        action,
-        alternatives,
-    })
+    Ok(ProfileRule { names, action, alternatives })
 }
 
 fn parse_test(rule: usize, arg: usize, spec: &LinuxSeccompArg) -> Result<Test, SeccompError> {
@@ -134,27 +125,15 @@ fn parse_test(rule: usize, arg: usize, spec: &LinuxSeccompArg) -> Result<Test, S
             (Op::Eq, mask, spec.value_two().unwrap_or_default() & mask)
         }
     };
-    Ok(Test {
-        arg: index,
-        op,
-        mask,
-        value,
-    })
+    Ok(Test { arg: index, op, mask, value })
 }
 
 /// The value the filter returns for an action.
-fn action(
-    action: LinuxSeccompAction,
-    errno: Option<u32>,
-    rule: Option<usize>,
-) -> Result<u32, SeccompError> {
+fn action(action: LinuxSeccompAction, errno: Option<u32>, rule: Option<usize>) -> Result<u32, SeccompError> {
     let with_data = |base: u32, limit: u32| match errno.unwrap_or(EPERM) {
-        value if value > limit => Err(SeccompError::ErrnoTooLarge {
-            rule,
-            action: action.to_string(),
-            value,
-            limit,
-        }),
+        value if value > limit => {
+            Err(SeccompError::ErrnoTooLarge { rule, action: action.to_string(), value, limit })
+        }
         value => Ok(base | value),
     };
     let plain = match action {
@@ -168,10 +147,7 @@ fn action(
         LinuxSeccompAction::ScmpActAllow => ALLOW,
     };
     match errno {
-        Some(_) => Err(SeccompError::ErrnoNotTaken {
-            rule,
-            action: action.to_string(),
-        }),
+        Some(_) => Err(SeccompError::ErrnoNotTaken { rule, action: action.to_string() }),
         None => Ok(plain),
     }
 }
@@ -182,9 +158,7 @@ pub(super) fn in_words(action: LinuxSeccompAction, value: u32) -> String {
     match action {
         LinuxSeccompAction::ScmpActErrno => format!("errno {data}"),
         LinuxSeccompAction::ScmpActTrace => format!("trace {data}"),
-        LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => {
-            "kill thread".to_owned()
-        }
+        LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => "kill thread".to_owned(),
         LinuxSeccompAction::ScmpActKillProcess => "kill process".to_owned(),
         LinuxSeccompAction::ScmpActTrap => "trap".to_owned(),
         LinuxSeccompAction::ScmpActNotify => "notify".to_owned(),

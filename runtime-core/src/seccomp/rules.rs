@@ -14,9 +14,7 @@
 use std::rc::Rc;
 
 use super::arch::X32_BIT;
-use super::profile::{
-    ERRNO, KILL_PROCESS, KILL_THREAD, Op, Profile, ProfileRule, TRAP, Test, strictness,
-};
+use super::profile::{ERRNO, KILL_PROCESS, KILL_THREAD, Op, Profile, ProfileRule, TRAP, Test, strictness};
 use super::tables::{self, Finder};
 use super::{Arch, SkippedName};
 
@@ -81,38 +79,22 @@ pub(super) fn resolve(profile: &Profile<'_>, archs: &[Arch]) -> (Vec<Block>, Vec
             Arch::X32 if archs.contains(&Arch::X86_64) => continue,
             // Without x86_64 its numbers kill the process, and only those of x32 are decided.
             Arch::X32 => {
-                let x86_64 = Resolved {
-                    calls: Vec::new(),
-                    others: vec![(0, KILL_PROCESS)],
-                };
+                let x86_64 = Resolved { calls: Vec::new(), others: vec![(0, KILL_PROCESS)] };
                 with_x32(x86_64, Some(resolve_arch(profile, *arch, &mut known)))
             }
             _ => resolve_arch(profile, *arch, &mut known),
         };
-        blocks.push(Block {
-            audit: arch.audit(),
-            ranges: ranges(&resolved),
-        });
+        blocks.push(Block { audit: arch.audit(), ranges: ranges(&resolved) });
     }
     (blocks, skipped(profile, &known))
 }
 
 fn skipped(profile: &Profile<'_>, known: &[bool]) -> Vec<SkippedName> {
     let names = profile.rules.iter().enumerate().flat_map(|(rule, parsed)| {
-        parsed
-            .names
-            .iter()
-            .enumerate()
-            .map(move |(index, name)| (rule, index, name))
+        parsed.names.iter().enumerate().map(move |(index, name)| (rule, index, name))
     });
     let unknown = names.zip(known).filter(|(_, known)| !**known);
-    unknown
-        .map(|((rule, index, name), _)| SkippedName {
-            rule,
-            index,
-            name: name.clone(),
-        })
-        .collect()
+    unknown.map(|((rule, index, name), _)| SkippedName { rule, index, name: name.clone() }).collect()
 }
 
 /// Resolves every name for one architecture and marks those it has as known.
@@ -121,22 +103,13 @@ fn resolve_arch(profile: &Profile<'_>, arch: Arch, known: &mut [bool]) -> Resolv
     let mut numbers: Vec<(u32, &ProfileRule<'_>)> = Vec::with_capacity(known.len());
     let mut behind: Vec<((u32, u32), &ProfileRule<'_>)> = Vec::new();
     let (mut newest, mut newest_special) = (None, None);
-    let names = profile
-        .rules
-        .iter()
-        .flat_map(|rule| rule.names.iter().map(move |n| (rule, n)));
+    let names = profile.rules.iter().flat_map(|rule| rule.names.iter().map(move |n| (rule, n)));
     for ((rule, name), known) in names.zip(known) {
         let applies = rule.action != profile.default;
         if let Some(number) = finder.number(name) {
             *known = true;
-            let special = arch
-                .special()
-                .is_some_and(|special| special.contains(&number));
-            let newest = if special {
-                &mut newest_special
-            } else {
-                &mut newest
-            };
+            let special = arch.special().is_some_and(|special| special.contains(&number));
+            let newest = if special { &mut newest_special } else { &mut newest };
             *newest = (*newest).max(Some(number));
             if applies {
                 numbers.push((number, rule));
@@ -158,10 +131,7 @@ fn resolve_arch(profile: &Profile<'_>, arch: Arch, known: &mut [bool]) -> Resolv
         .filter_map(|group| Some((group.first()?.0, outcome(group, arch.wide()))))
         .collect();
     multiplex(&mut calls, behind, profile.default);
-    Resolved {
-        calls,
-        others: others(arch, newest.or(newest_special), profile.default),
-    }
+    Resolved { calls, others: others(arch, newest.or(newest_special), profile.default) }
 }
 
 /// The outcome of a call from all its rules.
@@ -171,14 +141,9 @@ fn outcome(group: &[(u32, &ProfileRule<'_>)], wide: bool) -> Outcome {
         if rule.alternatives.is_empty() {
             return Outcome::Return(rule.action);
         }
-        rules.extend(rule.alternatives.iter().map(|tests| {
-            Rule {
-                tests: tests
-                    .iter()
-                    .map(|test| if wide { *test } else { low_half(*test) })
-                    .collect(),
-                action: rule.action,
-            }
+        rules.extend(rule.alternatives.iter().map(|tests| Rule {
+            tests: tests.iter().map(|test| if wide { *test } else { low_half(*test) }).collect(),
+            action: rule.action,
         }));
     }
     Outcome::Chain(Rc::new(Chain { wide, rules }))
@@ -186,11 +151,7 @@ fn outcome(group: &[(u32, &ProfileRule<'_>)], wide: bool) -> Outcome {
 
 fn low_half(test: Test) -> Test {
     let low = u64::from(u32::MAX);
-    Test {
-        mask: test.mask & low,
-        value: test.value & low,
-        ..test
-    }
+    Test { mask: test.mask & low, value: test.value & low, ..test }
 }
 
 /// Outcome of the calls that have none of their own, by first number. `newest` is the newest
@@ -198,14 +159,8 @@ fn low_half(test: Test) -> Test {
 fn others(arch: Arch, newest: Option<u32>, default: u32) -> Vec<(u32, u32)> {
     let base = if arch == Arch::X32 { X32_BIT } else { 0 };
     let mut others = vec![(base, default)];
-    let fails = matches!(
-        default & 0xffff_0000,
-        KILL_PROCESS | KILL_THREAD | TRAP | ERRNO
-    );
-    let Some(newer) = newest
-        .and_then(|newest| newest.checked_add(1))
-        .filter(|_| fails)
-    else {
+    let fails = matches!(default & 0xffff_0000, KILL_PROCESS | KILL_THREAD | TRAP | ERRNO);
+    let Some(newer) = newest.and_then(|newest| newest.checked_add(1)).filter(|_| fails) else {
         return others;
     };
     others.push((newer, ENOSYS));
@@ -305,11 +260,7 @@ fn behind_multiplexer(name: &str) -> Option<(u32, u32)> {
 }
 
 /// Adds the rules for the calls behind `socketcall` and `ipc`.
-fn multiplex(
-    calls: &mut Vec<(u32, Outcome)>,
-    mut behind: Vec<((u32, u32), &ProfileRule<'_>)>,
-    default: u32,
-) {
+fn multiplex(calls: &mut Vec<(u32, Outcome)>, mut behind: Vec<((u32, u32), &ProfileRule<'_>)>, default: u32) {
     behind.sort_by_key(|(call, _)| *call);
     let mut added: Vec<(u32, Vec<Rule>)> = Vec::new();
     for group in behind.chunk_by(|one, other| one.0 == other.0) {
@@ -319,21 +270,9 @@ fn multiplex(
         let Some(action) = action_behind(group.iter().map(|(_, rule)| *rule), default) else {
             continue;
         };
-        let mask = if *number == IPC {
-            0xffff
-        } else {
-            u64::from(u32::MAX)
-        };
-        let test = Test {
-            arg: 0,
-            op: Op::Eq,
-            mask,
-            value: u64::from(*call),
-        };
-        let rule = Rule {
-            tests: vec![test],
-            action,
-        };
+        let mask = if *number == IPC { 0xffff } else { u64::from(u32::MAX) };
+        let test = Test { arg: 0, op: Op::Eq, mask, value: u64::from(*call) };
+        let rule = Rule { tests: vec![test], action };
         match added.last_mut() {
             Some((last, rules)) if last == number => rules.push(rule),
             _ => added.push((*number, vec![rule])),
@@ -355,10 +294,7 @@ fn multiplex(
 }
 
 /// The action for a call whose arguments cannot be checked.
-fn action_behind<'a>(
-    rules: impl Iterator<Item = &'a ProfileRule<'a>> + Clone,
-    default: u32,
-) -> Option<u32> {
+fn action_behind<'a>(rules: impl Iterator<Item = &'a ProfileRule<'a>> + Clone, default: u32) -> Option<u32> {
     if let Some(rule) = rules.clone().find(|rule| rule.alternatives.is_empty()) {
         return Some(rule.action);
     }

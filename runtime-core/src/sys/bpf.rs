@@ -113,11 +113,7 @@ struct Info {
 unsafe fn bpf<T>(command: c_int, attr: &mut T) -> io::Result<c_long> {
     // SAFETY: `attr` is a valid object of the size given; the rest is the caller's promise.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr as *mut T, size_of::<T>()) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// Takes over a descriptor that bpf(2) returned.
@@ -151,10 +147,7 @@ pub(crate) fn load(program: &[u64]) -> io::Result<OwnedFd> {
     if text.is_empty() {
         return Err(error);
     }
-    Err(io::Error::new(
-        error.kind(),
-        format!("{error}; the verifier says: {text}"),
-    ))
+    Err(io::Error::new(error.kind(), format!("{error}; the verifier says: {text}")))
 }
 
 /// Loads a program; a log buffer that is not empty gets the verifier's log.
@@ -167,11 +160,7 @@ fn load_once(program: &[u64], log: &mut [u8]) -> io::Result<OwnedFd> {
         license: LICENSE.as_ptr() as u64,
         log_level: u32::from(!log.is_empty()),
         log_size: count(log.len())?,
-        log_buf: if log.is_empty() {
-            0
-        } else {
-            log.as_mut_ptr() as u64
-        },
+        log_buf: if log.is_empty() { 0 } else { log.as_mut_ptr() as u64 },
         kern_version: 0,
         prog_flags: 0,
         prog_name: NAME,
@@ -259,11 +248,7 @@ pub(crate) fn attached(cgroup: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
 }
 
 fn by_id(prog_id: u32) -> io::Result<OwnedFd> {
-    let mut attr = FdById {
-        prog_id,
-        next_id: 0,
-        open_flags: 0,
-    };
+    let mut attr = FdById { prog_id, next_id: 0, open_flags: 0 };
     // SAFETY: the attributes hold no pointer and nothing is written back.
     let fd = unsafe { bpf(BPF_PROG_GET_FD_BY_ID, &mut attr) }?;
     // SAFETY: BPF_PROG_GET_FD_BY_ID returns a new descriptor.
@@ -272,15 +257,9 @@ fn by_id(prog_id: u32) -> io::Result<OwnedFd> {
 
 /// Whether a program has the name that [`load`] gives. One that cannot be asked is somebody else's.
 pub(crate) fn is_ours(prog: BorrowedFd<'_>) -> bool {
-    let mut info = Info {
-        before: [0; 8],
-        name: [0; 16],
-    };
-    let mut attr = GetInfo {
-        bpf_fd: prog.as_raw_fd(),
-        info_len: size_of::<Info>() as u32,
-        info: &raw mut info as u64,
-    };
+    let mut info = Info { before: [0; 8], name: [0; 16] };
+    let mut attr =
+        GetInfo { bpf_fd: prog.as_raw_fd(), info_len: size_of::<Info>() as u32, info: &raw mut info as u64 };
     // SAFETY: `info` outlives the call and has the length given. It is zero: no pointer in it asks the
     // kernel to write elsewhere.
     let told = unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr) };
@@ -314,15 +293,10 @@ mod tests {
 
     #[test]
     fn the_end_of_a_log_is_its_last_lines_before_the_nul() {
-        let mut log: Vec<u8> = (0..100)
-            .flat_map(|n| format!("line {n}\n").into_bytes())
-            .collect();
+        let mut log: Vec<u8> = (0..100).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
         log.extend([0, b'x', b'y']);
         let end = log_end(&log);
-        assert!(
-            end.starts_with("line 88\n") && end.ends_with("\nline 99"),
-            "{end}"
-        );
+        assert!(end.starts_with("line 88\n") && end.ends_with("\nline 99"), "{end}");
         assert_eq!(log_end(&[0; 8]), "");
     }
 }

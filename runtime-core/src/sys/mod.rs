@@ -18,11 +18,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 fn check(r: libc::c_long) -> io::Result<libc::c_long> {
-    if r < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(r)
-    }
+    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(r) }
 }
 
 fn owned(r: libc::c_long) -> io::Result<OwnedFd> {
@@ -32,8 +28,7 @@ fn owned(r: libc::c_long) -> io::Result<OwnedFd> {
 }
 
 fn c_path(path: &Path) -> io::Result<CString> {
-    CString::new(path.as_os_str().as_bytes())
-        .map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
 }
 
 /// uname(2): the kernel's release.
@@ -45,9 +40,7 @@ pub(crate) fn kernel_release() -> String {
         return String::new();
     }
     // SAFETY: the kernel ends each field with NUL.
-    unsafe { CStr::from_ptr(name.release.as_ptr()) }
-        .to_string_lossy()
-        .into_owned()
+    unsafe { CStr::from_ptr(name.release.as_ptr()) }.to_string_lossy().into_owned()
 }
 
 /// geteuid(2) and getegid(2).
@@ -70,9 +63,8 @@ pub(crate) fn capabilities() -> Caps {
         let line = status.lines().find_map(|l| l.strip_prefix(name));
         line.and_then(|v| u64::from_str_radix(v.trim(), 16).ok())
     };
-    let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")
-        .ok()
-        .and_then(|t| t.trim().parse().ok());
+    let last =
+        std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").ok().and_then(|t| t.trim().parse().ok());
     Caps {
         bounding: set("CapBnd:").unwrap_or(0),
         effective: set("CapEff:").unwrap_or(0),
@@ -140,16 +132,8 @@ pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 pub(crate) fn pidfd_signal(pidfd: impl AsFd, signal: i32) -> io::Result<()> {
     let fd = pidfd.as_fd().as_raw_fd();
     // SAFETY: a null siginfo is allowed.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            fd,
-            signal,
-            std::ptr::null::<u8>(),
-            0,
-        )
-    })
-    .map(drop)
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<u8>(), 0) })
+        .map(drop)
 }
 
 /// How a process ended.
@@ -208,20 +192,14 @@ pub(crate) fn inherited(fd: RawFd) -> Option<BorrowedFd<'static>> {
 
 /// Waits for a process's exit, at most `millis`. Whether it has exited.
 pub(crate) fn poll_exit(pidfd: BorrowedFd<'_>, millis: Option<i32>) -> io::Result<bool> {
-    Ok(poll(&mut [(pidfd, libc::POLLIN)], millis)?
-        .first()
-        .is_some_and(|r| *r != 0))
+    Ok(poll(&mut [(pidfd, libc::POLLIN)], millis)?.first().is_some_and(|r| *r != 0))
 }
 
 /// poll(2), EINTR tried again with the whole time.
 pub(crate) fn poll(fds: &mut [(BorrowedFd<'_>, i16)], millis: Option<i32>) -> io::Result<Vec<i16>> {
     let mut list: Vec<libc::pollfd> = fds
         .iter()
-        .map(|(fd, events)| libc::pollfd {
-            fd: fd.as_raw_fd(),
-            events: *events,
-            revents: 0,
-        })
+        .map(|(fd, events)| libc::pollfd { fd: fd.as_raw_fd(), events: *events, revents: 0 })
         .collect();
     loop {
         let n = list.len() as libc::nfds_t;
@@ -251,10 +229,7 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> i
     // SAFETY: arithmetic only.
     let space = unsafe { libc::CMSG_SPACE(payload as u32) } as usize;
     let mut control = vec![0u64; space.div_ceil(8)];
-    let mut iov = libc::iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    };
+    let mut iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     // SAFETY: null pointers and zeroes are a valid empty header.
     let mut msg: libc::msghdr = unsafe { std::mem::zeroed() };
     msg.msg_iov = &raw mut iov;
@@ -268,11 +243,7 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> i
             (*header).cmsg_level = libc::SOL_SOCKET;
             (*header).cmsg_type = libc::SCM_RIGHTS;
             (*header).cmsg_len = libc::CMSG_LEN(payload as u32) as _;
-            std::ptr::copy_nonoverlapping(
-                raw.as_ptr().cast::<u8>(),
-                libc::CMSG_DATA(header),
-                payload,
-            );
+            std::ptr::copy_nonoverlapping(raw.as_ptr().cast::<u8>(), libc::CMSG_DATA(header), payload);
         }
     }
     let fd = socket.as_fd().as_raw_fd();
@@ -289,10 +260,7 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> i
 /// Receives one message: its bytes and at most one descriptor. No bytes at the end of the stream.
 pub(crate) fn receive(socket: impl AsFd, buf: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
     let mut control = [0u64; 4];
-    let mut iov = libc::iovec {
-        iov_base: buf.as_mut_ptr().cast(),
-        iov_len: buf.len(),
-    };
+    let mut iov = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
     // SAFETY: null pointers and zeroes are a valid empty header.
     let mut msg: libc::msghdr = unsafe { std::mem::zeroed() };
     msg.msg_iov = &raw mut iov;
@@ -357,11 +325,7 @@ pub(crate) fn clone_tree(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
     let path = c_path(path)?;
     let flags = libc::OPEN_TREE_CLONE
         | libc::OPEN_TREE_CLOEXEC
-        | if recursive {
-            libc::AT_RECURSIVE as u32
-        } else {
-            0
-        };
+        | if recursive { libc::AT_RECURSIVE as u32 } else { 0 };
     // SAFETY: a NUL-terminated path.
     owned(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
 }
@@ -377,13 +341,7 @@ pub(crate) fn first_line(root: &Path, path: &str) -> Option<String> {
     how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
     // SAFETY: a NUL-terminated path and a valid structure with its size.
     let fd = owned(unsafe {
-        libc::syscall(
-            libc::SYS_openat2,
-            dir.as_raw_fd(),
-            path.as_ptr(),
-            &raw const how,
-            size_of_val(&how),
-        )
+        libc::syscall(libc::SYS_openat2, dir.as_raw_fd(), path.as_ptr(), &raw const how, size_of_val(&how))
     });
     let file = std::fs::File::from(fd.ok()?);
     if !file.metadata().ok()?.is_file() {
@@ -423,19 +381,12 @@ pub(crate) fn loading(pid: u32) -> Loading {
         return Loading::Done;
     };
     // The name may contain blanks and parentheses: the last one ends it. What follows begins with field 3.
-    let fields: Vec<&str> = stat
-        .rsplit_once(") ")
-        .map_or("", |s| s.1)
-        .split_whitespace()
-        .collect();
+    let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |s| s.1).split_whitespace().collect();
     let field = |n: usize| fields.get(n - 3).copied().unwrap_or("0");
     let number = |n: usize| field(n).parse::<u64>().unwrap_or(0);
     match (field(3), number(26)) {
         ("Z" | "X", _) => match number(52) as i32 & 0x7f {
-            signal @ (libc::SIGKILL | libc::SIGSEGV) => Loading::Killed {
-                signal,
-                faults: number(10),
-            },
+            signal @ (libc::SIGKILL | libc::SIGSEGV) => Loading::Killed { signal, faults: number(10) },
             _ => Loading::Done,
         },
         (_, 0) => Loading::Underway,

@@ -24,11 +24,7 @@ struct Child {
 pub(crate) fn spawn(image: BorrowedFd<'_>, control: BorrowedFd<'_>) -> io::Result<(u32, OwnedFd)> {
     let mut stack = vec![0u128; STACK / 16];
     let top = stack.as_mut_ptr_range().end.cast::<c_void>();
-    let mut child = Child {
-        image: image.as_raw_fd(),
-        control: control.as_raw_fd(),
-        errno: 0,
-    };
+    let mut child = Child { image: image.as_raw_fd(), control: control.as_raw_fd(), errno: 0 };
     let mut pidfd: RawFd = -1;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
     // SAFETY: plain numbers; zeroes are valid.
@@ -68,12 +64,7 @@ extern "C" fn run(arg: *mut c_void) -> libc::c_int {
         // CLOSE_RANGE_CLOEXEC leaves the image open until it runs. Descriptor 0 is the socket.
         let prepared = libc::dup2(control, 0) == 0
             && libc::fcntl(0, libc::F_SETFD, 0) == 0
-            && libc::syscall(
-                libc::SYS_close_range,
-                1,
-                u32::MAX,
-                libc::CLOSE_RANGE_CLOEXEC,
-            ) == 0;
+            && libc::syscall(libc::SYS_close_range, 1, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) == 0;
         if prepared {
             let argv = [c"oxrun-init".as_ptr(), std::ptr::null()];
             let envp = [std::ptr::null::<libc::c_char>()];

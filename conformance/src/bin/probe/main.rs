@@ -8,8 +8,7 @@ mod sys;
 use std::io::Write as _;
 use std::process::Command;
 
-const USAGE: &str =
-    "usage: oxrun-probe report [--sysctl NAME] [--stat PATH] [--open PATH:MODE] [--call NAME]
+const USAGE: &str = "usage: oxrun-probe report [--sysctl NAME] [--stat PATH] [--open PATH:MODE] [--call NAME]
                    [--out FILE] | exit N | sleep | spawn N | hold NAMESPACE,... | signal-self N
                    | write FILE TEXT | write-fd N TEXT | alloc MIB | open-always PATH
                    | open-until PATH allowed|denied | ls DIR | cat FILE | echo ARGS...";
@@ -19,10 +18,7 @@ type Ending = Result<i32, String>;
 
 /// Runs the subcommand named by the first argument and returns the exit code.
 pub(crate) fn run() -> i32 {
-    let args: Vec<String> = std::env::args_os()
-        .skip(1)
-        .map(|a| a.to_string_lossy().into_owned())
-        .collect();
+    let args: Vec<String> = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
     let (name, rest) = match args.split_first() {
         Some((name, rest)) => (name.as_str(), rest),
         None => ("", [].as_slice()),
@@ -47,19 +43,14 @@ fn dispatch(name: &str, rest: &[String]) -> Ending {
             Ok(0)
         }
         ("write", [file, value]) => std::fs::write(file, value).map(|()| 0).map_err(text),
-        ("write-fd", [fd, value]) => sys::write_fd(number(fd)?, value.as_bytes())
-            .map(|()| 0)
-            .map_err(text),
+        ("write-fd", [fd, value]) => sys::write_fd(number(fd)?, value.as_bytes()).map(|()| 0).map_err(text),
         ("alloc", [mib]) => alloc(number(mib)?),
         ("open-always", [path]) => open_always(path),
         ("open-until", [path, what]) => open_until(path, what == "allowed"),
         ("ls", [directory]) => list(directory),
         ("cat", [file]) => {
             let bytes = std::fs::read(file).map_err(text)?;
-            std::io::stdout()
-                .write_all(&bytes)
-                .map(|()| 0)
-                .map_err(text)
+            std::io::stdout().write_all(&bytes).map(|()| 0).map_err(text)
         }
         ("echo", words) => say(&words.join(" ")).map(|()| 0),
         _ => Err(format!("unknown subcommand or wrong arguments\n{USAGE}")),
@@ -71,15 +62,12 @@ fn text(error: std::io::Error) -> String {
 }
 
 fn number(word: &str) -> Result<i32, String> {
-    word.parse()
-        .map_err(|_| format!("{word:?} is not a number"))
+    word.parse().map_err(|_| format!("{word:?} is not a number"))
 }
 
 fn say(line: &str) -> Result<(), String> {
     let mut out = std::io::stdout();
-    writeln!(out, "{line}")
-        .and_then(|()| out.flush())
-        .map_err(text)
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(text)
 }
 
 /// Says that it is ready, then lives until SIGTERM. A closed stdout does not matter.
@@ -95,11 +83,8 @@ fn spawn(count: i32) -> Ending {
     let mut children = Vec::new();
     for _ in 0..count {
         let program = std::env::args_os().next().ok_or("no argv[0]")?;
-        let child = Command::new(program)
-            .arg("sleep")
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .map_err(text)?;
+        let child =
+            Command::new(program).arg("sleep").stdout(std::process::Stdio::null()).spawn().map_err(text)?;
         children.push(child);
     }
     let code = sleep("ready")?;
@@ -132,11 +117,8 @@ fn hold(names: &str) -> Ending {
     }
     // New pid and time namespaces are those of the first child.
     let program = std::env::args_os().next().ok_or("no argv[0]")?;
-    let mut child = Command::new(program)
-        .arg("sleep")
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .map_err(text)?;
+    let mut child =
+        Command::new(program).arg("sleep").stdout(std::process::Stdio::null()).spawn().map_err(text)?;
     let code = sleep(&child.id().to_string());
     let _ = child.kill();
     let _ = child.wait();
@@ -182,13 +164,7 @@ fn open_until(path: &str, allowed: bool) -> Ending {
 fn list(directory: &str) -> Ending {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(text)? {
-        names.push(
-            entry
-                .map_err(text)?
-                .file_name()
-                .to_string_lossy()
-                .into_owned(),
-        );
+        names.push(entry.map_err(text)?.file_name().to_string_lossy().into_owned());
     }
     names.sort();
     for name in names {

@@ -33,15 +33,9 @@ pub(crate) fn print(args: &[String]) -> Result<(), String> {
     let mut report = facts();
     let extra = [
         ("sysctl", asked.each(&asked.sysctls, sysctl)),
-        (
-            "stat",
-            asked.each(&asked.stats, |path| stat(Path::new(path))),
-        ),
+        ("stat", asked.each(&asked.stats, |path| stat(Path::new(path)))),
         ("open", asked.each(&asked.opens, open)),
-        (
-            "call",
-            asked.each(&asked.calls, |name| outcome(sys::call(name))),
-        ),
+        ("call", asked.each(&asked.calls, |name| outcome(sys::call(name)))),
     ];
     for (key, value) in extra {
         report.insert(key.to_owned(), value);
@@ -84,11 +78,7 @@ impl Asked {
     }
 
     fn each(&self, names: &[String], look: impl Fn(&str) -> Value) -> Value {
-        names
-            .iter()
-            .map(|name| (name.clone(), look(name)))
-            .collect::<Map<_, _>>()
-            .into()
+        names.iter().map(|name| (name.clone(), look(name))).collect::<Map<_, _>>().into()
     }
 }
 
@@ -158,9 +148,7 @@ fn status_field(status: Option<&str>, name: &str) -> Value {
 }
 
 fn line(path: &str) -> Option<String> {
-    fs::read_to_string(path)
-        .ok()
-        .map(|text| text.trim_end().to_owned())
+    fs::read_to_string(path).ok().map(|text| text.trim_end().to_owned())
 }
 
 fn lines(path: &str) -> Option<Vec<String>> {
@@ -168,9 +156,7 @@ fn lines(path: &str) -> Option<Vec<String>> {
 }
 
 fn link(path: impl AsRef<Path>) -> Option<String> {
-    fs::read_link(path)
-        .ok()
-        .map(|target| target.to_string_lossy().into_owned())
+    fs::read_link(path).ok().map(|target| target.to_string_lossy().into_owned())
 }
 
 fn listing(path: &str) -> Option<Vec<String>> {
@@ -196,10 +182,7 @@ fn fds() -> Map<String, Value> {
     for entry in directory.flatten() {
         let target = link(entry.path());
         if target.as_deref() != Some(&own) {
-            open.insert(
-                entry.file_name().to_string_lossy().into_owned(),
-                json!(target),
-            );
+            open.insert(entry.file_name().to_string_lossy().into_owned(), json!(target));
         }
     }
     open
@@ -214,22 +197,14 @@ fn rlimits() -> Map<String, Value> {
 
 fn namespaces() -> Option<Map<String, Value>> {
     let entries = fs::read_dir("/proc/self/ns").ok()?;
-    let pairs = entries.flatten().map(|entry| {
-        (
-            entry.file_name().to_string_lossy().into_owned(),
-            json!(link(entry.path())),
-        )
-    });
+    let pairs = entries
+        .flatten()
+        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), json!(link(entry.path()))));
     Some(pairs.collect())
 }
 
 fn mounts() -> Option<Vec<Value>> {
-    Some(
-        lines("/proc/self/mountinfo")?
-            .iter()
-            .filter_map(|line| mount(line))
-            .collect(),
-    )
+    Some(lines("/proc/self/mountinfo")?.iter().filter_map(|line| mount(line)).collect())
 }
 
 /// One line of mountinfo; its optional fields end with a single dash.
@@ -287,10 +262,7 @@ fn open(word: &str) -> Value {
         "c" => libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL,
         _ => return Value::Null,
     };
-    outcome(sys::try_open(
-        Path::new(path),
-        flags | libc::O_NONBLOCK | libc::O_NOCTTY,
-    ))
+    outcome(sys::try_open(Path::new(path), flags | libc::O_NONBLOCK | libc::O_NOCTTY))
 }
 
 /// What lies at `path` itself; a symlink is not followed. `{"errno": N}` if nothing can be seen.
@@ -309,9 +281,7 @@ fn stat(path: &Path) -> Value {
         () if kind.is_socket() => "socket",
         () => "file",
     };
-    let entries = kind
-        .is_dir()
-        .then(|| listing(&path.to_string_lossy()).map(|list| list.len()));
+    let entries = kind.is_dir().then(|| listing(&path.to_string_lossy()).map(|list| list.len()));
     json!({
         "type": name,
         "mode": format!("{:04o}", meta.mode() & 0o7777),

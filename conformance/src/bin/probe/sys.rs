@@ -21,11 +21,7 @@ fn c_path(path: &Path) -> io::Result<CString> {
 }
 
 fn check(value: libc::c_int) -> io::Result<libc::c_int> {
-    if value < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(value)
-    }
+    if value < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
 }
 
 /// Real, effective and saved user ids.
@@ -66,11 +62,7 @@ pub(crate) fn umask() -> u32 {
 }
 
 fn text(field: &[libc::c_char]) -> String {
-    let bytes: Vec<u8> = field
-        .iter()
-        .take_while(|c| **c != 0)
-        .map(|c| c.cast_unsigned())
-        .collect();
+    let bytes: Vec<u8> = field.iter().take_while(|c| **c != 0).map(|c| c.cast_unsigned()).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -86,10 +78,7 @@ pub(crate) fn names() -> io::Result<(String, String)> {
 
 /// Soft and hard value of one resource limit; `u64::MAX` is unlimited.
 pub(crate) fn rlimit(resource: u32) -> io::Result<[u64; 2]> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is valid for writes.
     check(unsafe { libc::getrlimit(resource as _, &mut limit) })?;
     Ok([limit.rlim_cur, limit.rlim_max])
@@ -103,12 +92,7 @@ pub(crate) fn isatty(fd: i32) -> bool {
 
 /// Rows and columns of a terminal.
 pub(crate) fn window(fd: i32) -> io::Result<[u16; 2]> {
-    let mut size = libc::winsize {
-        ws_row: 0,
-        ws_col: 0,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCGWINSZ writes one winsize.
     check(unsafe { libc::ioctl(fd, libc::TIOCGWINSZ, &mut size) })?;
     Ok([size.ws_row, size.ws_col])
@@ -141,11 +125,7 @@ pub(crate) fn keyring() -> io::Result<i64> {
     const SESSION_KEYRING: libc::c_long = -3;
     // SAFETY: the call takes numbers only.
     let id = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_GET_KEYRING_ID, SESSION_KEYRING, 0) };
-    if id < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(id)
-    }
+    if id < 0 { Err(io::Error::last_os_error()) } else { Ok(id) }
 }
 
 /// The execution domain.
@@ -163,9 +143,7 @@ pub(crate) fn affinity() -> io::Result<Vec<usize>> {
     let set = unsafe { set.assume_init() };
     let count = 8 * size_of::<libc::cpu_set_t>();
     // SAFETY: the index is below the number of bits.
-    Ok((0..count)
-        .filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) })
-        .collect())
+    Ok((0..count).filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) }).collect())
 }
 
 /// The `no_new_privs` attribute.
@@ -204,11 +182,7 @@ pub(crate) fn is_open(fd: i32) -> bool {
 pub(crate) fn write_fd(fd: i32, bytes: &[u8]) -> io::Result<()> {
     // SAFETY: pointer and length belong to one slice.
     let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
-    if written < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if written < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Makes one system call by name, with harmless arguments.
@@ -235,11 +209,7 @@ pub(crate) fn call(name: &str) -> io::Result<()> {
             _ => return Err(io::ErrorKind::Unsupported.into()),
         }
     };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Blocks SIGTERM, so that it stays pending until [`wait_for_term`], even for the first process

@@ -7,29 +7,18 @@ use super::forms::{check, path, text};
 use super::*;
 
 fn update_c() -> Update {
-    Update {
-        id: "c".to_owned(),
-        ..Update::default()
-    }
+    Update { id: "c".to_owned(), ..Update::default() }
 }
 
 #[test]
 fn update_reads_resources_from_a_file_or_standard_input() {
-    let update = |from| {
-        Command::Update(Box::new(Update {
-            resources: Some(from),
-            ..update_c()
-        }))
-    };
+    let update = |from| Command::Update(Box::new(Update { resources: Some(from), ..update_c() }));
     check([
         ("update --resources - c", update(Resources::Stdin)),
         ("update --resources=- c", update(Resources::Stdin)),
         ("update -r - c", update(Resources::Stdin)),
         ("update c --resources -", update(Resources::Stdin)),
-        (
-            "update --resources=/f c",
-            update(Resources::File("/f".into())),
-        ),
+        ("update --resources=/f c", update(Resources::File("/f".into()))),
         ("update -r /f c", update(Resources::File("/f".into()))),
     ]);
 }
@@ -38,13 +27,7 @@ fn update_reads_resources_from_a_file_or_standard_input() {
 fn update_reads_every_limit_and_values_may_begin_with_a_dash() {
     let update = |update| Command::Update(Box::new(update));
     check([
-        (
-            "update c --memory 1",
-            update(Update {
-                memory: Some(1),
-                ..update_c()
-            }),
-        ),
+        ("update c --memory 1", update(Update { memory: Some(1), ..update_c() })),
         (
             "update --memory 32M --memory-reservation 1G --memory-swap -1 c",
             update(Update {
@@ -98,11 +81,7 @@ fn update_accepts_kernel_memory_and_says_that_it_does_nothing() {
 fn events_takes_durations_as_go_writes_them() {
     let events = |milliseconds, stats| {
         let interval = Duration::from_millis(milliseconds);
-        Command::Events(Events {
-            id: "c".to_owned(),
-            interval,
-            stats,
-        })
+        Command::Events(Events { id: "c".to_owned(), interval, stats })
     };
     check([
         ("events c", events(5_000, false)),
@@ -115,17 +94,13 @@ fn events_takes_durations_as_go_writes_them() {
 #[test]
 fn checkpoint_and_restore_are_understood_as_the_engines_send_them() {
     let line = "checkpoint --leave-running --image-path I --work-path W --leave-running c";
-    let Command::Checkpoint(checkpoint) = command(line) else {
-        panic!("{line}")
-    };
+    let Command::Checkpoint(checkpoint) = command(line) else { panic!("{line}") };
     assert!(checkpoint.leave_running);
     assert_eq!(checkpoint.criu.image_path, PathBuf::from("I"));
     assert_eq!(checkpoint.criu.work_path, path("W"));
 
     let line = "checkpoint --file-locks --empty-ns network --parent-path ../p --status-fd -1 c";
-    let Command::Checkpoint(checkpoint) = command(line) else {
-        panic!("{line}")
-    };
+    let Command::Checkpoint(checkpoint) = command(line) else { panic!("{line}") };
     assert!(checkpoint.criu.file_locks);
     assert_eq!(checkpoint.criu.empty_ns, ["network"]);
     assert_eq!(checkpoint.parent_path, path("../p"));
@@ -133,9 +108,7 @@ fn checkpoint_and_restore_are_understood_as_the_engines_send_them() {
 
     let line = "restore --bundle B --pid-file P --detach --image-path I --work-path B \
                 --tcp-established -no-subreaper --manage-cgroups-mode ignore c";
-    let Command::Restore(restore) = command(line) else {
-        panic!("{line}")
-    };
+    let Command::Restore(restore) = command(line) else { panic!("{line}") };
     assert_eq!(restore.criu.id, "c");
     assert!(restore.criu.tcp_established);
     assert_eq!(restore.criu.manage_cgroups_mode, CgroupsMode::Ignore);

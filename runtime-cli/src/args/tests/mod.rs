@@ -1,10 +1,6 @@
 //! Tests of the command line. They use the table with every command on.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on has failed"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod forms;
 mod forms_limits;
@@ -17,10 +13,7 @@ use super::*;
 
 /// All commands, those included that are off or refused for users.
 fn all_on() -> Vec<(&'static CommandDef, Support)> {
-    COMMANDS
-        .iter()
-        .map(|(def, _)| (*def, Support::On))
-        .collect()
+    COMMANDS.iter().map(|(def, _)| (*def, Support::On)).collect()
 }
 
 /// Parses words given one by one, behind the program's name.

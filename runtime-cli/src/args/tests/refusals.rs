@@ -8,14 +8,7 @@ fn real(words: &[&str]) -> Result<Invocation, Rejection> {
 
 #[test]
 fn an_unknown_command_exits_with_3_and_is_named() {
-    for line in [
-        "foo",
-        "foo -h",
-        "foo bar --baz",
-        "--debug foo",
-        "help foo",
-        "-- foo",
-    ] {
+    for line in ["foo", "foo -h", "foo bar --baz", "--debug foo", "help foo", "-- foo"] {
         let rejection = refusal(line);
         assert_eq!(rejection.exit_code, 3, "{line}");
         assert_eq!(rejection.message, "No help topic for 'foo'", "{line}");
@@ -29,10 +22,7 @@ fn a_command_that_is_off_is_an_unknown_word() {
     let off = [(&super::super::commands::EXEC, Support::Off)];
     let argv = ["oxrun", "exec", "c", "ls"].map(OsString::from);
     let rejection = parse_with(argv, &off).unwrap_err();
-    assert_eq!(
-        (rejection.exit_code, rejection.message.as_str()),
-        (3, "No help topic for 'exec'")
-    );
+    assert_eq!((rejection.exit_code, rejection.message.as_str()), (3, "No help topic for 'exec'"));
 }
 
 #[test]
@@ -48,10 +38,7 @@ fn checkpoint_and_restore_fail_with_one_sentence_whatever_follows() {
         let rejection = real(words).unwrap_err();
         assert_eq!(rejection.exit_code, 1, "{words:?}");
         assert!(rejection.message.contains("not supported"), "{words:?}");
-        assert!(
-            !rejection.message.contains("flag needs an argument"),
-            "{words:?}"
-        );
+        assert!(!rejection.message.contains("flag needs an argument"), "{words:?}");
         assert_eq!(rejection.screen, None, "{words:?}");
     }
 }
@@ -73,16 +60,9 @@ fn an_unknown_option_is_named_the_way_it_was_written() {
         let rejection = refusal(line);
         assert_eq!(rejection.exit_code, 1, "{line}");
         let expected = format!("flag provided but not defined: {option}");
-        assert!(
-            rejection.message.starts_with(&expected),
-            "{line}: {}",
-            rejection.message
-        );
+        assert!(rejection.message.starts_with(&expected), "{line}: {}", rejection.message);
         let screen = rejection.screen.unwrap();
-        assert!(
-            screen.starts_with(&format!("Incorrect Usage: {expected}")),
-            "{line}: {screen}"
-        );
+        assert!(screen.starts_with(&format!("Incorrect Usage: {expected}")), "{line}: {screen}");
         assert!(screen.contains(help), "{line}: {screen}");
     }
 }
@@ -96,11 +76,7 @@ fn an_option_without_its_value_is_named() {
         ("restore --lsm-mount-context", "--lsm-mount-context"),
     ] {
         let rejection = refusal(line);
-        assert_eq!(
-            rejection.message,
-            format!("flag needs an argument: {option}"),
-            "{line}"
-        );
+        assert_eq!(rejection.message, format!("flag needs an argument: {option}"), "{line}");
         assert_eq!(rejection.exit_code, 1, "{line}");
     }
 }
@@ -118,19 +94,13 @@ fn a_wrong_number_of_words_is_incorrect_usage() {
         ("exec", "\"exec\" requires a minimum of 1 argument(s)"),
         ("exec -d", "\"exec\" requires a minimum of 1 argument(s)"),
         ("ps", "\"ps\" requires a minimum of 1 argument(s)"),
-        (
-            "explain a b",
-            "\"explain\" requires a maximum of 1 argument(s)",
-        ),
+        ("explain a b", "\"explain\" requires a maximum of 1 argument(s)"),
     ] {
         let rejection = refusal(line);
         assert_eq!(rejection.message, format!("oxrun: {required}"), "{line}");
         assert_eq!(rejection.exit_code, 1, "{line}");
         let screen = rejection.screen.unwrap();
-        assert!(
-            screen.starts_with("Incorrect Usage.\n\nNAME:\n   oxrun "),
-            "{line}: {screen}"
-        );
+        assert!(screen.starts_with("Incorrect Usage.\n\nNAME:\n   oxrun "), "{line}: {screen}");
     }
 }
 
@@ -139,113 +109,44 @@ fn a_value_that_makes_no_sense_is_told_in_one_line_without_help() {
     for (line, message, exit_code) in [
         ("--log-format xml state c", "invalid log-format: xml", 1),
         ("--log-level loud state c", "invalid log-level: loud", 1),
-        (
-            "--rootless=maybe state c",
-            "invalid value \"maybe\" for flag --rootless",
-            1,
-        ),
-        (
-            "--cgroup-manager x state c",
-            "invalid value \"x\" for flag --cgroup-manager",
-            1,
-        ),
+        ("--rootless=maybe state c", "invalid value \"maybe\" for flag --rootless", 1),
+        ("--cgroup-manager x state c", "invalid value \"x\" for flag --cgroup-manager", 1),
         ("kill c ZORK", "unknown signal \"ZORK\"", 1),
         ("kill c 65", "unknown signal \"65\"", 1),
         ("list --format zork", "invalid format option", 1),
         ("ps --format zork c", "invalid format option", 1),
-        (
-            "create --preserve-fds x c",
-            "invalid value \"x\" for flag --preserve-fds",
-            1,
-        ),
-        (
-            "create --preserve-fds -1 c",
-            "invalid value \"-1\" for flag --preserve-fds",
-            1,
-        ),
-        (
-            "update --memory 1Q c",
-            "invalid value \"1Q\" for flag --memory",
-            1,
-        ),
-        (
-            "update --cpu-share -1 c",
-            "invalid value \"-1\" for flag --cpu-share",
-            1,
-        ),
-        (
-            "update --blkio-weight 65536 c",
-            "invalid value \"65536\" for flag --blkio-weight",
-            1,
-        ),
-        (
-            "events --interval 5 c",
-            "invalid value \"5\" for flag --interval",
-            1,
-        ),
-        (
-            "checkpoint --parent-path /p c",
-            "--parent-path must be relative",
-            1,
-        ),
-        (
-            "restore --manage-cgroups-mode x c",
-            "invalid manage-cgroups-mode value",
-            1,
-        ),
-        (
-            "exec --user joe c id",
-            "exec failed: invalid user \"joe\"",
-            255,
-        ),
-        (
-            "exec --cgroup a:b:c c id",
-            "exec failed: invalid --cgroup argument",
-            255,
-        ),
-        (
-            "exec --cgroup a --cgroup b c id",
-            "exec failed: invalid --cgroup argument",
-            255,
-        ),
-        (
-            "exec --cgroup cpu:a --cgroup cpu:b c id",
-            "exec failed: invalid --cgroup argument",
-            255,
-        ),
+        ("create --preserve-fds x c", "invalid value \"x\" for flag --preserve-fds", 1),
+        ("create --preserve-fds -1 c", "invalid value \"-1\" for flag --preserve-fds", 1),
+        ("update --memory 1Q c", "invalid value \"1Q\" for flag --memory", 1),
+        ("update --cpu-share -1 c", "invalid value \"-1\" for flag --cpu-share", 1),
+        ("update --blkio-weight 65536 c", "invalid value \"65536\" for flag --blkio-weight", 1),
+        ("events --interval 5 c", "invalid value \"5\" for flag --interval", 1),
+        ("checkpoint --parent-path /p c", "--parent-path must be relative", 1),
+        ("restore --manage-cgroups-mode x c", "invalid manage-cgroups-mode value", 1),
+        ("exec --user joe c id", "exec failed: invalid user \"joe\"", 255),
+        ("exec --cgroup a:b:c c id", "exec failed: invalid --cgroup argument", 255),
+        ("exec --cgroup a --cgroup b c id", "exec failed: invalid --cgroup argument", 255),
+        ("exec --cgroup cpu:a --cgroup cpu:b c id", "exec failed: invalid --cgroup argument", 255),
     ] {
         let rejection = refusal(line);
-        assert!(
-            rejection.message.starts_with(message),
-            "{line}: {}",
-            rejection.message
-        );
+        assert!(rejection.message.starts_with(message), "{line}: {}", rejection.message);
         assert_eq!(rejection.exit_code, exit_code, "{line}");
         assert_eq!(rejection.screen, None, "{line}");
     }
     let zero = refusal("events --interval 0s c").message;
-    assert!(
-        zero.contains("duration interval must be greater than 0"),
-        "{zero}"
-    );
+    assert!(zero.contains("duration interval must be greater than 0"), "{zero}");
 }
 
 #[test]
 fn behind_two_dashes_nothing_is_an_option() {
     assert_eq!(refusal("kill -- -c -a").message, "unknown signal \"-a\"");
-    assert_eq!(
-        refusal("kill -- -c --all").message,
-        "unknown signal \"--all\""
-    );
+    assert_eq!(refusal("kill -- -c --all").message, "unknown signal \"--all\"");
 }
 
 #[test]
 fn a_switch_takes_a_boolean_or_nothing() {
     let rejection = refusal("--debug=zork state c");
-    assert_eq!(
-        rejection.message,
-        "invalid boolean value \"zork\" for --debug"
-    );
+    assert_eq!(rejection.message, "invalid boolean value \"zork\" for --debug");
     assert!(rejection.screen.is_some());
     assert!(parse_line("delete -f=zork c").is_err());
 }
@@ -283,10 +184,7 @@ fn text_that_is_not_utf8_is_refused_where_it_cannot_be_passed_on() {
     let odd = OsString::from_vec(b"x\xff\n".to_vec());
     let argv = ["oxrun".into(), "exec".into(), "c".into(), odd.clone()];
     let message = parse_with(argv, &all_on()).unwrap_err().message;
-    assert!(
-        message.starts_with("argument is not valid UTF-8"),
-        "{message}"
-    );
+    assert!(message.starts_with("argument is not valid UTF-8"), "{message}");
     assert!(!message.contains('\n'), "{message}");
     let argv = ["oxrun".into(), odd];
     let rejection = parse_with(argv, &all_on()).unwrap_err();

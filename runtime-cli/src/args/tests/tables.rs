@@ -5,10 +5,7 @@ use crate::args::table::{Arity, Flag, HELP};
 
 fn help_text(words: &[&str]) -> String {
     match parse_words(words) {
-        Ok(Invocation {
-            command: Command::Help(text),
-            ..
-        }) => text,
+        Ok(Invocation { command: Command::Help(text), .. }) => text,
         other => panic!("{words:?}: {other:?}"),
     }
 }
@@ -34,23 +31,12 @@ fn the_program_shows_its_help_when_asked_or_left_alone() {
     for words in lines {
         let text = help_text(words);
         assert!(text.starts_with("NAME:\n"), "{words:?}");
-        assert_eq!(
-            second_line(&text),
-            "   oxrun - Open Container Initiative runtime"
-        );
-        assert!(
-            text.contains("\nUSAGE:\n   oxrun [global options] command"),
-            "{text}"
-        );
+        assert_eq!(second_line(&text), "   oxrun - Open Container Initiative runtime");
+        assert!(text.contains("\nUSAGE:\n   oxrun [global options] command"), "{text}");
     }
     let argv = ["/usr/bin/runc", "--help"].map(OsString::from);
-    let Command::Help(text) = parse(argv).unwrap().command else {
-        panic!("no help")
-    };
-    assert_eq!(
-        second_line(&text),
-        "   runc - Open Container Initiative runtime"
-    );
+    let Command::Help(text) = parse(argv).unwrap().command else { panic!("no help") };
+    assert_eq!(second_line(&text), "   runc - Open Container Initiative runtime");
 }
 
 #[test]
@@ -62,14 +48,8 @@ fn every_command_shows_its_help_in_every_way_of_asking() {
             assert_eq!(help_text(words), text, "{words:?}");
         }
         assert_eq!(text.lines().next(), Some("NAME:"), "{name}");
-        assert_eq!(
-            second_line(&text),
-            format!("   oxrun {name} - {}", def.about)
-        );
-        assert!(
-            text.contains(&format!("\nUSAGE:\n   oxrun {name}")),
-            "{text}"
-        );
+        assert_eq!(second_line(&text), format!("   oxrun {name} - {}", def.about));
+        assert!(text.contains(&format!("\nUSAGE:\n   oxrun {name}")), "{text}");
         assert!(text.contains("\nOPTIONS:\n"), "{text}");
         if def.trailing == Trailing::None {
             assert_eq!(help_text(&[name, "c", "--help"]), text, "{name}");
@@ -85,24 +65,14 @@ fn version_is_told_before_any_command() {
     let text = help::version("runc", Some("abc"));
     let lines: Vec<&str> = text.lines().collect();
     let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(
-        lines,
-        [
-            &format!("runc version {version}"),
-            "commit: abc",
-            "spec: 1.3.0"
-        ]
-    );
+    assert_eq!(lines, [&format!("runc version {version}"), "commit: abc", "spec: 1.3.0"]);
     assert!(help::version("oxrun", Some("")).contains("\ncommit: unknown\n"));
 }
 
 /// The line of a help text that tells of a flag.
 fn row<'a>(text: &'a str, flag: &Flag) -> Option<&'a str> {
     let label = format!("   --{}", flag.long);
-    text.lines().find(|line| {
-        line.strip_prefix(&label)
-            .is_some_and(|rest| rest.starts_with([' ', ',']))
-    })
+    text.lines().find(|line| line.strip_prefix(&label).is_some_and(|rest| rest.starts_with([' ', ','])))
 }
 
 #[test]
@@ -132,13 +102,11 @@ fn every_flag_that_is_not_hidden_has_its_row_in_the_help() {
 #[test]
 fn the_list_of_commands_shows_those_that_work_and_no_other() {
     let argv = ["oxrun", "--help"].map(OsString::from);
-    let Command::Help(text) = parse(argv).unwrap().command else {
-        panic!("no help")
-    };
+    let Command::Help(text) = parse(argv).unwrap().command else { panic!("no help") };
     for (def, support) in COMMANDS {
-        let listed = text.lines().any(|line| {
-            line.starts_with(&format!("   {} ", def.name)) && line.ends_with(def.about)
-        });
+        let listed = text
+            .lines()
+            .any(|line| line.starts_with(&format!("   {} ", def.name)) && line.ends_with(def.about));
         assert_eq!(listed, *support == Support::On, "{}", def.name);
     }
 }
@@ -146,28 +114,18 @@ fn the_list_of_commands_shows_those_that_work_and_no_other() {
 #[test]
 fn names_are_unique_and_options_do_not_collide_with_help() {
     for (index, (def, _)) in COMMANDS.iter().enumerate() {
-        assert!(
-            COMMANDS[index + 1..]
-                .iter()
-                .all(|(other, _)| other.name != def.name)
-        );
+        assert!(COMMANDS[index + 1..].iter().all(|(other, _)| other.name != def.name));
         for (index, flag) in def.flags.iter().enumerate() {
             for other in def.flags[index + 1..].iter().chain([&HELP]) {
                 assert_ne!(flag.long, other.long, "{}", def.name);
-                assert!(
-                    flag.short.is_none() || flag.short != other.short,
-                    "{}",
-                    def.name
-                );
+                assert!(flag.short.is_none() || flag.short != other.short, "{}", def.name);
             }
         }
     }
 }
 
 /// Values of which at least one is right for any option, and is no default.
-const VALUES: [&str; 9] = [
-    "1", "json", "1s", "error", "systemd", "strict", "/p", "cpu:x", "true",
-];
+const VALUES: [&str; 9] = ["1", "json", "1s", "error", "systemd", "strict", "/p", "cpu:x", "true"];
 
 #[test]
 fn every_flag_changes_what_a_command_line_means_or_warns_that_it_does_not() {
@@ -181,25 +139,17 @@ fn every_flag_changes_what_a_command_line_means_or_warns_that_it_does_not() {
         let line = |flag: &[String]| {
             let start = [def.name.to_owned()];
             let words = words.iter().map(|word| (*word).to_owned());
-            let line: Vec<String> = start
-                .into_iter()
-                .chain(flag.to_vec())
-                .chain(words)
-                .collect();
+            let line: Vec<String> = start.into_iter().chain(flag.to_vec()).chain(words).collect();
             parse_words(&line.iter().map(String::as_str).collect::<Vec<_>>())
         };
         let plain = line(&[]).unwrap();
         for flag in def.flags {
-            let names = [
-                Some(format!("--{}", flag.long)),
-                flag.short.map(|c| format!("-{c}")),
-            ];
+            let names = [Some(format!("--{}", flag.long)), flag.short.map(|c| format!("-{c}"))];
             for name in names.into_iter().flatten() {
                 let changed = match flag.value {
                     None => line(std::slice::from_ref(&name)).unwrap() != plain,
                     Some(_) => VALUES.iter().any(|value| {
-                        line(&[name.clone(), (*value).to_owned()])
-                            .is_ok_and(|invocation| invocation != plain)
+                        line(&[name.clone(), (*value).to_owned()]).is_ok_and(|invocation| invocation != plain)
                     }),
                 };
                 let expected = !without_effect.contains(&(def.name, flag.long));
@@ -239,11 +189,7 @@ fn only_repeated_flags_keep_all_their_values() {
             let last = parse_words(&[def.name, &name, &two, "c"]).unwrap();
             assert_ne!(both, last, "{} {name}", def.name);
         }
-        for flag in def
-            .flags
-            .iter()
-            .filter(|flag| !flag.repeat && flag.value.is_some())
-        {
+        for flag in def.flags.iter().filter(|flag| !flag.repeat && flag.value.is_some()) {
             let name = format!("--{}", flag.long);
             for (one, two) in VALUES.iter().zip(VALUES.iter().skip(1)) {
                 let both = parse_words(&[def.name, &name, one, &name, two, "c"]);
@@ -310,24 +256,13 @@ fn vocabulary() -> Vec<OsString> {
     words.extend(COMMANDS.iter().map(|(def, _)| def.name.to_owned()));
     for flag in COMMANDS.iter().flat_map(|(def, _)| def.flags).chain(GLOBAL) {
         for name in [format!("--{}", flag.long), format!("-{}", flag.long)] {
-            words.extend([
-                format!("{name}="),
-                format!("{name}=-1"),
-                format!("{name}=é"),
-                name,
-            ]);
+            words.extend([format!("{name}="), format!("{name}=-1"), format!("{name}=é"), name]);
         }
         words.extend(flag.short.map(|letter| format!("-{letter}")));
         words.extend(flag.short.map(|letter| format!("-{letter}{letter}=x")));
     }
     let mut words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
-    for bytes in [
-        &b"\xff"[..],
-        b"-\xff",
-        b"--\xff=\xfe",
-        b"--bundle=\xff",
-        b"-b=\xff",
-    ] {
+    for bytes in [&b"\xff"[..], b"-\xff", b"--\xff=\xfe", b"--bundle=\xff", b"-b=\xff"] {
         words.push(OsString::from_vec(bytes.to_vec()));
     }
     words
@@ -353,15 +288,9 @@ fn no_command_line_panics_and_every_refusal_is_one_line_with_a_code() {
                 refused += 1;
                 assert!(matches!(rejection.exit_code, 1 | 3 | 255), "{argv:?}");
                 assert!(!rejection.message.is_empty(), "{argv:?}");
-                assert!(
-                    !rejection.message.contains(char::is_control),
-                    "{argv:?}: {rejection:?}"
-                );
+                assert!(!rejection.message.contains(char::is_control), "{argv:?}: {rejection:?}");
             }
         }
     }
-    assert!(
-        understood > 1_500 && refused > 1_500,
-        "{understood} {refused}"
-    );
+    assert!(understood > 1_500 && refused > 1_500, "{understood} {refused}");
 }

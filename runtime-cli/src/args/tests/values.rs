@@ -44,11 +44,7 @@ fn a_signal_that_does_not_exist_is_named() {
         "9x",
         "99999999999999999999",
     ] {
-        assert_eq!(
-            signal(text),
-            Err(format!("unknown signal {text:?}")),
-            "{text}"
-        );
+        assert_eq!(signal(text), Err(format!("unknown signal {text:?}")), "{text}");
     }
 }
 
@@ -114,11 +110,7 @@ fn intervals_are_durations_as_go_writes_them() {
         ("1ns", 1),
         ("1.s", 1_000_000_000),
     ] {
-        assert_eq!(
-            interval(text),
-            Ok(Duration::from_nanos(nanoseconds)),
-            "{text}"
-        );
+        assert_eq!(interval(text), Ok(Duration::from_nanos(nanoseconds)), "{text}");
     }
     for text in ["0", "0s", "-1s", "-0", "0.1ns"] {
         let reason = "duration interval must be greater than 0".to_owned();
@@ -133,20 +125,8 @@ fn intervals_are_durations_as_go_writes_them() {
 #[test]
 fn a_user_is_whole_numbers_and_nothing_less() {
     assert_eq!(user("1"), Ok(User { uid: 1, gid: None }));
-    assert_eq!(
-        user("0:0"),
-        Ok(User {
-            uid: 0,
-            gid: Some(0)
-        })
-    );
-    assert_eq!(
-        user("1000:5"),
-        Ok(User {
-            uid: 1000,
-            gid: Some(5)
-        })
-    );
+    assert_eq!(user("0:0"), Ok(User { uid: 0, gid: Some(0) }));
+    assert_eq!(user("1000:5"), Ok(User { uid: 1000, gid: Some(5) }));
     for text in [
         "",
         ":",

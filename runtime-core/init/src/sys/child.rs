@@ -32,25 +32,14 @@ pub fn write_at(fd: &Fd, mut bytes: &[u8], mut at: usize) -> Result<usize, Errno
 
 /// `pread(2)` from the start.
 pub fn read_start(fd: &Fd, buf: &mut [u8]) -> usize {
-    let args = [
-        fd.raw() as usize,
-        buf.as_mut_ptr() as usize,
-        buf.len(),
-        0,
-        0,
-        0,
-    ];
+    let args = [fd.raw() as usize, buf.as_mut_ptr() as usize, buf.len(), 0, 0, 0];
     unnoted(nr::PREAD64, args).unwrap_or(0).min(buf.len())
 }
 
 /// `ppoll(2)`: without end if `seconds` is 0. Whether anything happened.
 pub fn poll(fds: &mut [PollFd], seconds: u64) -> bool {
     let mut time = [seconds.min(i64::MAX as u64), 0u64];
-    let limit = if seconds == 0 {
-        0
-    } else {
-        time.as_mut_ptr() as usize
-    };
+    let limit = if seconds == 0 { 0 } else { time.as_mut_ptr() as usize };
     let args = [fds.as_mut_ptr() as usize, fds.len(), limit, 0, 8, 0];
     loop {
         // The kernel writes what is left of the time.
@@ -71,14 +60,7 @@ pub fn kill(pidfd: &Fd) {
 pub fn wait(pidfd: &Fd) -> Result<(u32, u32), Errno> {
     let mut info = SigInfo::default();
     let at = (&raw mut info) as usize;
-    let args = [
-        P_PIDFD as usize,
-        pidfd.raw() as usize,
-        at,
-        WEXITED as usize,
-        0,
-        0,
-    ];
+    let args = [P_PIDFD as usize, pidfd.raw() as usize, at, WEXITED as usize, 0, 0];
     loop {
         match unnoted(nr::WAITID, args) {
             Err(Errno(EINTR)) => {}

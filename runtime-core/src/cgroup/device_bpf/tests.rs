@@ -48,11 +48,7 @@ fn execute(program: &[u64], kind: u32, major: u32, minor: u32, access: u8) -> (b
             },
             code => panic!("operation {code:#x}"),
         }
-        at += 1 + if jump {
-            usize::try_from(off).expect("a jump forward")
-        } else {
-            0
-        };
+        at += 1 + if jump { usize::try_from(off).expect("a jump forward") } else { 0 };
     }
     unreachable!("a program without jumps back ends")
 }
@@ -79,32 +75,23 @@ fn assert_whole(program: &[u64]) {
 
 /// The rules' meaning, word by word.
 fn meaning(rules: &[DeviceRule], kind: u32, major: u32, minor: u32, access: u8) -> bool {
-    [1, 2, 4]
-        .into_iter()
-        .filter(|bit| access & bit != 0)
-        .all(|bit| {
-            let decides = |rule: &&DeviceRule| {
-                let all =
-                    rule.kind == DeviceKind::All && rule.major.is_none() && rule.minor.is_none();
-                let bits =
-                    u8::from(rule.mknod) | u8::from(rule.read) << 1 | u8::from(rule.write) << 2;
-                let bits = if all && bits == 0 { 7 } else { bits };
-                let kind_matches = match rule.kind {
-                    DeviceKind::All => true,
-                    DeviceKind::Char => kind == CHAR,
-                    DeviceKind::Block => kind == BLOCK,
-                };
-                kind_matches
-                    && rule.major.is_none_or(|m| m == major)
-                    && rule.minor.is_none_or(|m| m == minor)
-                    && bits & bit != 0
+    [1, 2, 4].into_iter().filter(|bit| access & bit != 0).all(|bit| {
+        let decides = |rule: &&DeviceRule| {
+            let all = rule.kind == DeviceKind::All && rule.major.is_none() && rule.minor.is_none();
+            let bits = u8::from(rule.mknod) | u8::from(rule.read) << 1 | u8::from(rule.write) << 2;
+            let bits = if all && bits == 0 { 7 } else { bits };
+            let kind_matches = match rule.kind {
+                DeviceKind::All => true,
+                DeviceKind::Char => kind == CHAR,
+                DeviceKind::Block => kind == BLOCK,
             };
-            rules
-                .iter()
-                .rev()
-                .find(decides)
-                .is_none_or(|rule| rule.allow)
-        })
+            kind_matches
+                && rule.major.is_none_or(|m| m == major)
+                && rule.minor.is_none_or(|m| m == minor)
+                && bits & bit != 0
+        };
+        rules.iter().rev().find(decides).is_none_or(|rule| rule.allow)
+    })
 }
 
 /// Compares program and meaning for both kinds, every access, every number of the rules and one
@@ -161,24 +148,14 @@ impl Random {
         let (major, minor) = (self.number(any_in), self.number(any_in));
         let access = self.below(8);
         let [read, write, mknod] = [1, 2, 4].map(|bit| access & bit != 0);
-        DeviceRule {
-            allow: self.below(2) == 0,
-            kind,
-            major,
-            minor,
-            read,
-            write,
-            mknod,
-        }
+        DeviceRule { allow: self.below(2) == 0, kind, major, minor, read, write, mknod }
     }
 }
 
 /// One rule as the v1 files write it, `+` or `-` before it.
 fn rule(text: &str) -> DeviceRule {
     let fields: Vec<&str> = text[1..].split([' ', ':']).collect();
-    let &[kind, major, minor, access] = fields.as_slice() else {
-        panic!("{text}")
-    };
+    let &[kind, major, minor, access] = fields.as_slice() else { panic!("{text}") };
     DeviceRule {
         allow: text.starts_with('+'),
         kind: match kind {
@@ -230,20 +207,14 @@ fn engines() -> Vec<(&'static str, Vec<DeviceRule>)> {
     let privileged = rules(&["+a *:* rwm"]);
     vec![
         ("docker 20", docker.clone()),
-        (
-            "docker 28, which says it twice",
-            [docker.clone(), docker.clone()].concat(),
-        ),
+        ("docker 28, which says it twice", [docker.clone(), docker.clone()].concat()),
         ("docker 20 and CRI, privileged", privileged.clone()),
         ("docker 28, privileged", [docker, privileged].concat()),
         ("containerd", rules(&CONTAINERD[..10])),
         ("containerd with a device", rules(&CONTAINERD)),
         ("CRI", rules(&["-a *:* rwm", "+c 10:229 rw"])),
         ("podman, buildah, buildkit", rules(&["-a *:* rwm"])),
-        (
-            "podman with a device",
-            rules(&["-a *:* rwm", "+c 10:229 rw", "+c 42:* rmw"]),
-        ),
+        ("podman with a device", rules(&["-a *:* rwm", "+c 10:229 rw", "+c 42:* rmw"])),
         ("podman without root", vec![]),
     ]
 }
@@ -296,19 +267,12 @@ fn docker_with_the_defaults_takes_29_instructions() {
 #[test]
 fn saying_a_list_twice_makes_the_same_program() {
     let docker = rules(&DOCKER);
-    assert_eq!(
-        compile(&[docker.clone(), docker.clone()].concat()),
-        compile(&docker)
-    );
+    assert_eq!(compile(&[docker.clone(), docker.clone()].concat()), compile(&docker));
 }
 
 #[test]
 fn where_nothing_is_denied_the_program_is_a_constant() {
-    for list in [
-        vec![],
-        defaults(),
-        rules(&["-a *:* rwm", "-c 1:3 r", "+a *:* rwm"]),
-    ] {
+    for list in [vec![], defaults(), rules(&["-a *:* rwm", "-c 1:3 r", "+a *:* rwm"])] {
         assert_eq!(compile(&list).unwrap().len(), 2);
         assert!(run(&compile(&list).unwrap(), BLOCK, 8, 0, ALL));
     }
@@ -319,10 +283,7 @@ fn what_the_default_says_takes_no_instruction() {
     let length = |texts: &[&str]| compile(&rules(texts)).unwrap().len();
     let deny_all = length(&["-a *:* rwm"]);
     assert_eq!(deny_all, 6);
-    assert_eq!(
-        length(&["-a *:* rwm", "-c 1:3 rwm", "-c *:7 r", "-b 8:* w"]),
-        deny_all
-    );
+    assert_eq!(length(&["-a *:* rwm", "-c 1:3 rwm", "-c *:7 r", "-b 8:* w"]), deny_all);
     for kind in ["b", "c"] {
         let wide = format!("+{kind} 8:* r");
         assert_eq!(length(&["-a *:* rwm", &wide]), 15, "{kind}");
@@ -331,11 +292,7 @@ fn what_the_default_says_takes_no_instruction() {
 
 #[test]
 fn a_major_number_that_matched_is_the_last_one_compared() {
-    let list = (1..100).map(|n| DeviceRule {
-        major: Some(n),
-        minor: Some(n),
-        ..rule("-c 1:1 rwm")
-    });
+    let list = (1..100).map(|n| DeviceRule { major: Some(n), minor: Some(n), ..rule("-c 1:1 rwm") });
     let program = compile(&list.collect::<Vec<_>>()).unwrap();
     let (allowed, steps) = execute(&program, CHAR, 1, 2, READ);
     assert!(allowed);
@@ -372,11 +329,7 @@ fn kind_a_without_access_bits_has_all_and_with_numbers_has_only_these() {
 #[test]
 fn a_thousand_rules_fit() {
     let apart = |n: u32| {
-        if n.is_multiple_of(2) {
-            DeviceKind::Char
-        } else {
-            DeviceKind::Block
-        }
+        if n.is_multiple_of(2) { DeviceKind::Char } else { DeviceKind::Block }
     };
     let (deny, base) = (rule("-a *:* rwm"), rule("+c 0:0 rwm"));
     let devices = (1..1000).map(|n| DeviceRule {
@@ -393,10 +346,7 @@ fn a_thousand_rules_fit() {
     for n in 1..1000_u32 {
         let kind = if n.is_multiple_of(2) { CHAR } else { BLOCK };
         assert!(run(&program, kind, n, n * 3, READ));
-        assert_eq!(
-            run(&program, kind, n, n * 3, READ | WRITE),
-            n.is_multiple_of(3)
-        );
+        assert_eq!(run(&program, kind, n, n * 3, READ | WRITE), n.is_multiple_of(3));
         assert!(!run(&program, kind, n, n * 3 + 1, READ));
         assert!(!run(&program, 3 - kind, n, n * 3, READ));
     }
@@ -410,11 +360,7 @@ fn random_thousands_fit() {
         while list.len() < 1000 {
             let major = Some(random.below(4096) as u32);
             let minor = (random.below(8) != 0).then(|| random.below(1 << 20) as u32);
-            list.push(DeviceRule {
-                major,
-                minor,
-                ..random.rule(1)
-            });
+            list.push(DeviceRule { major, minor, ..random.rule(1) });
         }
         let program = compile(&list).unwrap();
         assert_whole(&program);
@@ -432,11 +378,7 @@ fn random_thousands_fit() {
 fn more_rules_than_fit_are_an_error() {
     let base = rule("+c 0:0 rwm");
     let many = |count, make: fn(u32) -> (Option<u32>, Option<u32>)| -> Vec<DeviceRule> {
-        let rules = (0..count).map(|n| DeviceRule {
-            major: make(n).0,
-            minor: make(n).1,
-            ..base
-        });
+        let rules = (0..count).map(|n| DeviceRule { major: make(n).0, minor: make(n).1, ..base });
         [rule("-a *:* rwm")].into_iter().chain(rules).collect()
     };
     let fits = many(4060, |n| (Some(0), Some(n)));
@@ -448,18 +390,9 @@ fn more_rules_than_fit_are_an_error() {
     assert_eq!(compile(&majors), Err(TooManyRules));
     // Every major number forbids what its minor numbers allow in general, and the other way.
     let mut crossed = many(200, |n| (None, Some(n)));
-    crossed.extend((0..200).map(|n| DeviceRule {
-        major: Some(n),
-        minor: None,
-        write: false,
-        ..base
-    }));
+    crossed.extend((0..200).map(|n| DeviceRule { major: Some(n), minor: None, write: false, ..base }));
     assert_eq!(compile(&crossed), Err(TooManyRules));
     let mut wide = many(100_000, |n| (None, Some(n)));
-    wide.extend((0..100_000).map(|n| DeviceRule {
-        major: Some(n),
-        minor: None,
-        ..base
-    }));
+    wide.extend((0..100_000).map(|n| DeviceRule { major: Some(n), minor: None, ..base }));
     assert_eq!(compile(&wide), Err(TooManyRules));
 }

@@ -15,10 +15,7 @@ struct Model {
 impl Model {
     fn of(values: &[(&str, &str)]) -> Model {
         let own = |(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned());
-        Model {
-            values: values.iter().map(own).collect(),
-            ..Model::default()
-        }
+        Model { values: values.iter().map(own).collect(), ..Model::default() }
     }
 
     fn value(&self, file: &str) -> &str {
@@ -46,9 +43,7 @@ impl Files for Model {
 }
 
 fn resources(json: &str) -> LinuxResources {
-    super::super::resources_from_json(json.as_bytes())
-        .expect("resources")
-        .0
+    super::super::resources_from_json(json.as_bytes()).expect("resources").0
 }
 
 /// Carries out an update in the model, as if all files were in one directory.
@@ -57,10 +52,8 @@ fn run(model: &mut Model, json: &str, pure_v2: bool) -> Result<Undo> {
     let present = move |_: &str, file: &str| values.get(file).cloned();
     let resources = completed(&resources(json), pure_v2, &present);
     refuse_what_is_in_use(&resources, pure_v2, &present)?;
-    let steps: Vec<_> = writes(&resources, pure_v2, &present)?
-        .into_iter()
-        .map(|w| (PathBuf::from(&w.file), w))
-        .collect();
+    let steps: Vec<_> =
+        writes(&resources, pure_v2, &present)?.into_iter().map(|w| (PathBuf::from(&w.file), w)).collect();
     carry_out(&steps, model)
 }
 
@@ -93,16 +86,9 @@ fn memory_and_swap_are_raised_and_lowered_in_the_order_that_the_kernel_takes() {
     for (memory, swap) in cases {
         for (new_memory, new_swap) in cases {
             let mut model = memory_v1(memory * MIB, swap * MIB);
-            let json = format!(
-                r#"{{"memory":{{"limit":{},"swap":{}}}}}"#,
-                new_memory * MIB,
-                new_swap * MIB
-            );
+            let json = format!(r#"{{"memory":{{"limit":{},"swap":{}}}}}"#, new_memory * MIB, new_swap * MIB);
             let done = run(&mut model, &json, false);
-            assert!(
-                done.is_ok(),
-                "{memory}/{swap} to {new_memory}/{new_swap}: {done:?}"
-            );
+            assert!(done.is_ok(), "{memory}/{swap} to {new_memory}/{new_swap}: {done:?}");
             let held = |file| model.value(file).parse::<i64>().map(|n| n / MIB);
             assert_eq!(held("memory.limit_in_bytes"), Ok(new_memory));
             assert_eq!(held("memory.memsw.limit_in_bytes"), Ok(new_swap));
@@ -114,19 +100,13 @@ fn memory_and_swap_are_raised_and_lowered_in_the_order_that_the_kernel_takes() {
 fn lifting_memory_lifts_memory_and_swap_first() {
     let mut model = memory_v1(64 * MIB, 64 * MIB);
     run(&mut model, r#"{"memory":{"limit":-1}}"#, false).expect("lifted");
-    assert_eq!(
-        model.log,
-        ["memory.memsw.limit_in_bytes -1", "memory.limit_in_bytes -1"]
-    );
+    assert_eq!(model.log, ["memory.memsw.limit_in_bytes -1", "memory.limit_in_bytes -1"]);
 }
 
 #[test]
 fn memory_above_memory_and_swap_is_refused_with_what_to_do() {
     let mut model = memory_v1(32 * MIB, 64 * MIB);
-    let json = format!(
-        r#"{{"memory":{{"limit":{}}},"pids":{{"limit":5}}}}"#,
-        96 * MIB
-    );
+    let json = format!(r#"{{"memory":{{"limit":{}}},"pids":{{"limit":5}}}}"#, 96 * MIB);
     let e = run(&mut model, &json, false).expect_err("refused");
     assert_eq!(e.errno(), Some(libc::EINVAL));
     assert_eq!(e.field(), Some("/linux/resources/memory/limit"));
@@ -136,11 +116,7 @@ fn memory_above_memory_and_swap_is_refused_with_what_to_do() {
 /// The parent gives half a processor.
 fn half_a_processor(values: &BTreeMap<String, String>, file: &str, value: &str) -> bool {
     let held = |name: &str| {
-        let text = if file == name {
-            value
-        } else {
-            values.get(name).map_or("", String::as_str)
-        };
+        let text = if file == name { value } else { values.get(name).map_or("", String::as_str) };
         text.parse::<f64>().unwrap_or(0.0)
     };
     file.starts_with("cpu.cfs") && held("cpu.cfs_quota_us") / held("cpu.cfs_period_us") > 0.5
@@ -149,10 +125,7 @@ fn half_a_processor(values: &BTreeMap<String, String>, file: &str, value: &str) 
 #[test]
 fn quota_and_period_are_tried_in_the_other_order_too() {
     for (quota, period) in [("50000", "100000"), ("5000", "10000"), ("400000", "900000")] {
-        let mut model = Model::of(&[
-            ("cpu.cfs_quota_us", "20000"),
-            ("cpu.cfs_period_us", "40000"),
-        ]);
+        let mut model = Model::of(&[("cpu.cfs_quota_us", "20000"), ("cpu.cfs_period_us", "40000")]);
         model.refuses = Some(half_a_processor);
         let json = format!(r#"{{"cpu":{{"quota":{quota},"period":{period}}}}}"#);
         let done = run(&mut model, &json, false);
@@ -164,11 +137,8 @@ fn quota_and_period_are_tried_in_the_other_order_too() {
 
 #[test]
 fn what_no_order_makes_possible_is_refused_and_taken_back() {
-    let mut model = Model::of(&[
-        ("cpu.cfs_quota_us", "20000"),
-        ("cpu.cfs_period_us", "40000"),
-        ("cpu.shares", "1024"),
-    ]);
+    let mut model =
+        Model::of(&[("cpu.cfs_quota_us", "20000"), ("cpu.cfs_period_us", "40000"), ("cpu.shares", "1024")]);
     model.refuses = Some(half_a_processor);
     let before = model.values.clone();
     let json = r#"{"cpu":{"shares":7,"quota":90000,"period":100000}}"#;
@@ -179,22 +149,13 @@ fn what_no_order_makes_possible_is_refused_and_taken_back() {
 
 #[test]
 fn a_failure_takes_back_what_was_written_the_last_first() {
-    let mut model = Model::of(&[
-        ("memory.limit_in_bytes", "1"),
-        ("cpu.shares", "1024"),
-        ("pids.max", "max"),
-    ]);
+    let mut model = Model::of(&[("memory.limit_in_bytes", "1"), ("cpu.shares", "1024"), ("pids.max", "max")]);
     model.refuses = Some(|_, file, _| file == "pids.max");
     let json = r#"{"memory":{"limit":2},"cpu":{"shares":7},"pids":{"limit":5}}"#;
     run(&mut model, json, false).expect_err("refused");
     assert_eq!(
         model.log,
-        [
-            "memory.limit_in_bytes 2",
-            "cpu.shares 7",
-            "cpu.shares 1024",
-            "memory.limit_in_bytes 1",
-        ]
+        ["memory.limit_in_bytes 2", "cpu.shares 7", "cpu.shares 1024", "memory.limit_in_bytes 1",]
     );
 }
 
@@ -212,11 +173,7 @@ fn zeros_and_what_is_not_named_stay() {
 fn half_of_cpu_max_leaves_the_other_half() {
     let cases = [
         ("50000 200000", r#"{"cpu":{"quota":70000}}"#, "70000 200000"),
-        (
-            "50000 200000",
-            r#"{"cpu":{"period":100000}}"#,
-            "50000 100000",
-        ),
+        ("50000 200000", r#"{"cpu":{"period":100000}}"#, "50000 100000"),
         ("max 200000", r#"{"cpu":{"period":100000}}"#, "max 100000"),
         ("50000 200000", r#"{"cpu":{"quota":-1}}"#, "max 200000"),
     ];
@@ -247,25 +204,17 @@ fn on_v2_memory_and_swap_together_stay_when_one_of_them_changes() {
     }
     let mut model = Model::of(&[("memory.max", "100"), ("memory.swap.max", "0")]);
     let e = run(&mut model, r#"{"memory":{"limit":150}}"#, true).expect_err("refused");
-    assert!(
-        e.to_string()
-            .contains("memory+swap limit should be >= memory limit")
-    );
+    assert!(e.to_string().contains("memory+swap limit should be >= memory limit"));
 }
 
 #[test]
 fn what_is_in_use_is_checked_before_the_update_if_asked() {
-    let v1 = [
-        ("memory.usage_in_bytes", "500"),
-        ("memory.memsw.usage_in_bytes", "700"),
-    ];
+    let v1 = [("memory.usage_in_bytes", "500"), ("memory.memsw.usage_in_bytes", "700")];
     let v2 = [("memory.current", "500"), ("memory.swap.current", "200")];
     for (files, pure_v2) in [(v1, false), (v2, true)] {
         let refusal = |limits: &str| {
             let json = format!(r#"{{"memory":{{"checkBeforeUpdate":true,{limits}}}}}"#);
-            run(&mut Model::of(&files), &json, pure_v2)
-                .err()
-                .map(|e| e.to_string())
+            run(&mut Model::of(&files), &json, pure_v2).err().map(|e| e.to_string())
         };
         let memory = refusal(r#""limit":400,"swap":900"#);
         assert!(memory.is_some_and(|t| t.starts_with("rejecting memory limit 400")));
@@ -282,28 +231,13 @@ fn every_kind_of_file_can_be_put_back() {
         ("pids.max", "5", "max\n", "max"),
         ("cpuset.cpus", "0", "\n", "\n"),
         ("cpu.max", "5 9", "max 100000\n", "max 100000"),
-        (
-            "memory.oom_control",
-            "1",
-            "oom_kill_disable 0\nunder_oom 0\n",
-            "0",
-        ),
+        ("memory.oom_control", "1", "oom_kill_disable 0\nunder_oom 0\n", "0"),
         ("blkio.throttle.read_bps_device", "8:0 5", "", "8:0 0"),
-        (
-            "blkio.throttle.read_bps_device",
-            "8:0 5",
-            "8:16 1\n8:0 9\n",
-            "8:0 9",
-        ),
+        ("blkio.throttle.read_bps_device", "8:0 5", "8:16 1\n8:0 9\n", "8:0 9"),
         ("blkio.weight_device", "8:0 5", "", "8:0 default"),
         ("io.weight", "default 5", "default 100\n", "default 100"),
         ("io.max", "8:0 rbps=5", "", "8:0 rbps=max"),
-        (
-            "io.max",
-            "8:0 rbps=5",
-            "8:0 rbps=7 wbps=max\n",
-            "8:0 rbps=7 wbps=max",
-        ),
+        ("io.max", "8:0 rbps=5", "8:0 rbps=7 wbps=max\n", "8:0 rbps=7 wbps=max"),
         ("net_prio.ifpriomap", "lo 5", "lo 0\neth0 3\n", "lo 0"),
     ];
     for (file, value, old, back) in cases {

@@ -45,13 +45,7 @@ impl Finder {
     pub(super) fn number(&mut self, name: &str) -> Option<u32> {
         let follows = self.next == 0 || self.table.get(self.next - 1).is_some_and(|e| e.0 < name);
         if follows {
-            for (at, entry) in self
-                .table
-                .iter()
-                .enumerate()
-                .skip(self.next)
-                .take(Self::NEAR)
-            {
+            for (at, entry) in self.table.iter().enumerate().skip(self.next).take(Self::NEAR) {
                 match entry.0.cmp(name) {
                     std::cmp::Ordering::Less => {}
                     std::cmp::Ordering::Equal => {

@@ -21,23 +21,15 @@ fn with_rule(rule: Value) -> Value {
 fn notify_as_default_action_is_refused() {
     assert_eq!(
         refused(json!({"defaultAction": "SCMP_ACT_NOTIFY"})),
-        said(
-            "/linux/seccomp/defaultAction",
-            "SCMP_ACT_NOTIFY cannot be used as default action"
-        ),
+        said("/linux/seccomp/defaultAction", "SCMP_ACT_NOTIFY cannot be used as default action"),
     );
 }
 
 #[test]
 fn notify_on_write_is_refused_even_beside_other_names() {
     assert_eq!(
-        refused(with_rule(
-            json!({"names": ["open", "write"], "action": "SCMP_ACT_NOTIFY"})
-        )),
-        said(
-            "/linux/seccomp/syscalls/1/names/1",
-            "SCMP_ACT_NOTIFY cannot be used for the write syscall",
-        ),
+        refused(with_rule(json!({"names": ["open", "write"], "action": "SCMP_ACT_NOTIFY"}))),
+        said("/linux/seccomp/syscalls/1/names/1", "SCMP_ACT_NOTIFY cannot be used for the write syscall",),
     );
 }
 
@@ -50,20 +42,10 @@ fn an_error_number_for_an_action_that_takes_none_is_refused() {
             "the action SCMP_ACT_ALLOW takes no error number, yet one is given",
         ),
     );
-    for action in [
-        "KILL",
-        "KILL_THREAD",
-        "KILL_PROCESS",
-        "TRAP",
-        "ALLOW",
-        "LOG",
-        "NOTIFY",
-    ] {
+    for action in ["KILL", "KILL_THREAD", "KILL_PROCESS", "TRAP", "ALLOW", "LOG", "NOTIFY"] {
         let action = format!("SCMP_ACT_{action}");
         assert_eq!(
-            refused(with_rule(
-                json!({"names": ["open"], "action": action, "errnoRet": 1})
-            )),
+            refused(with_rule(json!({"names": ["open"], "action": action, "errnoRet": 1}))),
             said(
                 "/linux/seccomp/syscalls/1/errnoRet",
                 &format!("the action {action} takes no error number, yet one is given"),
@@ -86,10 +68,9 @@ fn an_error_number_that_does_not_fit_is_refused() {
         refused(with_rule(with("SCMP_ACT_TRACE", 65536))).1,
         "the error number 65536 is larger than 65535, the largest one for SCMP_ACT_TRACE",
     );
-    for (action, number, value) in [
-        ("SCMP_ACT_ERRNO", 4095, 0x0005_0fff),
-        ("SCMP_ACT_TRACE", 65535, 0x7ff0_ffff),
-    ] {
+    for (action, number, value) in
+        [("SCMP_ACT_ERRNO", 4095, 0x0005_0fff), ("SCMP_ACT_TRACE", 65535, 0x7ff0_ffff)]
+    {
         let program = program(with_rule(with(action, number)));
         assert_eq!(result(&program, X86_64, 2), value);
     }
@@ -99,19 +80,11 @@ fn an_error_number_that_does_not_fit_is_refused() {
 fn a_rule_without_names_or_with_an_empty_name_is_refused() {
     assert_eq!(
         refused(with_rule(json!({"names": [], "action": "SCMP_ACT_ALLOW"}))),
-        said(
-            "/linux/seccomp/syscalls/1/names",
-            "the rule names no system call; it must name at least one",
-        ),
+        said("/linux/seccomp/syscalls/1/names", "the rule names no system call; it must name at least one",),
     );
     assert_eq!(
-        refused(with_rule(
-            json!({"names": ["open", ""], "action": "SCMP_ACT_ALLOW"})
-        )),
-        said(
-            "/linux/seccomp/syscalls/1/names/1",
-            "an empty string is not the name of a system call",
-        ),
+        refused(with_rule(json!({"names": ["open", ""], "action": "SCMP_ACT_ALLOW"}))),
+        said("/linux/seccomp/syscalls/1/names/1", "an empty string is not the name of a system call",),
     );
 }
 
@@ -136,20 +109,14 @@ fn a_native_architecture_without_a_table_is_refused() {
     let error = compile(&profile(denying(json!([]))), Arch::S390X).unwrap_err();
     assert_eq!(error, SeccompError::NoTable(Arch::S390X));
     assert_eq!(error.field(), "/linux/seccomp/architectures");
-    assert_eq!(
-        error.to_string(),
-        "the system calls of SCMP_ARCH_S390X are not known to this build",
-    );
+    assert_eq!(error.to_string(), "the system calls of SCMP_ARCH_S390X are not known to this build",);
 }
 
 #[test]
 fn a_filter_longer_than_the_kernel_takes_is_refused() {
     // Every rule adds a few instructions, so the first length above the limit is just above it.
     let compiled = |rules: usize| {
-        let names = tables::of(Arch::X86_64)
-            .unwrap()
-            .iter()
-            .map(|entry| entry.0);
+        let names = tables::of(Arch::X86_64).unwrap().iter().map(|entry| entry.0);
         let rule = |(at, name): (usize, &str)| {
             let args = [0, 1].map(|arg| json!({"index": arg, "value": at, "op": "SCMP_CMP_GT"}));
             json!({"names": [name], "action": "SCMP_ACT_ALLOW", "args": args})
@@ -161,9 +128,7 @@ fn a_filter_longer_than_the_kernel_takes_is_refused() {
     };
     let first = (1..386).find_map(|rules| compiled(rules).err().map(|error| (rules, error)));
     let (rules, error) = first.unwrap();
-    let SeccompError::TooLong { count } = error else {
-        panic!("{error}")
-    };
+    let SeccompError::TooLong { count } = error else { panic!("{error}") };
     assert!((4097..4160).contains(&count), "{count}");
     assert!(compiled(rules - 1).unwrap().insns.len() <= 4096);
     assert_eq!(error.field(), "/linux/seccomp/syscalls");
@@ -190,8 +155,5 @@ fn metadata_for_an_agent_needs_its_path() {
     value["listenerMetadata"] = json!("some");
     let error = check_listener(&profile(value)).unwrap_err();
     assert_eq!(error.field(), "/linux/seccomp/listenerMetadata");
-    assert_eq!(
-        error.to_string(),
-        "seccomp listenerMetadata is set, but listenerPath is not"
-    );
+    assert_eq!(error.to_string(), "seccomp listenerMetadata is set, but listenerPath is not");
 }

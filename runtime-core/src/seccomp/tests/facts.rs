@@ -46,11 +46,7 @@ fn names_are_found_in_any_order() {
             assert_eq!(finder.number(&unknown), None);
         }
         let mut finder = tables::Finder::new(table);
-        assert!(
-            table
-                .iter()
-                .all(|entry| finder.number(entry.0) == Some(entry.1))
-        );
+        assert!(table.iter().all(|entry| finder.number(entry.0) == Some(entry.1)));
     }
 }
 
@@ -70,11 +66,7 @@ fn architectures_have_the_names_and_numbers_of_the_specification() {
 
 #[test]
 fn native_is_decided_although_not_listed_and_others_kill() {
-    let value = with(
-        denying(allow(&["read"])),
-        "architectures",
-        json!(["SCMP_ARCH_X86"]),
-    );
+    let value = with(denying(allow(&["read"])), "architectures", json!(["SCMP_ARCH_X86"]));
     let program = program(value);
     assert_eq!(program.archs, [Arch::X86_64, Arch::X86]);
     assert_eq!(result(&program, X86_64, 0), ALLOW);
@@ -97,11 +89,7 @@ fn x32_calls_kill_unless_listed_but_a_skipped_call_does_not() {
     let listed = program(value.clone());
     assert_eq!(result(&listed, X86_64, X32), ALLOW);
     assert_eq!(result(&listed, X86_64, X32 + 515), ALLOW);
-    assert_eq!(
-        result(&listed, X86_64, X32 + 19),
-        EPERM,
-        "the number of x86_64's readv"
-    );
+    assert_eq!(result(&listed, X86_64, X32 + 19), EPERM, "the number of x86_64's readv");
     assert_eq!(result(&listed, X86_64, X32 + 516), EPERM);
 
     let unlisted = program(with(value, "architectures", json!([])));
@@ -139,11 +127,7 @@ fn calls_named_by_a_dropped_rule_count_as_known() {
 
 #[test]
 fn private_calls_of_arm_say_nothing_about_age() {
-    let value = with(
-        denying(allow(&["openat2", "set_tls"])),
-        "architectures",
-        json!([]),
-    );
+    let value = with(denying(allow(&["openat2", "set_tls"])), "architectures", json!([]));
     let program = compile(&profile(value), Arch::Arm).unwrap();
     assert_eq!(result(&program, ARM, 438), ENOSYS);
     assert_eq!(result(&program, ARM, 0x000f_0005), ALLOW);
@@ -178,11 +162,7 @@ fn a_profile_that_names_nothing_of_an_architecture_has_no_newest_call() {
 fn every_action_returns_its_value() {
     let of = |action: &str| {
         let rules = json!([{"names": ["read"], "action": action}]);
-        result(
-            &program(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules})),
-            X86_64,
-            0,
-        )
+        result(&program(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules})), X86_64, 0)
     };
     assert_eq!(of("SCMP_ACT_KILL"), KILL_THREAD);
     assert_eq!(of("SCMP_ACT_KILL_THREAD"), KILL_THREAD);
@@ -234,19 +214,9 @@ fn a_rule_with_the_default_result_is_dropped() {
 fn names_no_architecture_of_the_filter_has_are_skipped_and_reported() {
     let names = ["read", "no_such_call", "_llseek", "set_tls", "send"];
     let program = program(denying(allow(&names)));
-    let skipped = |index: usize, name: &str| SkippedName {
-        rule: 0,
-        index,
-        name: name.to_owned(),
-    };
-    assert_eq!(
-        program.skipped,
-        [skipped(1, "no_such_call"), skipped(3, "set_tls")]
-    );
-    assert_eq!(
-        program.skipped[0].field(),
-        "/linux/seccomp/syscalls/0/names/1"
-    );
+    let skipped = |index: usize, name: &str| SkippedName { rule: 0, index, name: name.to_owned() };
+    assert_eq!(program.skipped, [skipped(1, "no_such_call"), skipped(3, "set_tls")]);
+    assert_eq!(program.skipped[0].field(), "/linux/seccomp/syscalls/0/names/1");
 }
 
 #[test]
@@ -256,24 +226,14 @@ fn socketcall_and_ipc_follow_rules_without_arguments() {
     assert_eq!(on(359, 0), ALLOW, "socket itself");
     assert_eq!([on(102, 1), on(102, 9), on(117, 21)], [ALLOW; 3]);
     assert_eq!([on(102, 2), on(102, 0), on(117, 22)], [EPERM; 3]);
-    assert_eq!(
-        on(117, 0x1_0015),
-        ALLOW,
-        "the kernel takes the high bits as a version"
-    );
-    assert_eq!(
-        result_with(&program, X86_64, 102, [1, 0, 0, 0, 0, 0]),
-        EPERM,
-        "getuid"
-    );
+    assert_eq!(on(117, 0x1_0015), ALLOW, "the kernel takes the high bits as a version");
+    assert_eq!(result_with(&program, X86_64, 102, [1, 0, 0, 0, 0, 0]), EPERM, "getuid");
 }
 
 #[test]
 fn socketcall_is_refused_when_arguments_cannot_be_checked() {
     let only = json!([{"index": 0, "value": 40, "op": "SCMP_CMP_NE"}]);
-    let program = program(denying(
-        json!([{"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": only}]),
-    ));
+    let program = program(denying(json!([{"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": only}])));
     assert_eq!(result_with(&program, I386, 359, [2, 0, 0, 0, 0, 0]), ALLOW);
     assert_eq!(result_with(&program, I386, 359, [40, 0, 0, 0, 0, 0]), EPERM);
     assert_eq!(result_with(&program, I386, 102, [1, 2, 0, 0, 0, 0]), EPERM);
@@ -298,10 +258,7 @@ fn another_error_number_is_not_stricter_than_the_default_one() {
     let rules = json!([{"names": ["socket"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38,
         "args": only}]);
     let program = program(denying(rules));
-    assert_eq!(
-        result_with(&program, I386, 359, [40, 0, 0, 0, 0, 0]),
-        ENOSYS
-    );
+    assert_eq!(result_with(&program, I386, 359, [40, 0, 0, 0, 0, 0]), ENOSYS);
     assert_eq!(result_with(&program, I386, 102, [1, 0, 0, 0, 0, 0]), EPERM);
 }
 

@@ -18,11 +18,7 @@ impl Call {
             4 => self.arch,
             16..64 if offset.is_multiple_of(4) => {
                 let arg = self.args[(offset as usize - 16) / 8];
-                if offset.is_multiple_of(8) {
-                    arg as u32
-                } else {
-                    (arg >> 32) as u32
-                }
+                if offset.is_multiple_of(8) { arg as u32 } else { (arg >> 32) as u32 }
             }
             _ => panic!("load from offset {offset}"),
         }
@@ -52,32 +48,18 @@ pub(super) fn run(program: &[Insn], call: &Call) -> u32 {
 
 /// Checks every instruction, also those that no call reaches.
 pub(super) fn check_program(program: &[Insn]) {
-    assert!(
-        (1..=4096).contains(&program.len()),
-        "{} instructions",
-        program.len()
-    );
+    assert!((1..=4096).contains(&program.len()), "{} instructions", program.len());
     for (at, insn) in program.iter().enumerate() {
         let rest = program.len() - at - 1;
         match insn.code {
-            0x20 => assert!(
-                insn.k < 64 && insn.k.is_multiple_of(4),
-                "load {insn:?} at {at}"
-            ),
+            0x20 => assert!(insn.k < 64 && insn.k.is_multiple_of(4), "load {insn:?} at {at}"),
             0x54 | 0x06 => {}
             0x05 => assert!((insn.k as usize) < rest, "jump {insn:?} at {at}"),
             0x15 | 0x25 | 0x35 | 0x45 => {
-                assert!(
-                    usize::from(insn.jt.max(insn.jf)) < rest,
-                    "branch {insn:?} at {at}"
-                );
+                assert!(usize::from(insn.jt.max(insn.jf)) < rest, "branch {insn:?} at {at}");
             }
             code => panic!("operation {code:#x} at {at}"),
         }
     }
-    assert_eq!(
-        program.last().unwrap().code,
-        0x06,
-        "the last instruction returns"
-    );
+    assert_eq!(program.last().unwrap().code, 0x06, "the last instruction returns");
 }

@@ -46,14 +46,7 @@ fn program(value: Value) -> Program {
 
 /// What the program returns for a call without arguments.
 fn result(program: &Program, arch: u32, number: u32) -> u32 {
-    run(
-        &program.insns,
-        &Call {
-            number,
-            arch,
-            args: [0; 6],
-        },
-    )
+    run(&program.insns, &Call { number, arch, args: [0; 6] })
 }
 
 fn result_with(program: &Program, arch: u32, number: u32, args: [u64; 6]) -> u32 {
@@ -63,10 +56,7 @@ fn result_with(program: &Program, arch: u32, number: u32, args: [u64; 6]) -> u32
 /// Checks one call against the reference.
 fn check(reference: &Reference<'_>, program: &Program, call: &Call) {
     let (got, wanted) = (run(&program.insns, call), reference.decide(call));
-    assert_eq!(
-        got, wanted,
-        "got {got:#x}, wanted {wanted:#x} for {call:x?}"
-    );
+    assert_eq!(got, wanted, "got {got:#x}, wanted {wanted:#x} for {call:x?}");
 }
 
 /// A deterministic source of numbers (splitmix64).
@@ -91,15 +81,8 @@ impl Numbers {
 
     /// A 64-bit value: near a boundary, with one bit, or anything.
     fn word(&mut self) -> u64 {
-        const NEAR: [u64; 7] = [
-            0,
-            1 << 31,
-            1 << 32,
-            1 << 63,
-            0x0123_4567_89ab_cdef,
-            40,
-            0xffff_ffff_0000_0000,
-        ];
+        const NEAR: [u64; 7] =
+            [0, 1 << 31, 1 << 32, 1 << 63, 0x0123_4567_89ab_cdef, 40, 0xffff_ffff_0000_0000];
         let near = self.below(3) as u64;
         match self.below(4) {
             0 => self.pick(&NEAR).wrapping_add(near).wrapping_sub(1),

@@ -12,12 +12,7 @@ const OPERATORS: [&str; 7] = [
     "SCMP_CMP_GT",
     "SCMP_CMP_MASKED_EQ",
 ];
-const PERSONALITY: [(u32, u32); 4] = [
-    (X86_64, 135),
-    (X86_64, 0x4000_0000 + 135),
-    (I386, 136),
-    (AARCH64, 92),
-];
+const PERSONALITY: [(u32, u32); 4] = [(X86_64, 135), (X86_64, 0x4000_0000 + 135), (I386, 136), (AARCH64, 92)];
 
 fn one_rule(args: Value) -> Value {
     json!({
@@ -38,10 +33,7 @@ fn agrees(value: Value, numbers: &mut Numbers, near: &[u64]) {
         for arg in &mut args {
             *arg = match round % 3 {
                 0 => numbers.word(),
-                1 => numbers
-                    .pick(near)
-                    .wrapping_add(numbers.below(3) as u64)
-                    .wrapping_sub(1),
+                1 => numbers.pick(near).wrapping_add(numbers.below(3) as u64).wrapping_sub(1),
                 _ => numbers.pick(near) ^ (1 << numbers.below(64)),
             };
         }

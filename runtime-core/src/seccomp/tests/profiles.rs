@@ -4,34 +4,15 @@ use super::machine::{Call, check_program};
 use super::*;
 
 const PROFILES: [(&str, &str); 4] = [
-    (
-        "docker 20",
-        include_str!("../testdata/docker20-run-fg.json"),
-    ),
-    (
-        "docker 28",
-        include_str!("../testdata/docker28-run-fg.json"),
-    ),
-    (
-        "podman 4.3",
-        include_str!("../testdata/podman43-run-fg.json"),
-    ),
-    (
-        "docker 20, allows by default",
-        include_str!("../testdata/docker20-seccomp.json"),
-    ),
+    ("docker 20", include_str!("../testdata/docker20-run-fg.json")),
+    ("docker 28", include_str!("../testdata/docker28-run-fg.json")),
+    ("podman 4.3", include_str!("../testdata/podman43-run-fg.json")),
+    ("docker 20, allows by default", include_str!("../testdata/docker20-seccomp.json")),
 ];
 
 /// All numbers that may matter to an architecture.
 fn numbers(arch: u32) -> Vec<u32> {
-    let near = [
-        0x3fff_ffff,
-        0x7fff_ffff,
-        0x8000_0000,
-        0x8000_0001,
-        0xffff_fffe,
-        0xffff_ffff,
-    ];
+    let near = [0x3fff_ffff, 0x7fff_ffff, 0x8000_0000, 0x8000_0001, 0xffff_fffe, 0xffff_ffff];
     let other = match arch {
         X86_64 => 0x4000_0000..0x4000_0258,
         ARM => 0x000e_fff8..0x000f_0010,
@@ -54,18 +35,10 @@ fn looks_at_arguments(number: u32) -> bool {
 fn arguments(profile: &LinuxSeccomp) -> Vec<[u64; 6]> {
     let rules = profile.syscalls().iter().flatten();
     let args = rules.flat_map(|rule| rule.args().iter().flatten());
-    let mut values: Vec<u64> = args
-        .flat_map(|arg| [arg.value(), arg.value_two().unwrap_or(0)])
-        .collect();
+    let mut values: Vec<u64> = args.flat_map(|arg| [arg.value(), arg.value_two().unwrap_or(0)]).collect();
     values.extend([0, 1, u64::MAX, 0xffff_ffff]);
     let around = values.iter().flat_map(|value| {
-        [
-            *value,
-            value.wrapping_add(1),
-            value.wrapping_sub(1),
-            value | 1 << 32,
-            value ^ 1 << 63,
-        ]
+        [*value, value.wrapping_add(1), value.wrapping_sub(1), value | 1 << 32, value ^ 1 << 63]
     });
     let mut around: Vec<u64> = around.collect();
     around.sort_unstable();
@@ -95,21 +68,9 @@ fn agrees_everywhere(profile: &LinuxSeccomp, native: Arch) {
     let arguments = arguments(profile);
     for arch in [X86_64, I386, AARCH64, ARM, 0, 0x8000_0016] {
         for number in numbers(arch) {
-            let sets = if looks_at_arguments(number) {
-                arguments.len()
-            } else {
-                2
-            };
+            let sets = if looks_at_arguments(number) { arguments.len() } else { 2 };
             for args in arguments.iter().take(sets) {
-                check(
-                    &reference,
-                    &program,
-                    &Call {
-                        number,
-                        arch,
-                        args: *args,
-                    },
-                );
+                check(&reference, &program, &Call { number, arch, args: *args });
             }
         }
     }
@@ -122,10 +83,7 @@ fn the_calls_with_checked_arguments_are_those_of_the_profiles() {
         let rules = profile.syscalls().iter().flatten();
         for rule in rules.filter(|rule| rule.args().is_some()) {
             let known = ["personality", "clone", "socket"];
-            assert!(
-                rule.names().iter().all(|n| known.contains(&n.as_str())),
-                "{name} {rule:?}"
-            );
+            assert!(rule.names().iter().all(|n| known.contains(&n.as_str())), "{name} {rule:?}");
         }
     }
 }
@@ -157,11 +115,7 @@ fn real_profiles_decide_every_number_as_the_reference_on_arm() {
 fn real_profiles_stay_small() {
     for (name, text) in PROFILES {
         let program = compile(&profile(serde_json::from_str(text).unwrap()), Arch::X86_64).unwrap();
-        assert!(
-            program.insns.len() <= 673,
-            "{name}: {} instructions",
-            program.insns.len()
-        );
+        assert!(program.insns.len() <= 673, "{name}: {} instructions", program.insns.len());
     }
 }
 

@@ -54,20 +54,14 @@ const ARCHS: [&str; 6] = [
 
 fn rule(numbers: &mut Numbers) -> Value {
     let action = *numbers.pick(&ACTIONS);
-    let names: Vec<&str> = (0..1 + numbers.below(4))
-        .map(|_| *numbers.pick(&NAMES))
-        .collect();
+    let names: Vec<&str> = (0..1 + numbers.below(4)).map(|_| *numbers.pick(&NAMES)).collect();
     let mut rule = json!({"names": names, "action": action});
     if matches!(action, "SCMP_ACT_ERRNO" | "SCMP_ACT_TRACE") && numbers.below(2) == 0 {
         rule["errnoRet"] = json!(numbers.below(4));
     }
     let args: Vec<Value> = (0..numbers.below(4))
         .map(|_| {
-            let value = if numbers.below(2) == 0 {
-                numbers.below(4) as u64
-            } else {
-                numbers.word()
-            };
+            let value = if numbers.below(2) == 0 { numbers.below(4) as u64 } else { numbers.word() };
             json!({"index": numbers.below(3), "value": value, "valueTwo": numbers.below(8),
                 "op": numbers.pick(&OPERATORS)})
         })
@@ -80,9 +74,7 @@ fn rule(numbers: &mut Numbers) -> Value {
 
 fn random_profile(numbers: &mut Numbers) -> Value {
     let rules: Vec<Value> = (0..numbers.below(9)).map(|_| rule(numbers)).collect();
-    let archs: Vec<&str> = (0..numbers.below(6))
-        .map(|_| *numbers.pick(&ARCHS))
-        .collect();
+    let archs: Vec<&str> = (0..numbers.below(6)).map(|_| *numbers.pick(&ARCHS)).collect();
     let default = *numbers.pick(&ACTIONS[..7]);
     json!({"defaultAction": default, "architectures": archs, "syscalls": rules})
 }
@@ -91,22 +83,11 @@ fn random_profile(numbers: &mut Numbers) -> Value {
 fn numbers_that_matter() -> Vec<u32> {
     let archs = [Arch::X86_64, Arch::X86, Arch::X32, Arch::Aarch64, Arch::Arm];
     let tables = archs.iter().flat_map(|arch| tables::of(*arch).unwrap());
-    let named = tables
-        .filter(|entry| NAMES.contains(&entry.0))
-        .map(|entry| entry.1);
-    let ends = [
-        0,
-        511,
-        0x000f_0000,
-        0x000f_ffff,
-        0x4000_0000,
-        0x4000_0000 + 511,
-        0x4000_0000 + 547,
-    ];
+    let named = tables.filter(|entry| NAMES.contains(&entry.0)).map(|entry| entry.1);
+    let ends = [0, 511, 0x000f_0000, 0x000f_ffff, 0x4000_0000, 0x4000_0000 + 511, 0x4000_0000 + 547];
     let ends = ends.into_iter().chain([0x8000_0000, u32::MAX]);
-    let around = named
-        .chain(ends)
-        .flat_map(|number| [number.wrapping_sub(1), number, number.wrapping_add(1)]);
+    let around =
+        named.chain(ends).flat_map(|number| [number.wrapping_sub(1), number, number.wrapping_add(1)]);
     let mut around: Vec<u32> = around.collect();
     around.sort_unstable();
     around.dedup();
@@ -127,22 +108,9 @@ fn random_profiles_decide_as_the_reference() {
             for number in &matter {
                 for _ in 0..4 {
                     let small = numbers.below(2) == 0;
-                    let args = [0; 6].map(|_: u64| {
-                        if small {
-                            numbers.below(26) as u64
-                        } else {
-                            numbers.word()
-                        }
-                    });
-                    check(
-                        &reference,
-                        &program,
-                        &Call {
-                            number: *number,
-                            arch,
-                            args,
-                        },
-                    );
+                    let args =
+                        [0; 6].map(|_: u64| if small { numbers.below(26) as u64 } else { numbers.word() });
+                    check(&reference, &program, &Call { number: *number, arch, args });
                 }
             }
         }
@@ -166,11 +134,7 @@ fn chains_farther_away_than_a_jump_reaches_are_found() {
         "syscalls": rules});
     let profile = profile(value);
     let program = compile(&profile, Arch::X86_64).unwrap();
-    assert!(
-        program.insns.len() > 2500,
-        "{} instructions",
-        program.insns.len()
-    );
+    assert!(program.insns.len() > 2500, "{} instructions", program.insns.len());
     check_program(&program.insns);
     let reference = Reference::new(&profile, Arch::X86_64);
     let mut numbers = Numbers(4);
@@ -180,15 +144,7 @@ fn chains_farther_away_than_a_jump_reaches_are_found() {
             let first = (call << 32).wrapping_add(76 + numbers.below(3) as u64);
             let second = call + 1000 + numbers.below(2) as u64;
             let args = [0, first, second, 0, 0, 0];
-            check(
-                &reference,
-                &program,
-                &Call {
-                    number,
-                    arch: X86_64,
-                    args,
-                },
-            );
+            check(&reference, &program, &Call { number, arch: X86_64, args });
         }
     }
 }

@@ -79,11 +79,7 @@ pub(super) struct Reference<'a> {
 
 impl<'a> Reference<'a> {
     pub(super) fn new(profile: &'a LinuxSeccomp, native: Arch) -> Self {
-        let listed = profile
-            .architectures()
-            .iter()
-            .flatten()
-            .map(ToString::to_string);
+        let listed = profile.architectures().iter().flatten().map(ToString::to_string);
         let mut rules: HashMap<&str, Vec<(usize, &LinuxSyscall)>> = HashMap::new();
         for (at, rule) in profile.syscalls().iter().flatten().enumerate() {
             for name in rule.names() {
@@ -91,13 +87,7 @@ impl<'a> Reference<'a> {
             }
         }
         let default = value(profile.default_action(), profile.default_errno_ret());
-        Self {
-            native,
-            listed: listed.collect(),
-            default,
-            rules,
-            named: RefCell::default(),
-        }
+        Self { native, listed: listed.collect(), default, rules, named: RefCell::default() }
     }
 
     /// What becomes of a call.
@@ -107,18 +97,12 @@ impl<'a> Reference<'a> {
         };
         let wide = arch == Arch::X86_64 || arch == Arch::Aarch64;
         let mut own = Vec::new();
-        for entry in tables::of(arch)
-            .unwrap()
-            .iter()
-            .filter(|entry| entry.1 == call.number)
-        {
+        for entry in tables::of(arch).unwrap().iter().filter(|entry| entry.1 == call.number) {
             own.extend(self.effective(entry.0));
         }
         own.sort_by_key(|(at, _)| *at);
         let always = own.iter().find(|(_, rule)| no_args(rule));
-        if let Some((_, rule)) =
-            always.or_else(|| own.iter().find(|(_, rule)| matches(rule, call, wide)))
-        {
+        if let Some((_, rule)) = always.or_else(|| own.iter().find(|(_, rule)| matches(rule, call, wide))) {
             return value(rule.action(), rule.errno_ret());
         }
         if arch == Arch::X86
@@ -181,9 +165,7 @@ impl<'a> Reference<'a> {
             _ => false,
         };
         let mut known = self.named.borrow_mut();
-        let numbers = known
-            .entry(arch)
-            .or_insert_with(|| self.named_numbers(arch));
+        let numbers = known.entry(arch).or_insert_with(|| self.named_numbers(arch));
         match numbers.iter().filter(|number| !special(**number)).max() {
             Some(newest) => number > *newest && !special(number),
             None => numbers.iter().max().is_some_and(|newest| number > *newest),
@@ -194,9 +176,7 @@ impl<'a> Reference<'a> {
     fn named_numbers(&self, arch: Arch) -> Vec<u32> {
         let named = |name: &str| arch == Arch::X86 && self.rules.contains_key(name);
         let table = tables::of(arch).unwrap().iter();
-        let table = table
-            .filter(|entry| self.rules.contains_key(entry.0))
-            .map(|entry| entry.1);
+        let table = table.filter(|entry| self.rules.contains_key(entry.0)).map(|entry| entry.1);
         let sockets = SOCKETCALLS.iter().filter(|name| named(name)).map(|_| 102);
         let ipcs = IPCS.iter().filter(|name| named(name)).map(|_| 117);
         table.chain(sockets).chain(ipcs).collect()
@@ -247,13 +227,8 @@ fn value(action: Action, errno: Option<u32>) -> u32 {
 
 /// Larger is stricter.
 fn severity(value: u32) -> u32 {
-    let order = [
-        0x7fff, 0x7ffc, 0x7ff0, 0x7fc0, 0x0005, 0x0003, 0x0000, 0x8000,
-    ];
-    order
-        .iter()
-        .position(|action| *action == value >> 16)
-        .unwrap() as u32
+    let order = [0x7fff, 0x7ffc, 0x7ff0, 0x7fc0, 0x0005, 0x0003, 0x0000, 0x8000];
+    order.iter().position(|action| *action == value >> 16).unwrap() as u32
 }
 
 fn fails(default: u32) -> bool {
