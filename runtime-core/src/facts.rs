@@ -120,7 +120,7 @@ impl HostFacts {
 }
 
 fn read(path: &str) -> Option<String> {
-    std::fs::read_to_string(path).ok()
+    sys::read_file(path).ok()
 }
 
 /// The only place that looks at the version: to say one clear sentence.

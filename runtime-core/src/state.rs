@@ -340,7 +340,7 @@ pub(crate) fn document(
 
 /// Field 22 of /proc/PID/stat: when the process began, in clock ticks since boot.
 fn start_time(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = sys::read_file(format!("/proc/{pid}/stat")).ok()?;
     // The name may contain blanks and parentheses: the last one ends it.
     stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
 }

@@ -49,7 +49,7 @@ pub(crate) fn is_frozen(dirs: &[CgroupDir]) -> bool {
 }
 
 fn read(file: &Path) -> String {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let text = sys::read_file(file).unwrap_or_default();
     text.trim().to_owned()
 }
 

@@ -59,7 +59,7 @@ fn fill_cpuset(path: &Path, mount: &Path) -> Result<()> {
     };
     let read = |dir: &Path, file: &str| {
         let path = dir.join(file);
-        let text = std::fs::read_to_string(&path).map_err(|e| failed("read", &path, &e))?;
+        let text = sys::read_file(&path).map_err(|e| failed("read", &path, &e))?;
         Ok::<_, Error>(text.trim().to_owned())
     };
     for file in ["cpuset.cpus", "cpuset.mems"] {
@@ -78,12 +78,12 @@ fn fill_cpuset(path: &Path, mount: &Path) -> Result<()> {
 
 /// Enables every controller of the root down to the container's cgroup.
 fn enable_controllers(dir: &CgroupDir) -> Result<()> {
-    let list = std::fs::read_to_string(dir.mount.join("cgroup.controllers")).unwrap_or_default();
+    let list = sys::read_file(dir.mount.join("cgroup.controllers")).unwrap_or_default();
     let enable: String = list.split_whitespace().map(|c| format!("+{c} ")).collect();
     let mut at = dir.mount.clone();
     for part in dir.path.parent().into_iter().flat_map(Path::components).map(Some).chain([None]) {
         let file = at.join("cgroup.subtree_control");
-        let there = std::fs::read_to_string(&file).unwrap_or_default();
+        let there = sys::read_file(&file).unwrap_or_default();
         let missing = list.split_whitespace().any(|c| !there.split_whitespace().any(|t| t == c));
         if missing && !enable.is_empty() && write(&file, &enable).is_err() {
             // One by one: a single controller that cannot be enabled must not take the others along. A limit
@@ -116,8 +116,7 @@ fn refuse_used(path: &Path) -> Result<()> {
             format!("container's cgroup is not empty: {processes} process(es) found"),
         ));
     }
-    let frozen =
-        |file: &str, value: &str| std::fs::read_to_string(path.join(file)).is_ok_and(|t| t.trim() == value);
+    let frozen = |file: &str, value: &str| sys::read_file(path.join(file)).is_ok_and(|t| t.trim() == value);
     if frozen("cgroup.freeze", "1") || frozen("freezer.state", "FROZEN") {
         return Err(Error::new(ErrorKind::WrongState, "container's cgroup unexpectedly frozen"));
     }
@@ -154,7 +153,7 @@ pub(crate) fn write_rules(dir: &Path, rules: &[DeviceRule]) -> Result<()> {
 
 /// The pids in a cgroup, as this process sees them.
 pub(crate) fn processes(dir: &Path) -> Vec<u32> {
-    let text = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    let text = sys::read_file(dir.join("cgroup.procs")).unwrap_or_default();
     text.lines().filter_map(|l| l.parse().ok()).filter(|p| *p != 0).collect()
 }
 
@@ -320,9 +319,9 @@ pub(crate) fn describe(dir: &Path) -> Vec<String> {
     processes(dir)
         .iter()
         .map(|pid| {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let stat = sys::read_file(format!("/proc/{pid}/stat")).unwrap_or_default();
             let state = stat.rsplit(") ").next().and_then(|r| r.chars().next()).unwrap_or('?');
-            let wchan = std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
+            let wchan = sys::read_file(format!("/proc/{pid}/wchan")).unwrap_or_default();
             format!("{pid} (state {state}, wchan {wchan})")
         })
         .collect()

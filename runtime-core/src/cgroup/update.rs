@@ -31,7 +31,7 @@ struct Kernel;
 
 impl Files for Kernel {
     fn read(&self, file: &Path) -> Option<String> {
-        std::fs::read_to_string(file).ok()
+        sys::read_file(file).ok()
     }
     fn write(&mut self, file: &Path, value: &str) -> Result<()> {
         live::set_limit(file, value)
@@ -294,7 +294,7 @@ fn opposite(file: &str, value: &str, old: &str) -> Option<String> {
 fn change_list(dirs: &[CgroupDir], dir: &Path, target: &Allowed) -> Result<()> {
     let list = dir.join("devices.list");
     let read = || {
-        let text = std::fs::read_to_string(&list);
+        let text = sys::read_file(&list);
         let text = text.map_err(|e| Error::io(format!("read({})", list.display()), &e))?;
         Ok::<_, Error>(Allowed::listed(&text))
     };

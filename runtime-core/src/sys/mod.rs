@@ -31,6 +31,23 @@ fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
 }
 
+/// Reads a file of /proc, /sys or a cgroup: such a file has no size to ask for and nearly always fits into one
+/// read, where growing a small buffer takes ten.
+pub(crate) fn read_file(path: impl AsRef<Path>) -> io::Result<String> {
+    let mut file = std::fs::File::open(path)?;
+    let mut bytes = Vec::with_capacity(4096);
+    loop {
+        let used = bytes.len();
+        bytes.resize(used + 4096, 0);
+        let n = io::Read::read(&mut file, bytes.get_mut(used..).unwrap_or(&mut []))?;
+        bytes.truncate(used + n);
+        if n == 0 {
+            break;
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+}
+
 /// uname(2): the kernel's release.
 pub(crate) fn kernel_release() -> String {
     // SAFETY: utsname is plain bytes; zeroes are valid.
@@ -58,13 +75,12 @@ pub(crate) struct Caps {
 
 /// The caller's bounding and effective sets and the kernel's highest capability.
 pub(crate) fn capabilities() -> Caps {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = read_file("/proc/self/status").unwrap_or_default();
     let set = |name: &str| {
         let line = status.lines().find_map(|l| l.strip_prefix(name));
         line.and_then(|v| u64::from_str_radix(v.trim(), 16).ok())
     };
-    let last =
-        std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").ok().and_then(|t| t.trim().parse().ok());
+    let last = read_file("/proc/sys/kernel/cap_last_cap").ok().and_then(|t| t.trim().parse().ok());
     Caps {
         bounding: set("CapBnd:").unwrap_or(0),
         effective: set("CapEff:").unwrap_or(0),
@@ -377,7 +393,7 @@ pub(crate) enum Loading {
 /// Reads /proc/PID/stat: where the program's text begins (field 26) is set when loading is complete; a zombie has none, but
 /// its exit code (field 52).
 pub(crate) fn loading(pid: u32) -> Loading {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+    let Ok(stat) = read_file(format!("/proc/{pid}/stat")) else {
         return Loading::Done;
     };
     // The name may contain blanks and parentheses: the last one ends it. What follows begins with field 3.
