@@ -17,6 +17,9 @@ fn build() -> Result<(), String> {
     let source = PathBuf::from(env("DEP_OXRUN_INIT_SOURCE")?);
     let out = PathBuf::from(env("OUT_DIR")?).join("oxrun-init");
     println!("cargo::rerun-if-changed={}", source.display());
+    // Where pages may have 64 KiB, segments on pages of their own would mostly be padding.
+    let small_pages = env("CARGO_CFG_TARGET_ARCH")? == "x86_64";
+    let pages = if small_pages { "link-arg=-zseparate-code" } else { "link-arg=-znoseparate-code" };
     let mut rustc = Command::new(env("RUSTC")?);
     rustc
         .args(["--edition", "2024", "--crate-name", "oxrun_init", "--crate-type", "bin"])
@@ -25,7 +28,7 @@ fn build() -> Result<(), String> {
         .args(["-C", "relocation-model=static", "-C", "strip=symbols"])
         .args(["-C", "linker=rust-lld", "-C", "linker-flavor=ld.lld"])
         .args(["-C", "link-arg=-znoexecstack", "-C", "link-arg=--gc-sections"])
-        .args(["-C", "link-arg=-zseparate-code"])
+        .args(["-C", pages])
         .arg("-o")
         .arg(&out)
         .arg(source.join("main.rs"));

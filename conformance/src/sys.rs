@@ -243,6 +243,6 @@ pub fn open_pty() -> io::Result<(OwnedFd, String)> {
     if unsafe { libc::ptsname_r(fd, name.as_mut_ptr(), name.len()) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    let name: Vec<u8> = name.iter().take_while(|c| **c != 0).map(|c| c.cast_unsigned()).collect();
+    let name: Vec<u8> = name.iter().take_while(|c| **c != 0).flat_map(|c| c.to_ne_bytes()).collect();
     Ok((master, String::from_utf8_lossy(&name).into_owned()))
 }
