@@ -166,14 +166,9 @@ fn open_append(path: &Path) -> Result<File, String> {
     const O_SYNC: i32 = 0o4_010_000;
     let mut options = OpenOptions::new();
     options.create(true).append(true).mode(0o644).custom_flags(O_SYNC);
-    options.open(path).map_err(|error| format!("open {}: {}", path.display(), errno_text(&error)))
-}
-
-/// The text of an error number, in lower case and without the number: callers match it.
-fn errno_text(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split_once(" (os error").map_or(text.as_str(), |(text, _)| text);
-    text.to_lowercase()
+    options.open(path).map_err(|error| {
+        format!("open {}: {}", path.display(), oxrun_core::errno_text(error.raw_os_error().unwrap_or(0)))
+    })
 }
 
 fn for_people(level: Level, message: &str, details: &Details<'_>) -> String {

@@ -71,8 +71,6 @@ pub struct HostFacts {
     pub cgroup: CgroupFacts,
     /// Whether /proc/kcore exists.
     pub kcore: bool,
-    /// Whether memfds must be marked executable (6.3).
-    pub mfd_exec: bool,
     /// Whether AppArmor is on.
     pub apparmor: bool,
     /// Whether SELinux is on.
@@ -99,7 +97,6 @@ impl HostFacts {
             last_cap: caps.last,
             cgroup: cgroups()?,
             kcore: Path::new("/proc/kcore").exists(),
-            mfd_exec: sys::mfd_exec_known(),
             apparmor: read("/sys/module/apparmor/parameters/enabled").is_some_and(|t| t.starts_with('Y')),
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
             kernel,
@@ -136,8 +133,9 @@ fn floor(release: &str) -> Result<()> {
     Ok(())
 }
 
-/// The initial user namespace maps everything to itself.
-fn in_user_namespace() -> bool {
+/// Whether the calling process lives in a user namespace of its own: the initial one maps everything to itself.
+#[must_use]
+pub fn in_user_namespace() -> bool {
     match read("/proc/self/uid_map") {
         Some(map) => map.split_whitespace().ne(["0", "0", "4294967295"]),
         None => false,

@@ -39,7 +39,7 @@ pub use bundle::{Bundle, MAX_CONFIG, MAX_DEPTH, Warning};
 pub use cgroup::resources_from_json;
 pub use container::{Container, Exec, Status};
 pub use error::{Error, ErrorKind, Lane, Result, StepRef, errno_text};
-pub use facts::{CgroupFacts, HostFacts, V1Hierarchy, V2Tree};
+pub use facts::{CgroupFacts, HostFacts, V1Hierarchy, V2Tree, in_user_namespace};
 pub use launch::{Stdio, Stream, init_size};
 pub use oci_spec::runtime::{LinuxResources, Process, Spec};
 pub use plan::{CreateOptions, Plan};

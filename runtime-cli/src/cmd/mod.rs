@@ -81,7 +81,7 @@ impl Ctx<'_> {
         let user = std::env::var_os("USER");
         let euid = nix::unistd::geteuid().as_raw();
         // Only where it decides: reading it costs a file.
-        let in_user_namespace = euid == 0 && xdg.is_some() && in_user_namespace();
+        let in_user_namespace = euid == 0 && xdg.is_some() && oxrun_core::in_user_namespace();
         let facts =
             RootFacts { euid, in_user_namespace, xdg_runtime_dir: xdg.as_deref(), user: user.as_deref() };
         let cwd = match &self.global.root {
@@ -97,11 +97,6 @@ impl Ctx<'_> {
     pub(crate) fn runtime(&self) -> Result<Runtime, Failure> {
         Ok(Runtime::new(self.state_root()?.path))
     }
-}
-
-fn in_user_namespace() -> bool {
-    std::fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| map.split_whitespace().ne(["0", "0", "4294967295"]))
 }
 
 /// Prints to stdout, all or an error: a reader that is gone is no panic.

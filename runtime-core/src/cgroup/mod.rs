@@ -40,3 +40,14 @@ impl Write {
         }
     }
 }
+
+/// `pids.max`, which is the same on v1 and v2. 0 would be "no process at all": runc writes 1, and so does everybody
+/// after it.
+pub(crate) fn pids_max(limit: i64) -> Write {
+    let value = match limit {
+        n if n < 0 => "max".to_owned(),
+        0 => "1".to_owned(),
+        n => n.to_string(),
+    };
+    Write::new("pids", "pids.max", value, "pids/limit")
+}

@@ -14,13 +14,7 @@ pub fn writes(resources: &LinuxResources) -> Vec<Write> {
         self::cpu(cpu, &mut out);
     }
     if let Some(pids) = resources.pids() {
-        // 0 would be "no process at all"; runc writes 1, and so does everybody after it.
-        let value = match pids.limit() {
-            n if n < 0 => "max".to_owned(),
-            0 => "1".to_owned(),
-            n => n.to_string(),
-        };
-        out.push(Write::new("pids", "pids.max", value, "pids/limit"));
+        out.push(super::pids_max(pids.limit()));
     }
     if let Some(block) = resources.block_io() {
         self::block_io(block, &mut out);
