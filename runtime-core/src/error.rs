@@ -46,8 +46,17 @@ pub enum Lane {
     Host,
     /// Init before it clones: outside, entering what exists.
     Join,
+    /// A thread of the calling process inside the container's mount namespace, with the caller's rights.
+    Mntns,
     /// The container's process.
     Init,
+}
+
+impl Lane {
+    /// Whether init waits for it.
+    pub(crate) fn is_outside(self) -> bool {
+        matches!(self, Lane::Host | Lane::Mntns)
+    }
 }
 
 impl fmt::Display for Lane {
@@ -55,6 +64,7 @@ impl fmt::Display for Lane {
         f.pad(match self {
             Lane::Host => "host",
             Lane::Join => "join",
+            Lane::Mntns => "mntns",
             Lane::Init => "init",
         })
     }

@@ -71,6 +71,9 @@ pub struct HostFacts {
     pub cgroup: CgroupFacts,
     /// Whether /proc/kcore exists.
     pub kcore: bool,
+    /// newuidmap(1) and newgidmap(1), for a caller without rights.
+    #[serde(default)]
+    pub map_helpers: Option<[PathBuf; 2]>,
     /// Whether AppArmor is on.
     pub apparmor: bool,
     /// Whether SELinux is on.
@@ -96,6 +99,7 @@ impl HostFacts {
             effective: caps.effective,
             last_cap: caps.last,
             cgroup: cgroups()?,
+            map_helpers: if euid == 0 { None } else { map_helpers() },
             kcore: Path::new("/proc/kcore").exists(),
             apparmor: read("/sys/module/apparmor/parameters/enabled").is_some_and(|t| t.starts_with('Y')),
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
@@ -118,6 +122,17 @@ impl HostFacts {
 
 fn read(path: &str) -> Option<String> {
     sys::read_file(path).ok()
+}
+
+/// The programs are where PATH says, or in the usual places: a caller may have no PATH.
+fn map_helpers() -> Option<[PathBuf; 2]> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let find = |name: &str| {
+        let usual = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+        let dirs = std::env::split_paths(&path).filter(|d| d.is_absolute()).chain(usual);
+        dirs.map(|d| d.join(name)).find(|p| p.is_file())
+    };
+    Some([find("newuidmap")?, find("newgidmap")?])
 }
 
 /// The only place that looks at the version: to say one clear sentence.

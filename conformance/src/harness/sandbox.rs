@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -154,8 +154,8 @@ impl Sandbox {
         Ok(path)
     }
 
-    /// A bundle with the probe at `/bin/probe`. The configuration gets a cgroup of its own, unless
-    /// it names one.
+    /// A bundle with the probe at `/bin/probe`. The configuration gets a cgroup of its own, unless it names one;
+    /// with a user namespace the directories belong to its root.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -173,6 +173,7 @@ impl Sandbox {
             "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home/user:/bin/sh\n",
         )?;
         fs::write(rootfs.join("etc/group"), "root:x:0:\ntty:x:5:\nuser:x:1000:\n")?;
+        shift(&rootfs, config)?;
         let mut config = config.clone();
         if config.get("/linux/cgroupsPath") == "/oxrun-test-unset" {
             config = config.set("/linux/cgroupsPath", format!("/{}{number}", self.name));
@@ -260,4 +261,18 @@ fn remove_cgroup(directory: &Path) -> io::Result<()> {
         }
     }
     fs::remove_dir(directory)
+}
+
+/// Gives the directories of a root filesystem to root of the container's user namespace, as an engine does.
+fn shift(rootfs: &Path, config: &Config) -> Check {
+    let id = |kind: &str| -> Option<u32> {
+        let first = config.get(&format!("/linux/{kind}Mappings/0"));
+        (first["containerID"] == 0).then(|| first["hostID"].as_u64()?.try_into().ok()).flatten()
+    };
+    if let (Some(uid), Some(gid)) = (id("uid"), id("gid")) {
+        for dir in ["", "bin", "dev", "etc", "proc", "sys", "tmp", "root"] {
+            chown(rootfs.join(dir), Some(uid), Some(gid))?;
+        }
+    }
+    Ok(())
 }

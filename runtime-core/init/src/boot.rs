@@ -31,6 +31,8 @@ pub struct Ctx {
     pub empty: Option<Fd>,
     /// The v2 cgroup that the clone is born in.
     pub cgroup: Option<Fd>,
+    /// The `tasks` file of a v1 cgroup that the clone moves to.
+    pub tasks: Option<Fd>,
     /// What the host sent with its last "go".
     pub received: Option<Fd>,
     /// What the next "reached" takes along.
@@ -104,6 +106,7 @@ pub fn boot() -> Ctx {
         devpts: None,
         empty: None,
         cgroup: None,
+        tasks: None,
         received: None,
         send: None,
         pending_cwd: None,

@@ -59,6 +59,8 @@ pub enum Detail {
     Hook = 12,
     /// Copying what a tmpfs covers failed at the path in the text.
     CopyUp = 13,
+    /// A mount namespace to be joined is the host's.
+    HostMounts = 14,
 }
 
 /// How a hook ended: the first four bytes of the text of [`Detail::Hook`]; the next four are its exit
@@ -94,6 +96,7 @@ impl Detail {
             NotProc,
             Hook,
             CopyUp,
+            HostMounts,
         ]
         .get(n as usize)
         .copied()

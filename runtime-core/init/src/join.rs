@@ -20,6 +20,20 @@ pub fn tasks(files: Strs<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Opens a `tasks` file: the rights of whoever opens it are those that count.
+pub fn open_tasks(ctx: &mut Ctx, path: &CStr) -> Result<(), Stop> {
+    ctx.tasks = Some(sys::open_host(path, O_WRONLY)?);
+    Ok(())
+}
+
+/// Moves this process into the cgroup of the file that was opened.
+pub fn join_opened(ctx: &mut Ctx) -> Result<(), Stop> {
+    if let Some(file) = ctx.tasks.take() {
+        sys::write(&file, b"0")?;
+    }
+    Ok(())
+}
+
 /// Sets the OOM score, before this process becomes untraceable and its /proc files root's.
 pub fn oom_score_adj(value: &CStr) -> Result<(), Stop> {
     let fd = sys::open_host(c"/proc/self/oom_score_adj", O_WRONLY)?;
@@ -30,8 +44,20 @@ pub fn oom_score_adj(value: &CStr) -> Result<(), Stop> {
 /// Enters an existing namespace.
 pub fn setns(path: &CStr, kind: u32) -> Result<(), Stop> {
     let fd = sys::open_host(path, O_RDONLY)?;
+    if kind == CLONE_NEWNS as u32 && is_hosts(&fd)? {
+        return Err(Stop::detail(Detail::HostMounts, path.to_bytes()));
+    }
     sys::setns(&fd, kind).map_err(|e| Stop::explained(e, Detail::Text, path.to_bytes()))?;
     Ok(())
+}
+
+/// Whether a mount namespace is that of the caller or of the host's first process, whose root must never be
+/// changed.
+fn is_hosts(fd: &Fd) -> Result<bool, Stop> {
+    let inode = sys::stat(fd.raw())?.inode;
+    // Who may not look at the first process may not enter its namespaces either.
+    let first = sys::stat_path(c"/proc/1/ns/mnt").is_ok_and(|s| s.inode == inode);
+    Ok(first || sys::stat_path(c"/proc/self/ns/mnt")?.inode == inode)
 }
 
 /// Makes a user namespace. This process has all capabilities in it until the next exec.
@@ -40,7 +66,10 @@ pub fn new_user() -> Result<(), Stop> {
 }
 
 /// Becomes root of the user namespace, once the host has written the maps.
-pub fn become_root(ctx: &Ctx) -> Result<(), Stop> {
+pub fn become_root(ctx: &Ctx, drop_groups: bool) -> Result<(), Stop> {
+    if drop_groups {
+        sys::setgroups(&[])?;
+    }
     sys::setgid(0)?;
     sys::setuid(0)?;
     ctx.set_dumpable();

@@ -22,6 +22,10 @@ pub fn propagation(path: &CStr, flags: u64) -> Result<(), Stop> {
 /// Clones the root's tree and attaches the clone where it lies, so that hooks which enter this
 /// mount namespace find it there, and nothing is ever attached to the original.
 pub fn root(ctx: &mut Ctx, path: &CStr) -> Result<(), Stop> {
+    if path.is_empty() {
+        ctx.root = ctx.received.take();
+        return Ok(());
+    }
     let tree = sys::open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | AT_RECURSIVE)?;
     sys::attach_host(&tree, path)?;
     ctx.root = Some(tree);

@@ -180,8 +180,8 @@ ops! {
     4 SetNs { path: &'a CStr, kind: u32 }
     /// Make a new user namespace. The host writes the maps at the next barrier.
     5 NewUser {}
-    /// Become uid 0 and gid 0 of the user namespace.
-    6 BecomeRoot {}
+    /// Become uid 0 and gid 0 of the user namespace, without supplementary groups if that is allowed there.
+    6 BecomeRoot { drop_groups: u32 }
     /// Clone the container's process with these `CLONE_NEW...` flags, into a v2 cgroup unless
     /// the path is empty. The caller of clone exits, the clone goes on with the next record.
     7 Clone { flags: u64, cgroup: &'a CStr }
@@ -197,7 +197,8 @@ ops! {
     12 Loopback {}
     /// Change the propagation of everything mounted here (`MS_...`).
     13 Propagation { flags: u64 }
-    /// Clone the root filesystem's tree and attach it where it lies.
+    /// Clone the root filesystem's tree and attach it where it lies; with an empty path it is what came with the
+    /// last "go".
     14 Root { path: &'a CStr }
     /// Make a filesystem and attach it. `require` is a set of [`require`] bits.
     15 Mount {
@@ -258,6 +259,10 @@ ops! {
     38 Ambient { set: u64 }
     /// Open the v2 cgroup of a later clone, while the host's paths are in reach.
     50 OpenCgroup { path: &'a CStr }
+    /// Open a v1 `tasks` file for [`Op::JoinOpened`].
+    53 OpenTasks { path: &'a CStr }
+    /// Write "0" into the `tasks` file that was opened.
+    54 JoinOpened {}
     /// Enter the namespaces of the process whose pidfd came in the fifo's place.
     51 Enter { flags: u32 }
     /// Tell the host that the process is set up, and go on: the control socket is closed by the execve.

@@ -290,6 +290,7 @@ pub struct Stat {
     pub uid: u32,
     pub gid: u32,
     pub rdev: u64,
+    pub inode: u64,
 }
 
 /// `statx(2)` of an open file.
@@ -325,7 +326,8 @@ pub fn stat_path(path: &CStr) -> Result<Stat, Errno> {
 }
 
 fn stat_of(s: &Statx) -> Stat {
-    Stat { mode: u32::from(s.mode), uid: s.uid, gid: s.gid, rdev: makedev(s.rdev_major, s.rdev_minor) }
+    let rdev = makedev(s.rdev_major, s.rdev_minor);
+    Stat { mode: u32::from(s.mode), uid: s.uid, gid: s.gid, rdev, inode: s.ino }
 }
 
 /// `faccessat2(2)` with the effective ids: may this process execute it?

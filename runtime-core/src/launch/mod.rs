@@ -13,28 +13,27 @@
 
 mod image;
 mod report;
+mod talk;
+mod users;
 
 pub use image::size as init_size;
 
 use crate::cgroup::live;
 use crate::error::{Error, ErrorKind, Lane, Result};
 use crate::hooks;
-use crate::plan::action::{Action, CgroupDir, IdMap, Namespace};
+use crate::plan::action::{Action, CgroupDir, Namespace};
 use crate::plan::{Plan, Step, script};
 use crate::state::{State, StateDir};
-use crate::sys::{self, ExitStatus};
+use crate::sys;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use talk::Message;
 
 /// As many descriptors as one message carries, less the six that init always gets.
 const MAX_PRESERVED: u32 = 247;
-
-/// How long init may take from one message to the next, in milliseconds. Only something that stopped it, or a
-/// filesystem that does not answer, takes that long.
-const PATIENCE: i32 = 120_000;
 
 /// One of the program's standard streams.
 #[derive(Debug, Default)]
@@ -80,13 +79,6 @@ pub(crate) struct Launched {
     pub(crate) console: Option<OwnedFd>,
 }
 
-/// What init says: which step it is at, the pid of a clone, and a descriptor.
-struct Message {
-    step: u32,
-    pid: u32,
-    fd: Option<OwnedFd>,
-}
-
 /// Where a process is launched.
 #[derive(Clone, Copy)]
 enum Place<'a> {
@@ -109,6 +101,7 @@ struct Host<'a> {
     early: Vec<Message>,
     /// A cloned source for the next "go".
     source: Option<OwnedFd>,
+    inside: users::Inside,
     made: Vec<PathBuf>,
     state: Option<State>,
 }
@@ -206,11 +199,16 @@ fn carry_out<'a>(
         console: None,
         early: Vec::new(),
         source: None,
+        inside: users::Inside::default(),
         made: Vec::new(),
         state: None,
     };
     match host.walk(script, stdio) {
-        Ok(()) => Ok(host),
+        Ok(()) => {
+            // Nothing of it is needed once the container is created.
+            host.inside = users::Inside::default();
+            Ok(host)
+        }
         Err(e) => {
             host.undo();
             Err(e)
@@ -232,13 +230,13 @@ impl Host<'_> {
                     let stdio = stdio.take().unwrap_or_default();
                     self.spawn(script, stdio).map_err(in_step)?;
                 }
-                (Lane::Host, _) => {
+                (Lane::Host | Lane::Mntns, _) => {
                     if self.control.is_some() && !held {
                         self.reached(number)?;
                         held = true;
                     }
                     self.host_step(step).map_err(in_step)?;
-                    let more = steps.peek().is_some_and(|(next, _)| next.lane == Lane::Host);
+                    let more = steps.peek().is_some_and(|(next, _)| next.lane.is_outside());
                     if held && !more {
                         self.go()?;
                         held = false;
@@ -260,31 +258,20 @@ impl Host<'_> {
 
     /// Executes init outside and hands it its descriptors.
     fn spawn(&mut self, script: &[u8], stdio: Stdio) -> Result<()> {
-        let memfd = sys::memfd(c"oxrun-script", 0).map_err(|e| Error::io("memfd_create", &e))?;
-        let mut memfd = File::from(memfd);
-        memfd.write_all(script).map_err(|e| Error::io("write(script)", &e))?;
-        sys::seal(&memfd, libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK)
-            .map_err(|e| Error::io("fcntl(F_ADD_SEALS)", &e))?;
         let fifo = match self.place {
             Place::New(dir) => dir.new_fifo()?,
             Place::In(init) => init.try_clone_to_owned().map_err(|e| Error::io("dup", &e))?,
         };
-        let (ours, theirs) = sys::socketpair().map_err(|e| Error::io("socketpair", &e))?;
-        let image = image::image()?;
-        let (pid, pidfd) =
-            sys::spawn(image, theirs.as_fd()).map_err(|e| Error::io("execveat(\"oxrun-init\")", &e))?;
-        self.process = Some((pid, pidfd));
-        drop(theirs);
-        let preserve = self.plan.preserve_fds();
-        let mut hello = (script.len() as u32).to_le_bytes().to_vec();
-        hello.extend_from_slice(&preserve.to_le_bytes());
         let streams = Streams::open(stdio)?;
-        let [stdin, stdout, stderr] = streams.get()?;
-        let mut fds = vec![stdout, stderr];
-        fds.extend(preserved(self.plan)?);
-        fds.extend([fifo.as_fd(), memfd.as_fd(), self.fault.as_fd(), stdin]);
-        sys::send(&ours, &hello, &fds).map_err(|e| Error::io("sendmsg(hello)", &e))?;
-        self.control = Some(ours);
+        let outside = Outside {
+            streams: streams.get()?,
+            preserved: &preserved(self.plan)?,
+            fifo: fifo.as_fd(),
+            fault: self.fault.as_fd(),
+        };
+        let (pid, pidfd, control) = spawn_init(script, &outside)?;
+        self.process = Some((pid, pidfd));
+        self.control = Some(control);
         Ok(())
     }
 
@@ -295,12 +282,17 @@ impl Host<'_> {
             Action::CgroupWrite { file, value } => live::set_limit(file, value),
             Action::DevicesV1 { dir, rules } => live::write_rules(dir, rules),
             Action::DevicesV2 { dir, rules } => attach_devices(dir, rules),
-            Action::MapIds { uids, gids, deny_setgroups } => self.map_ids(uids, gids, *deny_setgroups),
-            Action::CloneSource { source, recursive } => {
-                let clone = sys::clone_tree(source, *recursive)
-                    .map_err(|e| Error::io(format!("open_tree({})", source.display()), &e))?;
-                self.source = Some(clone);
-                Ok(())
+            Action::MapIds { maps, by } => self.map_ids(maps, by),
+            Action::CompareMaps { maps } => self.compare_maps(maps),
+            Action::TimeOffsets { monotonic, boottime } => self.set_clocks(*monotonic, *boottime),
+            Action::CloneRoot { path } => self.clone_root(path),
+            Action::CloneSource { source, recursive, idmap } => {
+                self.clone_source(source, *recursive, idmap.as_ref(), step.lane == Lane::Mntns)
+            }
+            Action::Rlimit { name, resource, soft, hard } => {
+                let pid = self.process.as_ref().map_or(0, |p| p.0);
+                sys::set_limit(pid, *resource, *soft, *hard)
+                    .map_err(|e| Error::io(format!("prlimit({name}, {soft}, {hard})"), &e))
             }
             Action::Hook(hook) => {
                 let pid = self.process.as_ref().map_or(0, |p| p.0);
@@ -312,20 +304,6 @@ impl Host<'_> {
             },
             _ => Err(Error::new(ErrorKind::Internal, "a step of init in the host's lane")),
         }
-    }
-
-    /// Writes the maps of init's user namespace.
-    fn map_ids(&self, uids: &[IdMap], gids: &[IdMap], deny_setgroups: bool) -> Result<()> {
-        let pid = self.process.as_ref().map_or(0, |p| p.0);
-        let proc = PathBuf::from(format!("/proc/{pid}"));
-        let text = |map: &[IdMap]| {
-            map.iter().fold(String::new(), |t, m| format!("{t}{} {} {}\n", m.inside, m.outside, m.size))
-        };
-        if deny_setgroups {
-            live::write(&proc.join("setgroups"), "deny")?;
-        }
-        live::write(&proc.join("uid_map"), &text(uids))?;
-        live::write(&proc.join("gid_map"), &text(gids)).map_err(|e| e.at("/linux/gidMappings"))
     }
 
     /// The state as far as it is known before the container is created.
@@ -348,126 +326,6 @@ impl Host<'_> {
         Ok(())
     }
 
-    /// Receives the message of step `number`. The process that cloned and its clone speak on one
-    /// socket, and the clone may be the faster one: what comes early is kept.
-    fn message(&mut self, number: u32) -> Result<Message> {
-        if let Some(at) = self.early.iter().position(|m| m.step == number) {
-            return Ok(self.early.swap_remove(at));
-        }
-        loop {
-            let Some(control) = &self.control else {
-                return Err(Error::new(ErrorKind::Internal, "init was not spawned"));
-            };
-            self.wait_for_message(control)?;
-            let Some(control) = &self.control else {
-                return Err(self.died());
-            };
-            let mut buf = [0u8; 8];
-            let (n, fd) = sys::receive(control, &mut buf).map_err(|e| Error::io("recvmsg", &e))?;
-            let [a, b, c, d, pid @ ..] = buf;
-            let message =
-                Message { step: u32::from_le_bytes([a, b, c, d]), pid: u32::from_le_bytes(pid), fd };
-            if n != buf.len() {
-                return Err(self.died());
-            }
-            if message.step == number {
-                return Ok(message);
-            }
-            if self.early.len() > self.plan.steps.len() {
-                return Err(Error::new(ErrorKind::Internal, "init says too much"));
-            }
-            self.early.push(message);
-        }
-    }
-
-    /// Waits until there is something to receive. A process that was stopped, or one that ended while its
-    /// clone holds the socket open, says nothing any more.
-    fn wait_for_message(&self, control: &OwnedFd) -> Result<()> {
-        let Some((_, pidfd)) = &self.process else {
-            return Ok(());
-        };
-        let io = |e| Error::io("poll(control)", &e);
-        let mut fds = [(control.as_fd(), libc::POLLIN), (pidfd.as_fd(), libc::POLLIN)];
-        let ready = sys::poll(&mut fds, self.patience()).map_err(io)?;
-        let said = |ready: &[i16]| ready.first().is_some_and(|e| *e != 0);
-        if said(&ready) {
-            return Ok(());
-        }
-        // It may have spoken and ended in between.
-        if sys::poll(&mut [(control.as_fd(), libc::POLLIN)], Some(0)).map_err(io).is_ok_and(|r| said(&r)) {
-            return Ok(());
-        }
-        if ready.get(1).is_some_and(|e| *e != 0) {
-            return Err(self.ended());
-        }
-        Err(Error::new(
-            ErrorKind::Timeout,
-            format!("container init said nothing for {} s; it may have been stopped", PATIENCE / 1000),
-        ))
-    }
-
-    /// How long to wait for init. A hook that it runs may take as long as the config lets it.
-    fn patience(&self) -> Option<i32> {
-        let hook = |s: &Step| s.lane == Lane::Init && matches!(s.action, Action::Hook(_));
-        let created = |s: &&Step| !matches!(s.action, Action::Created);
-        let hooks = self.plan.steps.iter().take_while(created).any(hook);
-        (!hooks).then_some(PATIENCE)
-    }
-
-    /// The error of a process that ended without a word.
-    fn ended(&self) -> Error {
-        let status = self.process.as_ref().and_then(|p| sys::wait(&p.1).ok());
-        report::failure(self.plan, &page(&self.fault), status.unwrap_or(ExitStatus::Unknown))
-    }
-
-    /// Waits until init has reached the barrier before step `number`.
-    fn reached(&mut self, number: u32) -> Result<()> {
-        let fd = self.message(number)?.fd;
-        if fd.is_some() {
-            self.console = fd;
-        }
-        Ok(())
-    }
-
-    /// Waits for the clone; the process that cloned is done.
-    fn cloned(&mut self, number: u32) -> Result<()> {
-        let Message { pid, fd, .. } = self.message(number)?;
-        let Some(pidfd) = fd else {
-            return Err(Error::new(ErrorKind::Internal, "init sent no pidfd"));
-        };
-        if let Some((_, old)) = self.process.replace((pid, pidfd)) {
-            let _ = sys::wait(&old);
-        }
-        Ok(())
-    }
-
-    /// Lets init go on.
-    fn go(&mut self) -> Result<()> {
-        let source = self.source.take();
-        let fds: Vec<BorrowedFd<'_>> = source.iter().map(AsFd::as_fd).collect();
-        let sent = match &self.control {
-            Some(control) => sys::send(control, &[0; 4], &fds),
-            None => Ok(()),
-        };
-        sent.map_err(|_| self.died())
-    }
-
-    /// Init is gone: says why, and reaps it.
-    fn died(&mut self) -> Error {
-        self.control = None;
-        let status = match self.process.take() {
-            Some((_, pidfd)) => {
-                // It hung up, so it is dying or dead; if it is neither it has no business any more.
-                if !exits_soon(&pidfd) {
-                    let _ = sys::pidfd_signal(&pidfd, libc::SIGKILL);
-                }
-                sys::wait(&pidfd).unwrap_or(ExitStatus::Unknown)
-            }
-            None => ExitStatus::Unknown,
-        };
-        report::failure(self.plan, &page(&self.fault), status)
-    }
-
     /// Leaves nothing behind.
     fn undo(&mut self) {
         self.control = None;
@@ -483,9 +341,39 @@ impl Host<'_> {
     }
 }
 
-/// Gives a process that closed its socket the moment it needs to exit by itself.
-fn exits_soon(pidfd: &OwnedFd) -> bool {
-    sys::poll_exit(pidfd.as_fd(), Some(1000)).unwrap_or(false)
+/// The descriptors that init is executed with.
+struct Outside<'a> {
+    streams: [BorrowedFd<'a>; 3],
+    preserved: &'a [BorrowedFd<'a>],
+    fifo: BorrowedFd<'a>,
+    fault: BorrowedFd<'a>,
+}
+
+/// Executes init and hands it its script and descriptors: its pid, pidfd and the control socket.
+fn spawn_init(script: &[u8], outside: &Outside<'_>) -> Result<(u32, OwnedFd, OwnedFd)> {
+    let memfd = sys::memfd(c"oxrun-script", 0).map_err(|e| Error::io("memfd_create", &e))?;
+    let mut memfd = File::from(memfd);
+    memfd.write_all(script).map_err(|e| Error::io("write(script)", &e))?;
+    sys::seal(&memfd, libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK)
+        .map_err(|e| Error::io("fcntl(F_ADD_SEALS)", &e))?;
+    let (ours, theirs) = sys::socketpair().map_err(|e| Error::io("socketpair", &e))?;
+    let image = image::image()?;
+    let (pid, pidfd) =
+        sys::spawn(image, theirs.as_fd()).map_err(|e| Error::io("execveat(\"oxrun-init\")", &e))?;
+    drop(theirs);
+    let mut hello = (script.len() as u32).to_le_bytes().to_vec();
+    hello.extend_from_slice(&(outside.preserved.len() as u32).to_le_bytes());
+    let [stdin, stdout, stderr] = outside.streams;
+    let mut fds = vec![stdout, stderr];
+    fds.extend(outside.preserved);
+    fds.extend([outside.fifo, memfd.as_fd(), outside.fault, stdin]);
+    if let Err(e) = sys::send(&ours, &hello, &fds) {
+        // The process hears the end of its socket and goes.
+        drop(ours);
+        let _ = sys::wait(&pidfd);
+        return Err(Error::io("sendmsg(hello)", &e));
+    }
+    Ok((pid, pidfd, ours))
 }
 
 /// The descriptors that the caller's caller hands to the program.

@@ -96,6 +96,13 @@ fn explain(action: &Action, field: &str, r: &Record<'_>) -> Error {
             let path = path_of_cwd(action, r).unwrap_or_default();
             plain("", r).saying(format!("chdir to cwd ({path:?}) set in config.json failed: {errno}"))
         }
+        Action::SetNs { path, .. } if r.detail == Detail::HostMounts => {
+            let text = format!(
+                "{} is the mount namespace of the host, whose root a container cannot change",
+                path.display()
+            );
+            Error::config(field, text).hint("leave the path out for a mount namespace of the container's own")
+        }
         Action::SetNs { kind, path } => plain("", r).saying(format!(
             "unable to join the {} namespace: namespace path: {} {}: {errno}",
             kind.name(),
@@ -130,9 +137,11 @@ fn explain(action: &Action, field: &str, r: &Record<'_>) -> Error {
         Action::Readonly { path } => {
             plain(&format!("can't make {:?} read-only", path.display().to_string()), r)
         }
-        Action::Root { path } => plain(&format!("error preparing rootfs {}", path.display()), r),
+        Action::Root { path, .. } => plain(&format!("error preparing rootfs {}", path.display()), r),
         Action::Pivot { .. } => plain("error jailing process inside rootfs", r),
-        Action::JoinTasks { .. } => plain("error adding pid to cgroups", r),
+        Action::JoinTasks { .. } | Action::OpenTasks { .. } | Action::JoinOpened => {
+            plain("error adding pid to cgroups", r)
+        }
         Action::Hostname { .. } => plain("sethostname", r),
         Action::Console { .. } if r.detail == Detail::DeviceMismatch => plain("", r).saying(
             "error setting up the terminal: /dev/console of the image is neither a file nor a device",
@@ -232,6 +241,9 @@ fn at_option(e: Error, m: &FilesystemMount, field: &str, r: &Record<'_>) -> Erro
         return e;
     };
     let e = e.at(format!("{field}/options/{index}"));
+    if KNOWN.contains(&option.key.as_str()) {
+        return e;
+    }
     let near = KNOWN.iter().find(|k| (1..3).contains(&crate::plan::distance(&option.key, k)));
     match near {
         Some(near) => {

@@ -96,7 +96,7 @@ impl CgroupDir {
 }
 
 /// One line of a uid_map or gid_map.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct IdMap {
     /// First id inside.
     pub inside: u32,
@@ -104,6 +104,50 @@ pub struct IdMap {
     pub outside: u32,
     /// How many.
     pub size: u32,
+}
+
+/// Whose ids a bind mount shows.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Idmap {
+    /// The mount's own maps; without them those of the container's user namespace.
+    pub maps: Option<IdMaps>,
+    /// The mounts below it too.
+    pub recursive: bool,
+}
+
+/// The maps of a user namespace.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct IdMaps {
+    /// Lines of uid_map.
+    pub uids: Vec<IdMap>,
+    /// Lines of gid_map.
+    pub gids: Vec<IdMap>,
+}
+
+/// How the maps of a user namespace are written.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MapWriter {
+    /// By the caller, who has the rights.
+    Caller,
+    /// By the caller, who has none: a single id of its own, and setgroups(2) is denied for good.
+    Own,
+    /// By these set-user-id programs, newuidmap(1) and newgidmap(1).
+    Helpers {
+        /// newuidmap.
+        uid: PathBuf,
+        /// newgidmap.
+        gid: PathBuf,
+    },
+}
+
+/// The clocks of a new time namespace, as seconds and nanoseconds added to the host's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ClockOffset {
+    /// Seconds, perhaps negative.
+    pub secs: i64,
+    /// Nanoseconds, below a second.
+    pub nanosecs: u32,
 }
 
 /// A hook to run.
@@ -164,7 +208,7 @@ pub struct FilesystemMount {
 pub struct BindMount {
     /// Absolute path on the host.
     pub source: PathBuf,
-    /// The host clones the source in its own mount namespace, to stay its peer.
+    /// The source was cloned in a step before and is handed to init.
     pub staged: bool,
     /// Where in the container.
     pub destination: PathBuf,
@@ -202,9 +246,17 @@ pub enum Action {
     /// Make a user namespace.
     NewUser,
     /// Write the maps of the user namespace.
-    MapIds { uids: Vec<IdMap>, gids: Vec<IdMap>, deny_setgroups: bool },
-    /// Become root of the user namespace.
-    BecomeRoot,
+    MapIds { maps: IdMaps, by: MapWriter },
+    /// Refuse a joined user namespace whose maps are others than these.
+    CompareMaps { maps: IdMaps },
+    /// Become root of the user namespace, without groups where that is allowed.
+    BecomeRoot { drop_groups: bool },
+    /// Open a v1 `tasks` file, while the caller's rights are in force, for a later step.
+    OpenTasks { file: PathBuf },
+    /// Enter the cgroup that was opened.
+    JoinOpened,
+    /// Set the clocks of a new time namespace.
+    TimeOffsets { monotonic: Option<ClockOffset>, boottime: Option<ClockOffset> },
     /// Clone the container's process into new namespaces and its v2 cgroup.
     Clone { new: Vec<Namespace>, cgroup: Option<PathBuf> },
     /// Make namespaces that must come after the clone.
@@ -219,12 +271,15 @@ pub enum Action {
     Loopback,
     /// Keep mounts of the container from the host.
     Propagation { flags: u64 },
-    /// Clone the root filesystem.
-    Root { path: PathBuf },
+    /// Clone the root filesystem and attach the clone where it lies, and hand it to init.
+    CloneRoot { path: PathBuf },
+    /// Clone the root filesystem and attach the clone where it lies, or take it from the step before.
+    Root { path: PathBuf, staged: bool },
     /// Make and attach a filesystem.
     Mount(FilesystemMount),
-    /// Clone a source in the host's mount namespace and hand it to init.
-    CloneSource { source: PathBuf, recursive: bool },
+    /// Clone a source and hand it to init: in the host's mount namespace to stay its peer, in the container's to
+    /// keep its locks.
+    CloneSource { source: PathBuf, recursive: bool, idmap: Option<Idmap> },
     /// Attach a tree of the host.
     Bind(BindMount),
     /// Change a mount of the container.

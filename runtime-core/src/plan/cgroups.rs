@@ -207,20 +207,30 @@ pub(crate) fn v2_dir(b: &Builder<'_>) -> Option<PathBuf> {
 }
 
 /// Init enters the v1 cgroups by their `tasks` files.
-pub(crate) fn join(b: &mut Builder<'_>) {
-    let files = tasks(b, |controllers| !controllers.iter().any(|c| c == "pids"));
+pub(crate) fn join(b: &mut Builder<'_>, user: bool) {
+    let files = tasks(b, |controllers| !is_pids(controllers));
     if !files.is_empty() {
         b.join(FIELD, Action::JoinTasks { files });
+    }
+    if user {
+        // The rights of whoever opens the file count when it is written.
+        for file in tasks(b, is_pids) {
+            b.join(FIELD, Action::OpenTasks { file });
+        }
     }
 }
 
 /// The pids cgroup is entered by the container's process itself: a limit of one leaves no room for the
 /// process that clones it.
-pub(crate) fn join_pids(b: &mut Builder<'_>) {
-    let files = tasks(b, |controllers| controllers.iter().any(|c| c == "pids"));
+pub(crate) fn join_pids(b: &mut Builder<'_>, user: bool) {
+    let files = tasks(b, is_pids);
     if !files.is_empty() {
-        b.init(FIELD, Action::JoinTasks { files });
+        b.init(FIELD, if user { Action::JoinOpened } else { Action::JoinTasks { files } });
     }
+}
+
+fn is_pids(controllers: &[String]) -> bool {
+    controllers.iter().any(|c| c == "pids")
 }
 
 fn tasks(b: &Builder<'_>, which: impl Fn(&[String]) -> bool) -> Vec<PathBuf> {

@@ -1,6 +1,6 @@
 //! The plan in words: one line for each step, with its number, lane, verb, sentence and field.
 
-use super::action::{Action, BindMount, FilesystemMount, IdMap, Namespace};
+use super::action::{Action, BindMount, ClockOffset, FilesystemMount, IdMap, IdMaps, MapWriter, Namespace};
 use super::options::{MountOptions, attr, propagation_word};
 use super::{Plan, caps};
 use std::fmt;
@@ -25,17 +25,18 @@ impl fmt::Display for Plan {
 
 fn verb(action: &Action) -> &'static str {
     match action {
-        Action::CgroupCreate { .. } | Action::JoinTasks { .. } => "cgroup",
+        Action::CgroupCreate { .. } | Action::JoinTasks { .. } | Action::JoinOpened => "cgroup",
         Action::CgroupWrite { .. } | Action::Rlimit { .. } => "limit",
         Action::DevicesV1 { .. } | Action::DevicesV2 { .. } | Action::Device(_) => "device",
         Action::Spawn { .. } => "spawn",
         Action::OomScoreAdj { .. } => "oom",
         Action::SetNs { .. } | Action::Enter { .. } => "enter",
-        Action::OpenCgroup { .. } => "open",
+        Action::OpenCgroup { .. } | Action::OpenTasks { .. } => "open",
         Action::Ready => "ready",
         Action::NewUser | Action::Unshare { .. } => "unshare",
-        Action::MapIds { .. } => "map",
-        Action::BecomeRoot | Action::Identity { .. } => "user",
+        Action::MapIds { .. } | Action::CompareMaps { .. } => "map",
+        Action::TimeOffsets { .. } => "clock",
+        Action::BecomeRoot { .. } | Action::Identity { .. } => "user",
         Action::Clone { .. } => "clone",
         Action::Session { .. } => "session",
         Action::Hostname { .. } | Action::Domainname { .. } => "name",
@@ -46,7 +47,7 @@ fn verb(action: &Action) -> &'static str {
         | Action::RootReadonly => "attr",
         Action::Root { .. } => "root",
         Action::Mount(_) => "mount",
-        Action::CloneSource { .. } => "open",
+        Action::CloneRoot { .. } | Action::CloneSource { .. } => "clone",
         Action::Bind(_) => "bind",
         Action::Symlink { .. } => "link",
         Action::Hook(_) => "hook",
@@ -97,8 +98,24 @@ fn sentence(action: &Action) -> String {
         Action::OpenCgroup { dir } => dir.display().to_string(),
         Action::Enter { kinds: list } => format!("{} of the container", kinds(list)),
         Action::NewUser => "new user namespace".to_owned(),
-        Action::MapIds { uids, gids, .. } => format!("uids {}; gids {}", maps(uids), maps(gids)),
-        Action::BecomeRoot => "root of the user namespace".to_owned(),
+        Action::OpenTasks { file } => file.display().to_string(),
+        Action::JoinOpened => "enter the v1 hierarchy that was opened".to_owned(),
+        Action::MapIds { maps, by } => {
+            let by = match by {
+                MapWriter::Helpers { uid, gid } => format!(" by {} and {}", uid.display(), gid.display()),
+                MapWriter::Caller | MapWriter::Own => String::new(),
+            };
+            format!("{}{by}", id_maps(maps))
+        }
+        Action::CompareMaps { maps } => format!("must be {}", id_maps(maps)),
+        Action::TimeOffsets { monotonic, boottime } => {
+            let clocks = [("monotonic", monotonic), ("boottime", boottime)];
+            let of = |(name, o): &(&str, &Option<ClockOffset>)| {
+                o.map(|o| format!("{name} {:+}.{:09} s", o.secs, o.nanosecs))
+            };
+            clocks.iter().filter_map(of).collect::<Vec<_>>().join(", ")
+        }
+        Action::BecomeRoot { .. } => "root of the user namespace".to_owned(),
         Action::Clone { new, cgroup } => {
             let what =
                 if new.is_empty() { "once more".to_owned() } else { format!("into new {}", kinds(new)) };
@@ -122,11 +139,14 @@ fn sentence_root(action: &Action) -> String {
         Action::Propagation { flags } => {
             format!("every mount {} of the host", propagation_word(*flags).unwrap_or_default())
         }
-        Action::Root { path } => path.display().to_string(),
+        Action::Root { path, .. } | Action::CloneRoot { path } => path.display().to_string(),
         Action::Mount(m) => mount(m),
-        Action::CloneSource { source, .. } => {
-            format!("{} as a peer of the host's mount", source.display())
+        Action::CloneSource { source, idmap: Some(map), .. } => {
+            let of = map.maps.as_ref().map_or_else(|| "the container".to_owned(), id_maps);
+            let all = if map.recursive { ", with all below" } else { "" };
+            format!("{} with the ids of {of}{all}", source.display())
         }
+        Action::CloneSource { source, .. } => source.display().to_string(),
         Action::Bind(b) => bind(b),
         Action::SetAttr { destination, set, .. } => {
             let words = MountOptions { set: *set, ..MountOptions::default() }.words();
@@ -209,6 +229,10 @@ fn kinds(list: &[Namespace]) -> String {
 
 fn maps(list: &[IdMap]) -> String {
     list.iter().map(|m| format!("{}={}+{}", m.inside, m.outside, m.size)).collect::<Vec<_>>().join(", ")
+}
+
+fn id_maps(m: &IdMaps) -> String {
+    format!("uids {}; gids {}", maps(&m.uids), maps(&m.gids))
 }
 
 fn list(set: u64) -> String {

@@ -62,21 +62,33 @@ pub(crate) fn exec(
 }
 
 fn join(b: &mut Builder<'_>, state: &State, p: &Process) {
+    let user = state.namespaces.contains(&Namespace::User);
     let files: Vec<_> =
         state.cgroups.iter().filter(|d| d.controllers.is_some()).map(|d| d.dir().join("tasks")).collect();
     if !files.is_empty() {
         b.join("/linux/cgroupsPath", Action::JoinTasks { files });
     }
     if let Some(dir) = state.cgroups.iter().find(|d| d.controllers.is_none()).map(CgroupDir::dir) {
-        b.join("/linux/cgroupsPath", Action::OpenCgroup { dir });
+        // From inside a user namespace the host's cgroup could not be entered.
+        b.join(
+            "/linux/cgroupsPath",
+            if user {
+                Action::Clone { new: Vec::new(), cgroup: Some(dir) }
+            } else {
+                Action::OpenCgroup { dir }
+            },
+        );
     }
     if let Some(value) = p.oom_score_adj() {
         b.join("/process/oomScoreAdj", Action::OomScoreAdj { value });
     }
     let (late, kinds): (Vec<_>, Vec<_>) =
-        state.namespaces.iter().copied().partition(|n| *n == Namespace::Cgroup);
+        state.namespaces.iter().copied().partition(|n| *n == Namespace::Cgroup && !user);
     if !kinds.is_empty() {
         b.join("/linux/namespaces", Action::Enter { kinds });
+    }
+    if user {
+        b.join("/linux/namespaces", Action::BecomeRoot { drop_groups: b.facts.euid == 0 });
     }
     b.join("(lifecycle)", Action::Clone { new: Vec::new(), cgroup: None });
     if !late.is_empty() {

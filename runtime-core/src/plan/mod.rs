@@ -26,6 +26,7 @@ mod rootfs;
 pub mod script;
 pub(crate) use exec::exec;
 mod sysctl;
+mod users;
 
 use crate::bundle::{Bundle, Warning};
 use crate::error::{Error, Lane, Result, StepRef};
@@ -141,6 +142,10 @@ impl Builder<'_> {
 
     fn host(&mut self, field: impl Into<String>, action: Action) {
         self.push(Lane::Host, field, action);
+    }
+
+    fn mntns(&mut self, field: impl Into<String>, action: Action) {
+        self.push(Lane::Mntns, field, action);
     }
 
     fn join(&mut self, field: impl Into<String>, action: Action) {

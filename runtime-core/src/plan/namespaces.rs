@@ -4,11 +4,11 @@
 //! owned by the user namespace could not be joined from inside it. A user without rights is the other way
 //! round: only inside its user namespace it may do anything.
 
-use super::action::{Action, IdMap, Namespace};
+use super::action::{Action, ClockOffset, Namespace};
 use super::{Builder, clean};
 use crate::error::{Error, ErrorKind, Result};
 use crate::facts::HostFacts;
-use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use std::path::PathBuf;
 
 /// The namespaces of a config.
@@ -46,7 +46,7 @@ impl Namespaces {
             return Err(Error::config("/linux/namespaces", "rootless container requires user namespaces")
                 .hint("add {\"type\": \"user\"} and linux.uidMappings and gidMappings"));
         }
-        if !out.new.contains(&Namespace::Mount) {
+        if !out.has(Namespace::Mount) {
             return Err(Error::config(
                 "/linux/namespaces",
                 "a container without a mount namespace of its own cannot be run yet",
@@ -82,81 +82,90 @@ fn kind(typ: LinuxNamespaceType) -> Namespace {
 
 /// The steps from the first process outside to the container's process.
 pub(crate) fn join(b: &mut Builder<'_>) -> Result<()> {
-    super::cgroups::join(b);
+    super::users::check(b)?;
+    let user = b.namespaces.has(Namespace::User);
+    super::cgroups::join(b, user);
     if let Some(value) = b.spec.process().as_ref().and_then(|p| p.oom_score_adj()) {
         b.join("/process/oomScoreAdj", Action::OomScoreAdj { value });
     }
-    for (i, kind, path) in b.namespaces.joined.clone() {
-        if kind == Namespace::User {
-            return Err(Error::config(
-                format!("/linux/namespaces/{i}/path"),
-                "a user namespace cannot be joined by path yet",
-            )
-            .of_kind(ErrorKind::Unsupported));
-        }
-        b.join(format!("/linux/namespaces/{i}/path"), Action::SetNs { kind, path });
-    }
     let v2 = super::cgroups::v2_dir(b);
-    let user = b.namespaces.is_new(Namespace::User);
     if user && v2.is_some() {
         // From inside the user namespace the host's cgroup could not be entered.
         b.join("/linux/cgroupsPath", Action::Clone { new: Vec::new(), cgroup: v2.clone() });
     }
-    if user {
-        user_namespace(b)?;
+    joined(b);
+    if b.namespaces.is_new(Namespace::User) {
+        super::users::make(b)?;
     }
-    if b.namespaces.is_new(Namespace::Time) {
-        return Err(Error::config("/linux/namespaces", "a time namespace cannot be made yet")
-            .of_kind(ErrorKind::Unsupported));
-    }
+    time(b)?;
     // The cgroup namespace's root is the cgroup of the process that makes it: after the placement.
-    let early = |n: &Namespace| !matches!(n, Namespace::User | Namespace::Cgroup);
+    let early = |n: &Namespace| !matches!(n, Namespace::User | Namespace::Cgroup | Namespace::Time);
     let new: Vec<Namespace> = b.namespaces.new.iter().copied().filter(early).collect();
     b.join("/linux/namespaces", Action::Clone { new, cgroup: v2.filter(|_| !user) });
-    super::cgroups::join_pids(b);
+    super::cgroups::join_pids(b, user);
     if b.namespaces.is_new(Namespace::Cgroup) {
         b.init("/linux/namespaces", Action::Unshare { new: vec![Namespace::Cgroup] });
     }
     Ok(())
 }
 
-fn user_namespace(b: &mut Builder<'_>) -> Result<()> {
-    let linux = b.linux();
-    let maps = |m: Option<&Vec<LinuxIdMapping>>| -> Vec<IdMap> {
-        m.into_iter()
-            .flatten()
-            .map(|m| IdMap { inside: m.container_id(), outside: m.host_id(), size: m.size() })
-            .collect()
+/// Namespaces given by a path. With the rights of root those that no user namespace owns come first, the user
+/// namespace last; without, nothing may be entered but from inside the user namespace. The mount namespace
+/// comes behind the others, whose paths are the host's.
+fn joined(b: &mut Builder<'_>) {
+    let root = b.facts.euid == 0;
+    let rank = |kind: Namespace| match kind {
+        Namespace::User if root => 2,
+        Namespace::User => 0,
+        Namespace::Mount => 3,
+        _ => 1,
     };
-    let uids = maps(linux.and_then(|l| l.uid_mappings().as_ref()));
-    let gids = maps(linux.and_then(|l| l.gid_mappings().as_ref()));
-    for (map, name) in [(&uids, "uid"), (&gids, "gid")] {
-        if map.is_empty() {
-            return Err(Error::config(
-                format!("/linux/{name}Mappings"),
-                format!("user namespaces enabled, but no {name} mappings found"),
-            ));
+    let mut list = b.namespaces.joined.clone();
+    list.sort_by_key(|(_, kind, _)| rank(*kind));
+    for (i, kind, path) in list {
+        let field = format!("/linux/namespaces/{i}/path");
+        b.join(field.clone(), Action::SetNs { kind, path });
+        if kind == Namespace::User {
+            super::users::joined(b, &field);
         }
     }
-    if b.facts.host_root() {
-        return Err(Error::config(
-            "/linux/namespaces",
-            "a user namespace made by root cannot be set up yet: its bind mounts would lose their locks",
-        )
-        .of_kind(ErrorKind::Unsupported));
+}
+
+/// A new time namespace: its clocks are set while no process is in it.
+fn time(b: &mut Builder<'_>) -> Result<()> {
+    let offsets = b.linux().and_then(|l| l.time_offsets().clone()).unwrap_or_default();
+    let field = "/linux/timeOffsets";
+    let mut of = [None, None];
+    for (name, offset) in &offsets {
+        let clock = ["monotonic", "boottime"].iter().position(|n| n == name);
+        let Some(slot) = clock.and_then(|i| of.get_mut(i)) else {
+            return Err(Error::config(format!("{field}/{name}"), format!("unknown clock {name:?}"))
+                .hint("monotonic or boottime"));
+        };
+        let nanosecs = offset.nanosecs().unwrap_or(0);
+        if nanosecs >= 1_000_000_000 {
+            return Err(Error::config(format!("{field}/{name}/nanosecs"), "nanosecs is a second or more"));
+        }
+        *slot = Some(ClockOffset { secs: offset.secs().unwrap_or(0), nanosecs });
     }
-    let own = |map: &[IdMap], id: u32| matches!(map, [m] if m.outside == id && m.size == 1);
-    if b.facts.euid != 0 && !(own(&uids, b.facts.euid) && own(&gids, b.facts.egid)) {
+    if !b.namespaces.is_new(Namespace::Time) {
+        if offsets.is_empty() {
+            return Ok(());
+        }
         return Err(Error::config(
-            "/linux/uidMappings",
-            "without root only the caller's own uid and gid can be mapped yet",
-        )
-        .of_kind(ErrorKind::Unsupported)
-        .hint("map one id: {\"containerID\": 0, \"hostID\": <your uid>, \"size\": 1}"));
+            field,
+            if b.namespaces.has(Namespace::Time) {
+                "time namespace enabled, but both namespace path and time offsets specified -- you may only provide one"
+            } else {
+                "time namespace offsets specified, but time namespace isn't enabled in the config"
+            },
+        ));
     }
-    b.join("/linux/namespaces", Action::NewUser);
-    b.host("/linux/uidMappings", Action::MapIds { uids, gids, deny_setgroups: b.facts.euid != 0 });
-    b.join("/linux/uidMappings", Action::BecomeRoot);
+    b.join("/linux/namespaces", Action::Unshare { new: vec![Namespace::Time] });
+    let [monotonic, boottime] = of;
+    if monotonic.is_some() || boottime.is_some() {
+        b.host(field, Action::TimeOffsets { monotonic, boottime });
+    }
     Ok(())
 }
 

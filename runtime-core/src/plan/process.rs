@@ -8,7 +8,7 @@
 use super::Builder;
 use super::action::Action;
 use super::caps::{self, CapSets, SYS_ADMIN};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Lane, Result};
 use crate::seccomp;
 use oci_spec::runtime::{Capabilities, Capability, LinuxPersonalityDomain, PosixRlimitType, Process};
 use std::collections::HashSet;
@@ -156,10 +156,11 @@ fn rlimits(b: &mut Builder<'_>, p: &Process) -> Result<()> {
                 format!("soft limit {} of {name} is above the hard limit {}", limit.soft(), limit.hard()),
             ));
         }
-        b.init(
-            field,
-            Action::Rlimit { name: name.to_owned(), resource, soft: limit.soft(), hard: limit.hard() },
-        );
+        // Raising a limit takes rights that root of a user namespace does not have.
+        let lane = if super::users::clones_outside(b) { Lane::Host } else { Lane::Init };
+        let limit =
+            Action::Rlimit { name: name.to_owned(), resource, soft: limit.soft(), hard: limit.hard() };
+        b.push(lane, field, limit);
     }
     Ok(())
 }

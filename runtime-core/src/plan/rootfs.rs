@@ -1,9 +1,9 @@
 //! The root filesystem: mounts in listed order, devices, links, terminal, masks, pivot.
 
-use super::action::{Action, BindMount, DeviceNode, FilesystemMount, Namespace};
+use super::action::{Action, BindMount, DeviceNode, FilesystemMount, Idmap, Namespace};
 use super::options::{MountOptions, attr, propagation};
-use super::{Builder, clean};
-use crate::error::{Error, ErrorKind, Result};
+use super::{Builder, clean, users};
+use crate::error::{Error, Lane, Result};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType, Mount};
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,11 @@ pub(crate) fn mounts(b: &mut Builder<'_>) -> Result<()> {
     // Nothing that is mounted from here on may reach the host.
     b.init("(mount namespace)", Action::Propagation { flags: propagation::SLAVE | propagation::REC });
     let path = b.rootfs.clone();
-    b.init("/root/path", Action::Root { path });
+    let staged = users::clones_outside(b);
+    if staged {
+        b.mntns("/root/path", Action::CloneRoot { path: path.clone() });
+    }
+    b.init("/root/path", Action::Root { path, staged });
     let list = b.spec.mounts().clone().unwrap_or_default();
     let mut late = Vec::new();
     for (i, m) in list.iter().enumerate() {
@@ -74,18 +78,15 @@ fn mount(b: &mut Builder<'_>, index: usize, m: &Mount, late: &mut Vec<(String, P
     }
     let destination = clean(m.destination());
     let mut options = MountOptions::parse(m.options().as_deref().unwrap_or(&[]));
-    if options.idmap.is_some() || m.uid_mappings().as_ref().is_some_and(|u| !u.is_empty()) {
-        return Err(
-            Error::config(field, "id-mapped mounts cannot be made yet").of_kind(ErrorKind::Unsupported)
-        );
-    }
     let fstype = m.typ().as_deref().unwrap_or("");
     if options.copy_up && fstype != "tmpfs" {
         options.copy_up = false;
         b.warn(format!("{field}/options"), "tmpcopyup is for a tmpfs only, ignored");
     }
-    if options.bind.is_some() || fstype == "bind" {
-        return bind(b, &field, m, destination, options);
+    let is_bind = options.bind.is_some() || fstype == "bind";
+    let idmap = users::idmap(b, &field, m, options.idmap, is_bind)?;
+    if is_bind {
+        return bind(b, &field, m, destination, options, idmap);
     }
     match fstype {
         "" => Err(Error::config(format!("{field}/type"), "a mount needs a type, or bind among its options")),
@@ -127,6 +128,7 @@ fn bind(
     m: &Mount,
     destination: PathBuf,
     mut options: MountOptions,
+    idmap: Option<Idmap>,
 ) -> Result<()> {
     let Some(source) = m.source().as_ref().filter(|s| !s.as_os_str().is_empty()) else {
         return Err(Error::config(format!("{field}/source"), "a bind mount needs a source"));
@@ -144,9 +146,13 @@ fn bind(
     let recursive = options.bind == Some(true);
     // A mount that shares with the host has to be cloned in the host's mount namespace, whose peer it
     // stays; init's own view is a slave.
-    let staged = options.propagation & propagation::SHARED != 0 && !b.namespaces.has(Namespace::User);
+    let shared = options.propagation & propagation::SHARED != 0 && !b.namespaces.has(Namespace::User);
+    let inside = users::clones_outside(b) || idmap.is_some();
+    let staged = shared || inside;
     if staged {
-        b.host(format!("{field}/source"), Action::CloneSource { source: source.clone(), recursive });
+        let lane = if inside { Lane::Mntns } else { Lane::Host };
+        let clone = Action::CloneSource { source: source.clone(), recursive, idmap };
+        b.push(lane, format!("{field}/source"), clone);
     }
     b.init(field, Action::Bind(BindMount { source, staged, destination, recursive, options }));
     Ok(())

@@ -6,7 +6,7 @@
 use super::action::{Action, BindMount, DeviceNode, FilesystemMount, HookAction};
 use super::options::MountOptions;
 use super::{Plan, Step};
-use crate::error::{Error, ErrorKind, Lane, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::state::document;
 use oxrun_init::encode::{StrList, Writer};
 use oxrun_init::script::{Bytes, Header, Op, bind, hook, require};
@@ -28,7 +28,7 @@ pub fn encode(plan: &Plan) -> Result<Vec<u8>> {
     let mut barrier = false;
     for (i, step) in plan.steps.iter().enumerate() {
         let number = i as u32 + 1;
-        if step.lane == Lane::Host {
+        if step.lane.is_outside() {
             // What the host does before it spawns is nothing that init waits for.
             spawned |= matches!(step.action, Action::Spawn { .. });
             if spawned && !matches!(step.action, Action::Spawn { .. }) && !barrier {
@@ -121,7 +121,11 @@ fn record(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
             out.push(n, &Op::Enter { flags });
         }
         Action::NewUser => out.push(n, &Op::NewUser {}),
-        Action::BecomeRoot => out.push(n, &Op::BecomeRoot {}),
+        Action::BecomeRoot { drop_groups } => {
+            out.push(n, &Op::BecomeRoot { drop_groups: u32::from(*drop_groups) });
+        }
+        Action::OpenTasks { file } => out.push(n, &Op::OpenTasks { path: &path(file)? }),
+        Action::JoinOpened => out.push(n, &Op::JoinOpened {}),
         Action::Clone { new, cgroup } => {
             let flags = new.iter().fold(0, |f, n| f | n.flag());
             let cgroup = path(cgroup.as_deref().unwrap_or(Path::new("")))?;
@@ -146,7 +150,9 @@ fn record(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
 fn record_root(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
     match &step.action {
         Action::Propagation { flags } => out.push(n, &Op::Propagation { flags: *flags }),
-        Action::Root { path: p } => out.push(n, &Op::Root { path: &path(p)? }),
+        Action::Root { path: p, staged } => {
+            out.push(n, &Op::Root { path: &path(if *staged { Path::new("") } else { p })? });
+        }
         Action::Mount(m) => mount(out, n, m)?,
         Action::Bind(b) => bind_mount(out, n, b)?,
         Action::SetAttr { destination, set, clear, propagation } => {

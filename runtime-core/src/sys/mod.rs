@@ -7,8 +7,10 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod bpf;
+mod mntns;
 mod spawn;
 
+pub(crate) use mntns::MountNamespace;
 pub(crate) use spawn::spawn;
 
 use std::ffi::{CStr, CString};
@@ -344,6 +346,62 @@ pub(crate) fn clone_tree(path: &Path, recursive: bool) -> io::Result<OwnedFd> {
         | if recursive { libc::AT_RECURSIVE as u32 } else { 0 };
     // SAFETY: a NUL-terminated path.
     owned(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
+}
+
+/// mount_setattr(2) of a detached mount or tree: shows ids by the maps of a user namespace.
+pub(crate) fn set_idmap(tree: impl AsFd, users: impl AsFd, recursive: bool) -> io::Result<()> {
+    let attr = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: users.as_fd().as_raw_fd() as u64,
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    let (fd, empty) = (tree.as_fd().as_raw_fd(), c"".as_ptr());
+    // SAFETY: an empty path and a valid structure with its size.
+    check(unsafe {
+        libc::syscall(libc::SYS_mount_setattr, fd, empty, flags, &raw const attr, size_of_val(&attr))
+    })
+    .map(drop)
+}
+
+/// move_mount(2): attaches a detached tree at a path.
+pub(crate) fn attach_tree(tree: impl AsFd, path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    let (fd, empty) = (tree.as_fd().as_raw_fd(), c"".as_ptr());
+    // SAFETY: NUL-terminated paths.
+    check(unsafe {
+        let flags = libc::MOVE_MOUNT_F_EMPTY_PATH;
+        libc::syscall(libc::SYS_move_mount, fd, empty, libc::AT_FDCWD, path.as_ptr(), flags)
+    })
+    .map(drop)
+}
+
+/// prlimit(2): sets a limit of another process.
+pub(crate) fn set_limit(pid: u32, resource: u32, soft: u64, hard: u64) -> io::Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    let pid = pid as libc::pid_t;
+    // SAFETY: a valid structure; the old limit is not asked for.
+    check(unsafe { libc::prlimit64(pid, resource as _, &raw const limit, std::ptr::null_mut()) }.into())
+        .map(drop)
+}
+
+/// Blocks every signal in the calling thread: the mask that it had.
+fn block_signals() -> libc::sigset_t {
+    // SAFETY: plain numbers; zeroes are valid.
+    let (mut all, mut old): (libc::sigset_t, libc::sigset_t) = unsafe { std::mem::zeroed() };
+    // SAFETY: valid buffers.
+    unsafe {
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut old);
+    }
+    old
+}
+
+/// Sets the calling thread's mask to what it was.
+fn restore_signals(old: &libc::sigset_t) {
+    // SAFETY: a valid mask.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, old, std::ptr::null_mut()) };
 }
 
 /// The first line, at most 256 bytes, of a regular file below a directory, which no link can lead out of. For

@@ -27,19 +27,12 @@ pub(crate) fn spawn(image: BorrowedFd<'_>, control: BorrowedFd<'_>) -> io::Resul
     let mut child = Child { image: image.as_raw_fd(), control: control.as_raw_fd(), errno: 0 };
     let mut pidfd: RawFd = -1;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
-    // SAFETY: plain numbers; zeroes are valid.
-    let (mut all, mut old): (libc::sigset_t, libc::sigset_t) = unsafe { std::mem::zeroed() };
-    // SAFETY: valid buffers; the mask is restored below on every path.
-    unsafe {
-        libc::sigfillset(&raw mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut old);
-    }
+    let mask = super::block_signals();
     // SAFETY: `run` obeys the contract above; the stack, `child` and `pidfd` outlive the child's
     // use of them because CLONE_VFORK holds this thread until the child has executed or exited.
     let pid = unsafe { libc::clone(run, top, flags, (&raw mut child).cast(), &raw mut pidfd) };
     let failed = io::Error::last_os_error();
-    // SAFETY: restores the mask saved above.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, std::ptr::null_mut()) };
+    super::restore_signals(&mask);
     drop(stack);
     if pid < 0 {
         return Err(failed);

@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::process::Command;
 
 const USAGE: &str = "usage: oxrun-probe report [--sysctl NAME] [--stat PATH] [--open PATH:MODE] [--call NAME]
+                   [--change PATH:umount|rw|ro]
                    [--out FILE] | exit N | sleep | spawn N | hold NAMESPACE,... | signal-self N
                    | write FILE TEXT | write-fd N TEXT | alloc MIB | open-always PATH
                    | open-until PATH allowed|denied | ls DIR | cat FILE | echo ARGS...";

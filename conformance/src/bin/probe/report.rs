@@ -35,6 +35,7 @@ pub(crate) fn print(args: &[String]) -> Result<(), String> {
         ("sysctl", asked.each(&asked.sysctls, sysctl)),
         ("stat", asked.each(&asked.stats, |path| stat(Path::new(path)))),
         ("open", asked.each(&asked.opens, open)),
+        ("change", asked.each(&asked.changes, change)),
         ("call", asked.each(&asked.calls, |name| outcome(sys::call(name)))),
     ];
     for (key, value) in extra {
@@ -53,6 +54,7 @@ struct Asked {
     sysctls: Vec<String>,
     stats: Vec<String>,
     opens: Vec<String>,
+    changes: Vec<String>,
     calls: Vec<String>,
     out: Option<String>,
 }
@@ -69,6 +71,7 @@ impl Asked {
                 "--sysctl" => asked.sysctls.push(value),
                 "--stat" => asked.stats.push(value),
                 "--open" => asked.opens.push(value),
+                "--change" => asked.changes.push(value),
                 "--call" => asked.calls.push(value),
                 "--out" => asked.out = Some(value),
                 _ => return Err(format!("unknown option {option}")),
@@ -263,6 +266,20 @@ fn open(word: &str) -> Value {
         _ => return Value::Null,
     };
     outcome(sys::try_open(Path::new(path), flags | libc::O_NONBLOCK | libc::O_NOCTTY))
+}
+
+/// `PATH:CHANGE` of the mount at PATH, as an attacker would: `umount`, or a remount with only these flags: `rw`,
+/// `ro`. "ok" or the errno.
+fn change(word: &str) -> Value {
+    let Some((path, what)) = word.rsplit_once(':') else {
+        return Value::Null;
+    };
+    match what {
+        "umount" => outcome(sys::unmount(Path::new(path))),
+        "rw" => outcome(sys::remount(Path::new(path), 0)),
+        "ro" => outcome(sys::remount(Path::new(path), libc::MS_RDONLY)),
+        _ => Value::Null,
+    }
 }
 
 /// What lies at `path` itself; a symlink is not followed. `{"errno": N}` if nothing can be seen.

@@ -212,6 +212,22 @@ pub(crate) fn call(name: &str) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Detaches a mount.
+pub(crate) fn unmount(path: &Path) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: a NUL-terminated path.
+    check(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) }).map(drop)
+}
+
+/// Gives a mount these flags and no others.
+pub(crate) fn remount(path: &Path, flags: libc::c_ulong) -> io::Result<()> {
+    let path = c_path(path)?;
+    let flags = libc::MS_REMOUNT | libc::MS_BIND | flags;
+    let none = std::ptr::null();
+    // SAFETY: a NUL-terminated path; the other strings are not read for a remount.
+    check(unsafe { libc::mount(none, path.as_ptr(), none, flags, none.cast()) }).map(drop)
+}
+
 /// Blocks SIGTERM, so that it stays pending until [`wait_for_term`], even for the first process
 /// of a pid namespace.
 pub(crate) fn block_term() {

@@ -1,0 +1,149 @@
+//! The talk with init: messages, which are numbers of steps, and its end.
+//!
+//! What must hold: no wait is unbounded, and each also watches the process: a process that was stopped or that
+//! ended while its clone holds the socket open says nothing any more.
+
+use super::{Host, page, report};
+use crate::error::{Error, ErrorKind, Lane, Result};
+use crate::plan::Step;
+use crate::plan::action::Action;
+use crate::sys::{self, ExitStatus};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// How long init may take from one message to the next, in milliseconds. Only something that stopped it, or a
+/// filesystem that does not answer, takes that long.
+const PATIENCE: i32 = 120_000;
+
+/// What init says: which step it is at, the pid of a clone, and a descriptor.
+pub(super) struct Message {
+    step: u32,
+    pid: u32,
+    fd: Option<OwnedFd>,
+}
+
+impl Host<'_> {
+    /// Receives the message of step `number`. The process that cloned and its clone speak on one
+    /// socket, and the clone may be the faster one: what comes early is kept.
+    fn message(&mut self, number: u32) -> Result<Message> {
+        if let Some(at) = self.early.iter().position(|m| m.step == number) {
+            return Ok(self.early.swap_remove(at));
+        }
+        loop {
+            let Some(control) = &self.control else {
+                return Err(Error::new(ErrorKind::Internal, "init was not spawned"));
+            };
+            self.wait_for_message(control)?;
+            let Some(control) = &self.control else {
+                return Err(self.died());
+            };
+            let mut buf = [0u8; 8];
+            let (n, fd) = sys::receive(control, &mut buf).map_err(|e| Error::io("recvmsg", &e))?;
+            let [a, b, c, d, pid @ ..] = buf;
+            let message =
+                Message { step: u32::from_le_bytes([a, b, c, d]), pid: u32::from_le_bytes(pid), fd };
+            if n != buf.len() {
+                return Err(self.died());
+            }
+            if message.step == number {
+                return Ok(message);
+            }
+            if self.early.len() > self.plan.steps.len() {
+                return Err(Error::new(ErrorKind::Internal, "init says too much"));
+            }
+            self.early.push(message);
+        }
+    }
+
+    /// Waits until there is something to receive. A process that was stopped, or one that ended while its
+    /// clone holds the socket open, says nothing any more.
+    fn wait_for_message(&self, control: &OwnedFd) -> Result<()> {
+        let Some((_, pidfd)) = &self.process else {
+            return Ok(());
+        };
+        let io = |e| Error::io("poll(control)", &e);
+        let mut fds = [(control.as_fd(), libc::POLLIN), (pidfd.as_fd(), libc::POLLIN)];
+        let ready = sys::poll(&mut fds, self.patience()).map_err(io)?;
+        let said = |ready: &[i16]| ready.first().is_some_and(|e| *e != 0);
+        if said(&ready) {
+            return Ok(());
+        }
+        // It may have spoken and ended in between.
+        if sys::poll(&mut [(control.as_fd(), libc::POLLIN)], Some(0)).map_err(io).is_ok_and(|r| said(&r)) {
+            return Ok(());
+        }
+        if ready.get(1).is_some_and(|e| *e != 0) {
+            return Err(self.ended());
+        }
+        Err(Error::new(
+            ErrorKind::Timeout,
+            format!("container init said nothing for {} s; it may have been stopped", PATIENCE / 1000),
+        ))
+    }
+
+    /// How long to wait for init. A hook that it runs may take as long as the config lets it.
+    fn patience(&self) -> Option<i32> {
+        let hook = |s: &Step| s.lane == Lane::Init && matches!(s.action, Action::Hook(_));
+        let created = |s: &&Step| !matches!(s.action, Action::Created);
+        let hooks = self.plan.steps.iter().take_while(created).any(hook);
+        (!hooks).then_some(PATIENCE)
+    }
+
+    /// The error of a process that ended without a word.
+    fn ended(&self) -> Error {
+        let status = self.process.as_ref().and_then(|p| sys::wait(&p.1).ok());
+        report::failure(self.plan, &page(&self.fault), status.unwrap_or(ExitStatus::Unknown))
+    }
+
+    /// Waits until init has reached the barrier before step `number`.
+    pub(super) fn reached(&mut self, number: u32) -> Result<()> {
+        let fd = self.message(number)?.fd;
+        if fd.is_some() {
+            self.console = fd;
+        }
+        Ok(())
+    }
+
+    /// Waits for the clone; the process that cloned is done.
+    pub(super) fn cloned(&mut self, number: u32) -> Result<()> {
+        let Message { pid, fd, .. } = self.message(number)?;
+        let Some(pidfd) = fd else {
+            return Err(Error::new(ErrorKind::Internal, "init sent no pidfd"));
+        };
+        if let Some((_, old)) = self.process.replace((pid, pidfd)) {
+            let _ = sys::wait(&old);
+        }
+        Ok(())
+    }
+
+    /// Lets init go on.
+    pub(super) fn go(&mut self) -> Result<()> {
+        let source = self.source.take();
+        let fds: Vec<BorrowedFd<'_>> = source.iter().map(AsFd::as_fd).collect();
+        let sent = match &self.control {
+            Some(control) => sys::send(control, &[0; 4], &fds),
+            None => Ok(()),
+        };
+        sent.map_err(|_| self.died())
+    }
+
+    /// Init is gone: says why, and reaps it.
+    pub(super) fn died(&mut self) -> Error {
+        self.control = None;
+        let status = match self.process.take() {
+            Some((_, pidfd)) => {
+                // It hung up, so it is dying or dead; if it is neither it has no business any more.
+                if !exits_soon(&pidfd) {
+                    let _ = sys::pidfd_signal(&pidfd, libc::SIGKILL);
+                }
+                sys::wait(&pidfd).unwrap_or(ExitStatus::Unknown)
+            }
+            None => ExitStatus::Unknown,
+        };
+        report::failure(self.plan, &page(&self.fault), status)
+    }
+}
+
+/// Gives a process that closed its socket the moment it needs to exit by itself.
+fn exits_soon(pidfd: &OwnedFd) -> bool {
+    sys::poll_exit(pidfd.as_fd(), Some(1000)).unwrap_or(false)
+}
