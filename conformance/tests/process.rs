@@ -238,9 +238,17 @@ fn every_kind_of_resource_limit_is_set() -> Check {
     ];
     let list: Vec<Value> =
         limits.iter().map(|(kind, soft, hard)| json!({ "type": kind, "soft": soft, "hard": hard })).collect();
-    let seen = report(&Config::new(REPORT).set("/process/rlimits", list))?;
-    for (kind, soft, hard) in limits {
-        check_eq!(seen["rlimits"][kind], json!([soft, hard]), "{kind}");
+    let s = sandbox()?;
+    s.sleeper("c1", &Config::new(REPORT).set("/process/rlimits", list.clone()))?;
+    let process = json!({ "args": REPORT, "cwd": "/", "rlimits": list });
+    let process = s.make_file("process.json", &process.to_string())?;
+    let of_document = s.runtime().call(&["exec", "--process", &process.to_string_lossy(), "c1"])?;
+    let of_first = s.runtime().exec("c1", REPORT)?;
+    let first = report(&Config::new(REPORT).set("/process/rlimits", list))?;
+    for seen in [first, of_first.success()?.json()?, of_document.success()?.json()?] {
+        for (kind, soft, hard) in limits {
+            check_eq!(seen["rlimits"][kind], json!([soft, hard]), "{kind}");
+        }
     }
     Ok(())
 }

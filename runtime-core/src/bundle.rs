@@ -6,6 +6,7 @@
 
 mod affinity;
 mod read;
+mod words;
 
 use crate::error::{Error, ErrorKind, Result};
 use oci_spec::runtime::Spec;
@@ -61,6 +62,7 @@ impl Bundle {
     /// As [`Bundle::open`].
     pub fn from_json(bytes: &[u8]) -> Result<Bundle> {
         let mut document = parse(bytes)?;
+        words::check(&document)?;
         let mut warnings = mend(&mut document);
         let spec = model(&document, "config.json", &mut warnings)?;
         check_version(spec.version())?;
@@ -74,6 +76,7 @@ impl Bundle {
     pub fn process_from_json(bytes: &[u8]) -> Result<oci_spec::runtime::Process> {
         let process = parse(bytes)?;
         let mut document = serde_json::json!({"ociVersion": "1.0.0", "process": process});
+        words::check(&document)?;
         let mut warnings = mend(&mut document);
         let spec = model(&document, "process", &mut warnings)?;
         spec.process().clone().ok_or_else(|| Error::config("/process", "process property must not be empty"))
@@ -176,6 +179,7 @@ fn mend(document: &mut Value) -> Vec<Warning> {
         }
         unknown_capabilities(process.get_mut("capabilities"), &mut warnings);
         affinity(process.get_mut("execCPUAffinity"));
+        words::scheduler_flags(process.get_mut("scheduler").and_then(|s| s.get_mut("flags")));
     }
     if let Some(resources) = document.pointer_mut("/linux/resources") {
         mend_resources(resources);
@@ -225,12 +229,15 @@ fn unknown_capabilities(sets: Option<&mut Value>, warnings: &mut Vec<Warning>) {
     }
 }
 
-/// Blanks in a list of processors are allowed; the crate refuses them.
+/// Blanks around the elements of a list of processors and empty elements are allowed, and an empty list is
+/// none; the crate refuses them.
 fn affinity(value: Option<&mut Value>) {
     if let Some(map) = value.and_then(Value::as_object_mut) {
         for list in map.values_mut() {
             if let Some(text) = list.as_str() {
-                *list = text.split_whitespace().collect::<String>().into();
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                let text = items.collect::<Vec<_>>().join(",");
+                *list = if text.is_empty() { Value::Null } else { text.into() };
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What the process may do: limits, ids, capabilities, filter.
+//! What the process may do: limits, its share of the machine, ids, capabilities, filter.
 
 use crate::boot::Ctx;
 use crate::files;
@@ -14,6 +14,26 @@ pub fn rlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Stop> {
 pub fn no_new_privs() -> Result<(), Stop> {
     sys::prctl(PR_SET_NO_NEW_PRIVS, 1, 0)?;
     Ok(())
+}
+
+/// The processors that it runs on.
+pub fn affinity(mask: &[u8]) -> Result<(), Stop> {
+    Ok(sys::sched_setaffinity(mask)?)
+}
+
+/// The scheduler, a `struct sched_attr`.
+pub fn scheduler(attr: &[u8]) -> Result<(), Stop> {
+    Ok(sys::sched_setattr(attr)?)
+}
+
+/// Class and level of I/O priority.
+pub fn io_priority(value: u32) -> Result<(), Stop> {
+    Ok(sys::ioprio_set(value)?)
+}
+
+/// From which memory nodes it gets its pages.
+pub fn memory_policy(mode: u32, nodes: &[u8]) -> Result<(), Stop> {
+    Ok(sys::set_mempolicy(mode, nodes)?)
 }
 
 /// The execution domain.

@@ -275,6 +275,14 @@ ops! {
         path: &'a CStr, argv: Strs<'a>, envp: Strs<'a>, flags: u32, timeout: u64, before: Bytes<'a>,
         after: Bytes<'a>
     }
+    /// Bind this process to the processors of a mask of bits.
+    60 Affinity { mask: Bytes<'a> }
+    /// Set the scheduler. `attr` is a `struct sched_attr`.
+    61 Scheduler { attr: Bytes<'a> }
+    /// Set the I/O priority: the class shifted by 13, and the level.
+    62 IoPriority { value: u32 }
+    /// Set the memory policy: `MPOL_...` with its flags, and the nodes as a mask of bits.
+    63 MemoryPolicy { mode: u32, nodes: Bytes<'a> }
     /// Set the execution domain.
     41 Personality { domain: u32 }
 }

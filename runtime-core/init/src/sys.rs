@@ -530,6 +530,37 @@ pub fn all_processors() {
     let _ = sc!(nr::SCHED_SETAFFINITY, 0, size_of_val(&all), all.as_ptr());
 }
 
+/// `sched_setaffinity(2)`; `mask` holds words of the machine, aligned to 8.
+pub fn sched_setaffinity(mask: &[u8]) -> Result<(), Errno> {
+    sc!(nr::SCHED_SETAFFINITY, 0, mask.len(), mask.as_ptr()).map(drop)
+}
+
+/// `sched_setattr(2)`; `attr` holds a `struct sched_attr`, which begins with its own size.
+pub fn sched_setattr(attr: &[u8]) -> Result<(), Errno> {
+    match attr.first_chunk() {
+        Some(size) if u32::from_ne_bytes(*size) as usize == attr.len() => {
+            sc!(nr::SCHED_SETATTR, 0, attr.as_ptr(), 0).map(drop)
+        }
+        _ => Err(Errno(EINVAL)),
+    }
+}
+
+/// `ioprio_set(IOPRIO_WHO_PROCESS)` of this process.
+pub fn ioprio_set(value: u32) -> Result<(), Errno> {
+    const WHO_PROCESS: u32 = 1;
+    sc!(nr::IOPRIO_SET, WHO_PROCESS, 0, value).map(drop)
+}
+
+/// `set_mempolicy(2)`; `nodes` holds words of the machine, aligned to 8. The kernel takes one bit less than
+/// the number it is given.
+pub fn set_mempolicy(mode: u32, nodes: &[u8]) -> Result<(), Errno> {
+    match nodes.len() {
+        0 => sc!(nr::SET_MEMPOLICY, mode, 0, 0),
+        n => sc!(nr::SET_MEMPOLICY, mode, nodes.as_ptr(), n * 8 + 1),
+    }
+    .map(drop)
+}
+
 /// `rt_sigaction(2)`: the default disposition.
 pub fn default_signal(signal: u32) {
     let action = [0u64; 4];

@@ -1,5 +1,7 @@
 //! From the fault page to an error: which step, which field, which call, and runc's words for it.
 
+mod share;
+
 use super::Started;
 use crate::error::{Error, ErrorKind, errno_text};
 use crate::hooks::{self, End};
@@ -150,6 +152,10 @@ fn explain(action: &Action, field: &str, r: &Record<'_>) -> Error {
         Action::Bounding { .. } | Action::Caps { .. } | Action::Ambient { .. } => {
             plain("unable to apply caps", r)
         }
+        Action::Affinity { .. }
+        | Action::Scheduler(_)
+        | Action::IoPriority { .. }
+        | Action::MemoryPolicy { .. } => share::explain(action, plain("", r), r.errno),
         Action::Personality { .. } => plain("error setting the personality", r),
         Action::Seccomp(_) => plain("unable to init seccomp", r),
         Action::Clone { .. } => plain("unable to create the container's process", r),
@@ -402,6 +408,10 @@ fn calls() -> &'static [(i64, &'static str, &'static str)] {
         (libc::SYS_readlinkat, "readlinkat", "ds"),
         (libc::SYS_unshare, "unshare", "x"),
         (libc::SYS_dup3, "dup3", "ddx"),
+        (libc::SYS_sched_setaffinity, "sched_setaffinity", "nnp"),
+        (libc::SYS_sched_setattr, "sched_setattr", "npx"),
+        (libc::SYS_ioprio_set, "ioprio_set", "nnx"),
+        (libc::SYS_set_mempolicy, "set_mempolicy", "xpn"),
         (libc::SYS_prlimit64, "prlimit64", "nnp"),
         (libc::SYS_setns, "setns", "dx"),
         (libc::SYS_seccomp, "seccomp", "nxp"),

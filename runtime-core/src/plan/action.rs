@@ -5,6 +5,7 @@
 
 use super::caps::CapSets;
 use super::options::MountOptions;
+use super::ranges::Ranges;
 use crate::cgroup::devices::DeviceRule;
 use crate::seccomp::Program;
 use serde::{Deserialize, Serialize};
@@ -218,6 +219,27 @@ pub struct BindMount {
     pub options: MountOptions,
 }
 
+/// A scheduler and its parameters, in the kernel's numbers (sched_setattr(2)).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Scheduler {
+    /// `SCHED_...`.
+    pub policy: u32,
+    /// `SCHED_FLAG_...`.
+    pub flags: u64,
+    /// Nice value, -20 to 19.
+    pub nice: i32,
+    /// Static priority of `SCHED_FIFO` and `SCHED_RR`.
+    pub priority: u32,
+    /// `SCHED_DEADLINE`: nanoseconds of running time in each period.
+    pub runtime: u64,
+    /// `SCHED_DEADLINE`: nanoseconds after which they must have passed.
+    pub deadline: u64,
+    /// `SCHED_DEADLINE`: nanoseconds of a period; 0 for the deadline.
+    pub period: u64,
+    /// The cgroup confines the process to some processors, which real-time schedulers do not like.
+    pub cpuset: bool,
+}
+
 /// What is done in a step. The variants stand in the order in which a plan uses them.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -235,6 +257,8 @@ pub enum Action {
     Spawn { preserve_fds: u32 },
     /// Set the OOM score.
     OomScoreAdj { value: i32 },
+    /// Bind the process to some processors: at first, while it joins the cgroups, or for good.
+    Affinity { cpus: Ranges, last: bool },
     /// Enter v1 cgroups.
     JoinTasks { files: Vec<PathBuf> },
     /// Enter a namespace.
@@ -309,6 +333,12 @@ pub enum Action {
     Rlimit { name: String, resource: u32, soft: u64, hard: u64 },
     /// Forbid new privileges.
     NoNewPrivs,
+    /// Set the scheduler.
+    Scheduler(Scheduler),
+    /// Set class and level of I/O priority (ioprio_set(2)).
+    IoPriority { class: u32, level: u32 },
+    /// Set the policy for memory nodes (set_mempolicy(2)): `MPOL_...`, `MPOL_F_...` and nodes.
+    MemoryPolicy { mode: u32, flags: u32, nodes: Ranges },
     /// Set the execution domain.
     Personality { domain: u32 },
     /// Set the umask.

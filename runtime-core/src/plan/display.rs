@@ -1,6 +1,8 @@
 //! The plan in words: one line for each step, with its number, lane, verb, sentence and field.
 
-use super::action::{Action, BindMount, ClockOffset, FilesystemMount, IdMap, IdMaps, MapWriter, Namespace};
+use super::action::{
+    Action, BindMount, ClockOffset, FilesystemMount, IdMap, IdMaps, MapWriter, Namespace, Scheduler,
+};
 use super::options::{MountOptions, attr, propagation_word};
 use super::{Plan, caps};
 use std::fmt;
@@ -56,6 +58,10 @@ fn verb(action: &Action) -> &'static str {
         Action::Pivot { .. } => "pivot",
         Action::Sysctl { .. } => "sysctl",
         Action::NoNewPrivs | Action::Bounding { .. } | Action::Caps { .. } | Action::Ambient { .. } => "caps",
+        Action::Affinity { .. } => "affinity",
+        Action::Scheduler(_) => "sched",
+        Action::IoPriority { .. } => "io",
+        Action::MemoryPolicy { .. } => "memory",
         Action::Personality { .. } => "domain",
         Action::Umask { .. } => "umask",
         Action::Cwd { .. } => "cwd",
@@ -186,6 +192,28 @@ fn sentence_process(action: &Action) -> String {
             format!("{name} {} {}", n(*soft), n(*hard))
         }
         Action::NoNewPrivs => "no new privileges".to_owned(),
+        Action::Affinity { cpus, last } => {
+            format!("{} processors {cpus}", if *last { "on" } else { "at first on" })
+        }
+        Action::Scheduler(s) => scheduler(s),
+        Action::IoPriority { class, level } => {
+            let class = ["none", "real-time", "best-effort", "idle"].get(*class as usize).unwrap_or(&"?");
+            format!("{class} {level}")
+        }
+        Action::MemoryPolicy { mode, nodes, .. } => {
+            let mode = [
+                "default",
+                "preferred",
+                "bind",
+                "interleave",
+                "local",
+                "preferred-many",
+                "weighted-interleave",
+            ]
+            .get(*mode as usize)
+            .unwrap_or(&"?");
+            if nodes.is_empty() { (*mode).to_owned() } else { format!("{mode} nodes {nodes}") }
+        }
         Action::Personality { domain } => if *domain == 0 { "LINUX" } else { "LINUX32" }.to_owned(),
         Action::Umask { mask } => format!("{mask:04o}"),
         Action::Cwd { path, .. } => path.display().to_string(),
@@ -220,6 +248,16 @@ fn sentence_process(action: &Action) -> String {
         }
         Action::Exec { args, .. } => args.join(" "),
         _ => String::new(),
+    }
+}
+
+fn scheduler(s: &Scheduler) -> String {
+    let policy = ["OTHER", "FIFO", "RR", "BATCH", "ISO", "IDLE", "DEADLINE"];
+    let name = policy.get(s.policy as usize).unwrap_or(&"?");
+    match s.policy {
+        1 | 2 => format!("{name} priority {}", s.priority),
+        6 => format!("{name} {}/{}/{} ns", s.runtime, s.deadline, s.period),
+        _ => format!("{name} nice {}", s.nice),
     }
 }
 

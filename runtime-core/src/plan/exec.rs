@@ -7,7 +7,7 @@
 use super::action::{Action, CgroupDir, Namespace};
 use super::namespaces::Namespaces;
 use super::process::{self, Kind};
-use super::{Builder, CreateOptions, Plan};
+use super::{Builder, CreateOptions, Plan, scheduling};
 use crate::bundle::Bundle;
 use crate::error::Result;
 use crate::facts::HostFacts;
@@ -22,6 +22,7 @@ pub(crate) fn exec(
     facts: &HostFacts,
     options: &CreateOptions,
 ) -> Result<Plan> {
+    let p = &completed(p, config.spec().process().as_ref());
     super::check_process(p)?;
     let mut b = Builder {
         spec: config.spec(),
@@ -36,7 +37,7 @@ pub(crate) fn exec(
         cgroups: state.cgroups.clone(),
     };
     b.host("(lifecycle)", Action::Spawn { preserve_fds: options.preserve_fds });
-    join(&mut b, state, p);
+    join(&mut b, state, p)?;
     b.init("(lifecycle)", Action::Session { keyring: state.keyring.clone() });
     if p.terminal() == Some(true) {
         let (width, height) = p.console_size().map_or((0, 0), |s| (s.width() as u32, s.height() as u32));
@@ -61,8 +62,44 @@ pub(crate) fn exec(
     })
 }
 
-fn join(b: &mut Builder<'_>, state: &State, p: &Process) {
+/// The process with what the container's first one has where it says nothing itself, as in runc.
+fn completed(p: &Process, first: Option<&Process>) -> Process {
+    let mut p = p.clone();
+    let Some(first) = first else {
+        return p;
+    };
+    macro_rules! inherit {
+        ($($get:ident $set:ident $is_unset:expr),* $(,)?) => {$(
+            if $is_unset(p.$get()) {
+                p.$set(first.$get().clone());
+            }
+        )*};
+    }
+    inherit! {
+        capabilities set_capabilities Option::is_none,
+        rlimits set_rlimits |l: &Option<Vec<_>>| l.as_ref().is_none_or(Vec::is_empty),
+        apparmor_profile set_apparmor_profile |s: &Option<String>| s.as_ref().is_none_or(String::is_empty),
+        selinux_label set_selinux_label |s: &Option<String>| s.as_ref().is_none_or(String::is_empty),
+        scheduler set_scheduler Option::is_none,
+        io_priority set_io_priority Option::is_none,
+        exec_cpu_affinity set_exec_cpu_affinity Option::is_none,
+    }
+    if p.oom_score_adj().is_none() {
+        p.set_oom_score_adj(first.oom_score_adj());
+    }
+    if p.user().umask().is_none() {
+        let mask = first.user().umask();
+        p.user_mut().set_umask(mask);
+    }
+    p
+}
+
+fn join(b: &mut Builder<'_>, state: &State, p: &Process) -> Result<()> {
     let user = state.namespaces.contains(&Namespace::User);
+    let affinity = scheduling::affinity(p)?;
+    if let Some(cpus) = affinity.initial {
+        b.join("/process/execCPUAffinity/initial", Action::Affinity { cpus, last: false });
+    }
     let files: Vec<_> =
         state.cgroups.iter().filter(|d| d.controllers.is_some()).map(|d| d.dir().join("tasks")).collect();
     if !files.is_empty() {
@@ -91,7 +128,11 @@ fn join(b: &mut Builder<'_>, state: &State, p: &Process) {
         b.join("/linux/namespaces", Action::BecomeRoot { drop_groups: b.facts.euid == 0 });
     }
     b.join("(lifecycle)", Action::Clone { new: Vec::new(), cgroup: None });
+    if let Some(cpus) = affinity.last {
+        b.init("/process/execCPUAffinity/final", Action::Affinity { cpus, last: true });
+    }
     if !late.is_empty() {
         b.init("/linux/namespaces", Action::Enter { kinds: late });
     }
+    Ok(())
 }

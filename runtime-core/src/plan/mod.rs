@@ -22,7 +22,9 @@ mod exec;
 mod namespaces;
 pub mod options;
 mod process;
+pub mod ranges;
 mod rootfs;
+mod scheduling;
 pub mod script;
 pub(crate) use exec::exec;
 mod sysctl;
@@ -196,6 +198,8 @@ pub fn plan(id: &str, bundle: &Bundle, facts: &HostFacts, options: &CreateOption
         cgroups: Vec::new(),
     };
     check_process(process)?;
+    // Of further processes only; a wrong one is to be known now.
+    scheduling::affinity(process)?;
     cgroups::create(&mut b)?;
     b.host("(lifecycle)", Action::Spawn { preserve_fds: options.preserve_fds });
     namespaces::join(&mut b)?;

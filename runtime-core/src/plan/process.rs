@@ -42,6 +42,7 @@ pub(crate) fn process(b: &mut Builder<'_>, p: &Process, kind: Kind) -> Result<()
         b.init("/root/readonly", Action::RootReadonly);
     }
     b.init("/process/user/umask", Action::Umask { mask: user.umask().unwrap_or(0o022) & 0o777 });
+    super::scheduling::scheduling(b, p)?;
     personality(b);
     let no_new_privs = p.no_new_privileges() == Some(true);
     if no_new_privs {
@@ -99,16 +100,7 @@ fn unsupported(b: &Builder<'_>, p: &Process) -> Result<()> {
         }
         return no("/process/selinuxLabel", "an SELinux label");
     }
-    if p.scheduler().is_some() {
-        return no("/process/scheduler", "a scheduler");
-    }
-    if p.io_priority().is_some() {
-        return no("/process/ioPriority", "an I/O priority");
-    }
     if let Some(l) = b.linux() {
-        if l.memory_policy().is_some() {
-            return no("/linux/memoryPolicy", "a memory policy");
-        }
         if l.intel_rdt().is_some() {
             return no("/linux/intelRdt", "resource directory allocation");
         }

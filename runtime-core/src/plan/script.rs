@@ -3,8 +3,9 @@
 //! Steps of the host become one barrier for each run of them; the other steps become one record each,
 //! with two exceptions, where one sentence is two operations of the kernel.
 
-use super::action::{Action, BindMount, DeviceNode, FilesystemMount, HookAction};
+use super::action::{Action, BindMount, DeviceNode, FilesystemMount, HookAction, Scheduler};
 use super::options::MountOptions;
+use super::ranges::Ranges;
 use super::{Plan, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::document;
@@ -112,6 +113,7 @@ fn record(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
         Action::OomScoreAdj { value } => {
             out.push(n, &Op::OomScoreAdj { value: &text(&value.to_string())? });
         }
+        Action::Affinity { cpus, .. } => out.push(n, &Op::Affinity { mask: Bytes(&mask(cpus)) }),
         Action::SetNs { kind, path: p } => {
             out.push(n, &Op::SetNs { path: &path(p)?, kind: kind.flag() as u32 });
         }
@@ -191,6 +193,13 @@ fn record_process(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
             out.push(n, &Op::Rlimit { resource: *resource, soft: *soft, hard: *hard });
         }
         Action::NoNewPrivs => out.push(n, &Op::NoNewPrivs {}),
+        Action::Scheduler(s) => out.push(n, &Op::Scheduler { attr: Bytes(&sched_attr(s)) }),
+        Action::IoPriority { class, level } => {
+            out.push(n, &Op::IoPriority { value: class << IOPRIO_CLASS_SHIFT | level });
+        }
+        Action::MemoryPolicy { mode, flags, nodes } => {
+            out.push(n, &Op::MemoryPolicy { mode: mode | flags, nodes: Bytes(&mask(nodes)) });
+        }
         Action::Personality { domain } => out.push(n, &Op::Personality { domain: *domain }),
         Action::Umask { mask } => out.push(n, &Op::Umask { mask: *mask }),
         Action::Cwd { path: p, create, uid, gid } => {
@@ -237,6 +246,31 @@ fn record_process(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// Where the class stands in an I/O priority (linux/ioprio.h).
+const IOPRIO_CLASS_SHIFT: u32 = 13;
+
+/// A set of numbers as the kernel reads it: an array of unsigned long.
+fn mask(ranges: &Ranges) -> Vec<u8> {
+    ranges.mask().iter().flat_map(|word| word.to_ne_bytes()).collect()
+}
+
+/// `struct sched_attr` in its second version, of 56 bytes; the utilization clamps at its end stay 0, as
+/// the specification has no values for them.
+fn sched_attr(s: &Scheduler) -> Vec<u8> {
+    const SIZE: usize = 56;
+    let mut attr = Vec::with_capacity(SIZE);
+    attr.extend_from_slice(&(SIZE as u32).to_ne_bytes());
+    attr.extend_from_slice(&s.policy.to_ne_bytes());
+    attr.extend_from_slice(&s.flags.to_ne_bytes());
+    attr.extend_from_slice(&s.nice.to_ne_bytes());
+    attr.extend_from_slice(&s.priority.to_ne_bytes());
+    for time in [s.runtime, s.deadline, s.period] {
+        attr.extend_from_slice(&time.to_ne_bytes());
+    }
+    attr.resize(SIZE, 0);
+    attr
 }
 
 fn data(options: &MountOptions) -> Result<StrList> {

@@ -133,6 +133,9 @@ fn facts() -> Map<String, Value> {
         "keyring": sys::keyring().ok(),
         "personality": sys::personality().ok(),
         "cpus": sys::affinity().ok(),
+        "scheduler": scheduler(),
+        "io_priority": sys::io_priority().ok().map(|p| [p >> 13, p & 7]),
+        "memory_policy": sys::memory_policy().ok().map(|(mode, nodes)| json!({ "mode": mode, "nodes": nodes })),
         "exe": link("/proc/self/exe"),
         "root": listing("/"),
     });
@@ -229,6 +232,17 @@ fn mount(line: &str) -> Option<Value> {
         "type": right.first(),
         "source": right.get(1),
         "super": right.get(2).map(|s| s.split(',').collect::<Vec<_>>()),
+    }))
+}
+
+fn scheduler() -> Option<Value> {
+    let attr = sys::scheduler().ok()?;
+    Some(json!({
+        "policy": attr.sched_policy,
+        "flags": attr.sched_flags,
+        "nice": attr.sched_nice,
+        "priority": attr.sched_priority,
+        "times": [attr.sched_runtime, attr.sched_deadline, attr.sched_period],
     }))
 }
 

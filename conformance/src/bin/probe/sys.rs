@@ -146,6 +146,34 @@ pub(crate) fn affinity() -> io::Result<Vec<usize>> {
     Ok((0..count).filter(|cpu| unsafe { libc::CPU_ISSET(*cpu, &set) }).collect())
 }
 
+/// The scheduler and its parameters.
+pub(crate) fn scheduler() -> io::Result<libc::sched_attr> {
+    let mut attr = MaybeUninit::<libc::sched_attr>::zeroed();
+    let size = size_of::<libc::sched_attr>();
+    // SAFETY: the size given is the size of the buffer.
+    let result = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, attr.as_mut_ptr(), size, 0) };
+    // SAFETY: zeroed bytes are a valid structure.
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(unsafe { attr.assume_init() }) }
+}
+
+/// Class and level of I/O priority, as the kernel packs them.
+pub(crate) fn io_priority() -> io::Result<i64> {
+    const WHO_PROCESS: libc::c_int = 1;
+    // SAFETY: the call takes numbers only.
+    let value = unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, 0) };
+    if value < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
+}
+
+/// The policy for memory nodes, with its flags, and the first 64 nodes as a mask.
+pub(crate) fn memory_policy() -> io::Result<(i32, u64)> {
+    let mut mode = 0i32;
+    let mut nodes = [0u64; 64];
+    // SAFETY: both pointers are valid for writes, and the second has as many bits as are said.
+    let result =
+        unsafe { libc::syscall(libc::SYS_get_mempolicy, &raw mut mode, nodes.as_mut_ptr(), 64 * 64, 0, 0) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok((mode, nodes[0])) }
+}
+
 /// The `no_new_privs` attribute.
 pub(crate) fn no_new_privs() -> bool {
     // SAFETY: the call takes numbers only.

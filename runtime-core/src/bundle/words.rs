@@ -1,0 +1,141 @@
+//! Words of fixed lists whose refusal has a wording that callers know.
+//!
+//! The model refuses an unknown word as well, in the words of its deserializer, and takes a missing one for
+//! some default where the specification requires it. So these fields are looked at before.
+
+use crate::error::{Error, Result};
+use serde_json::Value;
+
+/// A field whose values are the words of a list.
+struct Field {
+    /// The object that it is in.
+    object: &'static str,
+    /// Its key.
+    key: &'static str,
+    /// The words.
+    known: &'static [&'static str],
+    /// What is said of another word, which follows in quotation marks.
+    wrong: &'static str,
+    /// What is said if it is missing or empty; none if it may be.
+    missing: Option<&'static str>,
+}
+
+const FIELDS: [Field; 5] = [
+    Field {
+        object: "/process/scheduler",
+        key: "policy",
+        known: &[
+            "SCHED_OTHER",
+            "SCHED_FIFO",
+            "SCHED_RR",
+            "SCHED_BATCH",
+            "SCHED_ISO",
+            "SCHED_IDLE",
+            "SCHED_DEADLINE",
+        ],
+        wrong: "invalid scheduler policy:",
+        missing: Some("scheduler policy is required"),
+    },
+    Field {
+        object: "/process/scheduler",
+        key: "flags",
+        known: &[
+            "SCHED_FLAG_RESET_ON_FORK",
+            "SCHED_FLAG_RECLAIM",
+            "SCHED_FLAG_DL_OVERRUN",
+            "SCHED_FLAG_KEEP_POLICY",
+            "SCHED_FLAG_KEEP_PARAMS",
+            "SCHED_FLAG_UTIL_CLAMP_MIN",
+            "SCHED_FLAG_UTIL_CLAMP_MAX",
+            // As the model itself writes two of them.
+            RESET_ON_FORK,
+            DL_OVERRUN,
+        ],
+        wrong: "invalid scheduler flag:",
+        missing: None,
+    },
+    Field {
+        object: "/process/ioPriority",
+        key: "class",
+        known: &["IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"],
+        wrong: "invalid ioPriority.Class:",
+        missing: Some("invalid ioPriority.Class: \"\""),
+    },
+    Field {
+        object: "/linux/memoryPolicy",
+        key: "mode",
+        known: &[
+            "MPOL_DEFAULT",
+            "MPOL_BIND",
+            "MPOL_INTERLEAVE",
+            "MPOL_WEIGHTED_INTERLEAVE",
+            "MPOL_PREFERRED",
+            "MPOL_PREFERRED_MANY",
+            "MPOL_LOCAL",
+        ],
+        wrong: "invalid memory policy mode",
+        missing: Some("invalid memory policy mode \"\""),
+    },
+    Field {
+        object: "/linux/memoryPolicy",
+        key: "flags",
+        known: &["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"],
+        wrong: "invalid memory policy flag",
+        missing: None,
+    },
+];
+
+/// The model's name of `SCHED_FLAG_RESET_ON_FORK`.
+const RESET_ON_FORK: &str = "SCHED_RESET_ON_FORK";
+/// The model's name of `SCHED_FLAG_DL_OVERRUN`.
+const DL_OVERRUN: &str = "SCHED_FLAG_D_L_OVERRUN";
+
+/// Refuses a word that is in no list.
+pub(super) fn check(document: &Value) -> Result<()> {
+    for f in &FIELDS {
+        let Some(object) = document.pointer(f.object).and_then(Value::as_object) else {
+            continue;
+        };
+        let pointer = format!("{}/{}", f.object, f.key);
+        match (object.get(f.key), f.missing) {
+            (None | Some(Value::Null), Some(text)) => return Err(Error::config(pointer, text)),
+            (Some(Value::String(word)), Some(text)) if word.is_empty() => {
+                return Err(Error::config(pointer, text));
+            }
+            (Some(Value::String(word)), _) => f.one(pointer, word)?,
+            (Some(Value::Array(words)), _) => {
+                for (i, word) in words.iter().enumerate() {
+                    f.one(format!("{pointer}/{i}"), word.as_str().unwrap_or(""))?;
+                }
+            }
+            // What is no word at all is the model's to refuse.
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+impl Field {
+    fn one(&self, pointer: String, word: &str) -> Result<()> {
+        if self.known.contains(&word) {
+            return Ok(());
+        }
+        let e = Error::config(pointer, format!("{} {word:?}", self.wrong));
+        let near = self.known.iter().min_by_key(|k| crate::plan::distance(word, k));
+        Err(match near.filter(|k| crate::plan::distance(word, k) <= word.len() / 2) {
+            Some(near) => e.hint(format!("did you mean {near:?}?")),
+            None => e,
+        })
+    }
+}
+
+/// Gives two flags of the scheduler the names under which the model knows them.
+pub(super) fn scheduler_flags(flags: Option<&mut Value>) {
+    for flag in flags.and_then(Value::as_array_mut).into_iter().flatten() {
+        match flag.as_str() {
+            Some("SCHED_FLAG_RESET_ON_FORK") => *flag = RESET_ON_FORK.into(),
+            Some("SCHED_FLAG_DL_OVERRUN") => *flag = DL_OVERRUN.into(),
+            _ => {}
+        }
+    }
+}
