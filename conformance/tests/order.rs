@@ -206,7 +206,7 @@ fn masks_and_read_only_paths_lie_over_the_mounts() -> Check {
     for path in ["/proc/uptime", "/proc/sys"] {
         let mut other = ordered.clone();
         let covers = |a: &Action| match a {
-            Action::Mask { path: p } | Action::Readonly { path: p } => p == Path::new(path),
+            Action::Mask { path: p, .. } | Action::Readonly { path: p } => p == Path::new(path),
             _ => false,
         };
         move_before(&mut other, covers, mounts_at("/proc"))?;

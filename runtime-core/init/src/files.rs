@@ -178,20 +178,42 @@ pub fn symlink(root: &Fd, target: &CStr, path: &CStr) -> Result<(), Stop> {
     })
 }
 
-/// Writes a sysctl through our own procfs, over whose files nothing may be mounted.
-pub fn sysctl(ctx: &mut Ctx, key: &CStr, value: &CStr) -> Result<(), Stop> {
+/// Writes to a file of our own procfs, over whose files nothing may be mounted.
+fn write_proc(ctx: &mut Ctx, path: &CStr, value: &CStr) -> Result<Result<(), Errno>, Stop> {
     if ctx.proc.is_none() {
         let fs = sys::fsopen(c"proc")?;
         sys::fscreate(&fs)?;
         ctx.proc = Some(sys::fsmount(&fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)?);
     }
     let Some(proc) = &ctx.proc else {
-        return Ok(());
+        return Ok(Ok(()));
     };
     let resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS;
-    let file = sys::openat2(proc.raw(), key, O_WRONLY, 0, resolve)?;
-    sys::write(&file, value.to_bytes()).map_err(|e| Stop::explained(e, Detail::Text, key.to_bytes()))?;
-    Ok(())
+    let file = sys::openat2(proc.raw(), path, O_WRONLY, 0, resolve)?;
+    Ok(sys::write(&file, value.to_bytes()).map(drop))
+}
+
+/// Writes a sysctl.
+pub fn sysctl(ctx: &mut Ctx, key: &CStr, value: &CStr) -> Result<(), Stop> {
+    write_proc(ctx, key, value)?.map_err(|e| Stop::explained(e, Detail::Text, key.to_bytes()))
+}
+
+/// Sets the security label of the next execve. The files are named by number: `self` is a link.
+pub fn program_label(ctx: &mut Ctx, file: &CStr, label: &CStr) -> Result<(), Stop> {
+    let mut path = [0u8; 64];
+    let mut pid = sys::getpid();
+    let mut at = 10;
+    path[at] = b'/';
+    while pid > 0 && at > 0 {
+        at -= 1;
+        path[at] = b'0' + (pid % 10) as u8;
+        pid /= 10;
+    }
+    let name = file.to_bytes();
+    let end = 11 + name.len();
+    path.get_mut(11..end).ok_or(Errno(ENAMETOOLONG))?.copy_from_slice(name);
+    let path = CStr::from_bytes_until_nul(path.get(at..).unwrap_or(b"")).map_err(|_| Errno(EINVAL))?;
+    Ok(write_proc(ctx, path, label)??)
 }
 
 /// Goes to the working directory by descriptor, so that a link to an open descriptor cannot lead

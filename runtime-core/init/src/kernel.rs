@@ -53,6 +53,7 @@ syscalls! {
     EXIT_GROUP 231 94
     SET_MEMPOLICY 238 237
     IOPRIO_SET 251 30
+    FSETXATTR 190 7
     KEYCTL 250 219
     GETDENTS64 217 61
     WAITID 247 95
@@ -101,6 +102,7 @@ pub const STRING_ARGS: &[(usize, u8)] = &[
     (nr::OPEN_TREE, 0b10),
     (nr::MOVE_MOUNT, 0b1010),
     (nr::MOUNT_SETATTR, 0b10),
+    (nr::FSETXATTR, 0b10),
     (nr::FSOPEN, 0b1),
     (nr::FSCONFIG, 0b1100),
     (nr::PIVOT_ROOT, 0b11),

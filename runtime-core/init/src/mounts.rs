@@ -34,7 +34,7 @@ pub fn root(ctx: &mut Ctx, path: &CStr) -> Result<(), Stop> {
 
 /// A new filesystem.
 pub fn mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
-    let Op::Mount { fstype, source, dest, attr, propagation, require, data } = *op else {
+    let Op::Mount { fstype, source, dest, attr, propagation, require, data, label } = *op else {
         return Ok(());
     };
     let (target, made) = target(ctx, dest, require)?;
@@ -45,6 +45,10 @@ pub fn mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     }
     sys::fscreate(&fs).map_err(|e| said(&fs, e))?;
     let mount = sys::fsmount(&fs, attr)?;
+    if !label.is_empty() {
+        let root = sys::openat2(mount.raw(), c".", O_RDONLY | O_DIRECTORY, 0, RESOLVE_BENEATH)?;
+        sys::set_xattr(&root, c"security.selinux", label)?;
+    }
     if propagation != 0 {
         change(&mount, &MountAttr { propagation: propagation & !MS_REC, ..MountAttr::default() })?;
     }
@@ -193,7 +197,7 @@ pub fn set_attr(
 
 /// Covers a path so that nothing can be read from it. A file gets a clone of the host's null
 /// device, a directory one of a single empty tree.
-pub fn mask(ctx: &mut Ctx, path: &CStr) -> Result<(), Stop> {
+pub fn mask(ctx: &mut Ctx, path: &CStr, data: Strs<'_>) -> Result<(), Stop> {
     let target = match files::resolve(ctx.root()?, path) {
         Err(Errno(ENOENT | ENOTDIR)) => return Ok(()),
         r => r?,
@@ -219,6 +223,7 @@ pub fn mask(ctx: &mut Ctx, path: &CStr) -> Result<(), Stop> {
         }
         None => {
             let fs = sys::fsopen(c"tmpfs")?;
+            configure(&fs, c"", data)?;
             for (key, value) in
                 [(c"source", c"tmpfs"), (c"mode", c"0555"), (c"size", c"0k"), (c"nr_inodes", c"1")]
             {

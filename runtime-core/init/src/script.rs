@@ -203,7 +203,9 @@ ops! {
     /// Make a filesystem and attach it. `require` is a set of [`require`] bits.
     15 Mount {
         fstype: &'a CStr, source: &'a CStr, dest: &'a CStr, attr: u64, propagation: u64,
-        require: u32, data: Strs<'a>
+        require: u32, data: Strs<'a>,
+        /// The SELinux label of its root directory; none if it is empty.
+        label: &'a CStr
     }
     /// Clone a tree of the host and attach it.
     16 Bind {
@@ -219,8 +221,9 @@ ops! {
     /// Open the container's terminal, put it on 0, 1 and 2 and, with `device`, over `/dev/console`; send its
     /// controlling side with the next barrier.
     20 Console { uid: u32, gid: u32, width: u32, height: u32, device: u32 }
-    /// Cover a path: a file by the null device, a directory by an empty read-only one.
-    21 Mask { path: &'a CStr }
+    /// Cover a path: a file by the null device, a directory by an empty read-only one, whose filesystem has
+    /// these data.
+    21 Mask { path: &'a CStr, data: Strs<'a> }
     /// Make a path of the container read-only.
     22 Readonly { path: &'a CStr }
     /// Make the root mount read-only.
@@ -283,6 +286,8 @@ ops! {
     62 IoPriority { value: u32 }
     /// Set the memory policy: `MPOL_...` with its flags, and the nodes as a mask of bits.
     63 MemoryPolicy { mode: u32, nodes: Bytes<'a> }
+    /// Write the security label of the next execve to a file of this process in procfs.
+    64 ProgramLabel { file: &'a CStr, label: &'a CStr }
     /// Set the execution domain.
     41 Personality { domain: u32 }
 }

@@ -6,7 +6,7 @@ use super::Started;
 use crate::error::{Error, ErrorKind, errno_text};
 use crate::hooks::{self, End};
 use crate::plan::Plan;
-use crate::plan::action::{Action, FilesystemMount, HookAction};
+use crate::plan::action::{Action, FilesystemMount, HookAction, Lsm};
 use crate::sys::ExitStatus;
 use oxrun_init::fault::{self, Detail, Phase, Record, ended};
 
@@ -135,7 +135,8 @@ fn explain(action: &Action, field: &str, r: &Record<'_>) -> Error {
             d.minor,
         )),
         Action::Hook(h) => hook(h, r),
-        Action::Mask { path } => plain(&format!("can't mask path {:?}", path.display().to_string()), r),
+        Action::ProgramLabel { lsm, label } => program_label(*lsm, label, r),
+        Action::Mask { path, .. } => plain(&format!("can't mask path {:?}", path.display().to_string()), r),
         Action::Readonly { path } => {
             plain(&format!("can't make {:?} read-only", path.display().to_string()), r)
         }
@@ -160,6 +161,31 @@ fn explain(action: &Action, field: &str, r: &Record<'_>) -> Error {
         Action::Seccomp(_) => plain("unable to init seccomp", r),
         Action::Clone { .. } => plain("unable to create the container's process", r),
         _ => plain("error during container init", r),
+    }
+}
+
+/// A label that the security module does not take. Engines look for the path in backquotes.
+fn program_label(lsm: Lsm, label: &str, r: &Record<'_>) -> Error {
+    let errno = errno_text(r.errno);
+    let e = plain("", r);
+    match lsm {
+        Lsm::AppArmor => {
+            let e = e.saying(format!(
+                "unable to apply apparmor profile: apparmor failed to apply profile: write \
+                 `/proc/self/attr/apparmor/exec`: {errno}"
+            ));
+            match r.errno {
+                libc::ENOENT => e.hint(format!("no profile {label:?} is loaded")),
+                _ => e,
+            }
+        }
+        Lsm::SeLinux => {
+            let e = e.saying(format!("can't set process label: write `/proc/self/attr/exec`: {errno}"));
+            match r.errno {
+                libc::EINVAL => e.hint(format!("the policy has no label {label:?}")),
+                _ => e,
+            }
+        }
     }
 }
 
@@ -418,6 +444,7 @@ fn calls() -> &'static [(i64, &'static str, &'static str)] {
         (libc::SYS_statx, "statx", "dsxx"),
         (libc::SYS_open_tree, "open_tree", "dsx"),
         (libc::SYS_move_mount, "move_mount", "dsdsx"),
+        (libc::SYS_fsetxattr, "fsetxattr", "dspnx"),
         (libc::SYS_fsopen, "fsopen", "sx"),
         (libc::SYS_fsconfig, "fsconfig", "dnss"),
         (libc::SYS_fsmount, "fsmount", "dxx"),

@@ -4,7 +4,7 @@
 //! the config again.
 
 use super::caps::CapSets;
-use super::options::MountOptions;
+use super::options::{DataOption, MountOptions};
 use super::ranges::Ranges;
 use crate::cgroup::devices::DeviceRule;
 use crate::seccomp::Program;
@@ -202,6 +202,8 @@ pub struct FilesystemMount {
     pub ordinary: bool,
     /// The mode comes from the directory that is covered.
     pub inherit_mode: bool,
+    /// The SELinux label of its root directory, where an option cannot say it.
+    pub label: Option<String>,
 }
 
 /// A tree of the host.
@@ -238,6 +240,16 @@ pub struct Scheduler {
     pub period: u64,
     /// The cgroup confines the process to some processors, which real-time schedulers do not like.
     pub cpuset: bool,
+}
+
+/// A security module that labels programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Lsm {
+    /// Profiles by name.
+    AppArmor,
+    /// Labels with a user, a role, a type and a level.
+    SeLinux,
 }
 
 /// What is done in a step. The variants stand in the order in which a plan uses them.
@@ -319,8 +331,8 @@ pub enum Action {
     Console { uid: u32, width: u32, height: u32, on_dev: bool },
     /// Take the terminal's controlling side from init.
     ReceiveConsole,
-    /// Cover a path.
-    Mask { path: PathBuf },
+    /// Cover a path; the empty filesystem that covers directories gets this option.
+    Mask { path: PathBuf, context: Option<DataOption> },
     /// Make a path read-only.
     Readonly { path: PathBuf },
     /// Make the root read-only.
@@ -333,6 +345,8 @@ pub enum Action {
     Rlimit { name: String, resource: u32, soft: u64, hard: u64 },
     /// Forbid new privileges.
     NoNewPrivs,
+    /// Set the security label of the program, from the execve on.
+    ProgramLabel { lsm: Lsm, label: String },
     /// Set the scheduler.
     Scheduler(Scheduler),
     /// Set class and level of I/O priority (ioprio_set(2)).

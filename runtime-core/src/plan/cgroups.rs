@@ -265,6 +265,7 @@ pub(crate) fn mount(b: &mut Builder<'_>, field: &str, destination: &Path, option
             options: base,
             ordinary: false,
             inherit_mode: false,
+            label: None,
         }),
     );
     for dir in b.cgroups.clone() {
@@ -321,6 +322,7 @@ fn one(
             options: MountOptions { data, ..options.clone() },
             ordinary: false,
             inherit_mode: false,
+            label: None,
         });
     }
     Action::Bind(BindMount {

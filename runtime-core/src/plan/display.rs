@@ -1,7 +1,7 @@
 //! The plan in words: one line for each step, with its number, lane, verb, sentence and field.
 
 use super::action::{
-    Action, BindMount, ClockOffset, FilesystemMount, IdMap, IdMaps, MapWriter, Namespace, Scheduler,
+    Action, BindMount, ClockOffset, FilesystemMount, IdMap, IdMaps, Lsm, MapWriter, Namespace, Scheduler,
 };
 use super::options::{MountOptions, attr, propagation_word};
 use super::{Plan, caps};
@@ -59,6 +59,7 @@ fn verb(action: &Action) -> &'static str {
         Action::Sysctl { .. } => "sysctl",
         Action::NoNewPrivs | Action::Bounding { .. } | Action::Caps { .. } | Action::Ambient { .. } => "caps",
         Action::Affinity { .. } => "affinity",
+        Action::ProgramLabel { .. } => "label",
         Action::Scheduler(_) => "sched",
         Action::IoPriority { .. } => "io",
         Action::MemoryPolicy { .. } => "memory",
@@ -168,7 +169,7 @@ fn sentence_root(action: &Action) -> String {
         }
         Action::Console { .. } => "on 0, 1, 2 and /dev/console".to_owned(),
         Action::ReceiveConsole => "take its controlling side".to_owned(),
-        Action::Mask { path } => path.display().to_string(),
+        Action::Mask { path, .. } => path.display().to_string(),
         Action::Readonly { path } => format!("{} read-only", path.display()),
         Action::RootReadonly => "/ read-only".to_owned(),
         Action::Pivot { move_root: false, propagation } => {
@@ -195,6 +196,8 @@ fn sentence_process(action: &Action) -> String {
         Action::Affinity { cpus, last } => {
             format!("{} processors {cpus}", if *last { "on" } else { "at first on" })
         }
+        Action::ProgramLabel { lsm: Lsm::AppArmor, label } => format!("AppArmor profile {label}"),
+        Action::ProgramLabel { lsm: Lsm::SeLinux, label } => format!("SELinux label {label}"),
         Action::Scheduler(s) => scheduler(s),
         Action::IoPriority { class, level } => {
             let class = ["none", "real-time", "best-effort", "idle"].get(*class as usize).unwrap_or(&"?");

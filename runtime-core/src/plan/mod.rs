@@ -19,6 +19,7 @@ pub mod caps;
 pub(crate) mod cgroups;
 mod display;
 mod exec;
+mod labels;
 mod namespaces;
 pub mod options;
 mod process;

@@ -25,7 +25,7 @@ pub(crate) enum Kind {
 
 /// All steps from the root to the program.
 pub(crate) fn process(b: &mut Builder<'_>, p: &Process, kind: Kind) -> Result<()> {
-    unsupported(b, p)?;
+    unsupported(b)?;
     rlimits(b, p)?;
     let user = p.user();
     let create = Action::Cwd {
@@ -42,6 +42,7 @@ pub(crate) fn process(b: &mut Builder<'_>, p: &Process, kind: Kind) -> Result<()
         b.init("/root/readonly", Action::RootReadonly);
     }
     b.init("/process/user/umask", Action::Umask { mask: user.umask().unwrap_or(0o022) & 0o777 });
+    super::labels::program(b, p)?;
     super::scheduling::scheduling(b, p)?;
     personality(b);
     let no_new_privs = p.no_new_privileges() == Some(true);
@@ -78,28 +79,10 @@ pub(crate) fn process(b: &mut Builder<'_>, p: &Process, kind: Kind) -> Result<()
 
 /// Fields that would change what the program may do and are not carried out yet: refused, because
 /// silence would be a lie.
-fn unsupported(b: &Builder<'_>, p: &Process) -> Result<()> {
+fn unsupported(b: &Builder<'_>) -> Result<()> {
     let no = |field: &str, what: &str| {
         Err(Error::config(field, format!("{what} cannot be set yet")).of_kind(ErrorKind::Unsupported))
     };
-    if p.apparmor_profile().as_ref().is_some_and(|s| !s.is_empty()) {
-        if !b.facts.apparmor {
-            return Err(Error::config(
-                "/process/apparmorProfile",
-                "apparmor: config provided but apparmor not supported",
-            ));
-        }
-        return no("/process/apparmorProfile", "an AppArmor profile");
-    }
-    if p.selinux_label().as_ref().is_some_and(|s| !s.is_empty()) {
-        if !b.facts.selinux {
-            return Err(Error::config(
-                "/process/selinuxLabel",
-                "selinux label is specified in config, but selinux is disabled or not supported",
-            ));
-        }
-        return no("/process/selinuxLabel", "an SELinux label");
-    }
     if let Some(l) = b.linux() {
         if l.intel_rdt().is_some() {
             return no("/linux/intelRdt", "resource directory allocation");

@@ -45,6 +45,7 @@ pub(crate) fn mounts(b: &mut Builder<'_>) -> Result<()> {
     for (i, m) in list.iter().enumerate() {
         mount(b, i, m, &mut late)?;
     }
+    super::labels::mounts(b)?;
     if owns_dev(&list) {
         devices(b)?;
         links(b);
@@ -115,6 +116,7 @@ fn mount(b: &mut Builder<'_>, index: usize, m: &Mount, late: &mut Vec<(String, P
                     options,
                     ordinary: matches!(fstype, "proc" | "sysfs"),
                     inherit_mode: fstype == "tmpfs" && !has_mode,
+                    label: None,
                 }),
             );
             Ok(())
@@ -293,8 +295,10 @@ pub(crate) fn finish(b: &mut Builder<'_>) -> Result<()> {
     for (i, path) in readonly.iter().enumerate() {
         b.init(format!("/linux/readonlyPaths/{i}"), Action::Readonly { path: clean(Path::new(path)) });
     }
+    let label = super::labels::of_mounts(b)?;
     for (i, path) in masked.iter().enumerate() {
-        b.init(format!("/linux/maskedPaths/{i}"), Action::Mask { path: clean(Path::new(path)) });
+        let mask = Action::Mask { path: clean(Path::new(path)), context: label.clone() };
+        b.init(format!("/linux/maskedPaths/{i}"), mask);
     }
     let flags = root_propagation(b)?;
     let move_root = b.options.no_pivot;

@@ -3,7 +3,7 @@
 //! Steps of the host become one barrier for each run of them; the other steps become one record each,
 //! with two exceptions, where one sentence is two operations of the kernel.
 
-use super::action::{Action, BindMount, DeviceNode, FilesystemMount, HookAction, Scheduler};
+use super::action::{Action, BindMount, DeviceNode, FilesystemMount, HookAction, Lsm, Scheduler};
 use super::options::MountOptions;
 use super::ranges::Ranges;
 use super::{Plan, Step};
@@ -170,7 +170,10 @@ fn record_root(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
             let device = u32::from(*on_dev);
             out.push(n, &Op::Console { uid: *uid, gid: 5, width: *width, height: *height, device });
         }
-        Action::Mask { path: p } => out.push(n, &Op::Mask { path: &path(p)? }),
+        Action::Mask { path: p, context } => {
+            let options = MountOptions { data: context.iter().cloned().collect(), ..Default::default() };
+            out.push(n, &Op::Mask { path: &path(p)?, data: data(&options)?.get() });
+        }
         Action::Readonly { path: p } => out.push(n, &Op::Readonly { path: &path(p)? }),
         Action::RootReadonly => out.push(n, &Op::RootReadonly {}),
         Action::Pivot { move_root, propagation } => {
@@ -193,6 +196,13 @@ fn record_process(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
             out.push(n, &Op::Rlimit { resource: *resource, soft: *soft, hard: *hard });
         }
         Action::NoNewPrivs => out.push(n, &Op::NoNewPrivs {}),
+        Action::ProgramLabel { lsm, label } => {
+            let (file, label) = match lsm {
+                Lsm::AppArmor => (c"attr/apparmor/exec", text(&format!("exec {label}"))?),
+                Lsm::SeLinux => (c"attr/exec", text(label)?),
+            };
+            out.push(n, &Op::ProgramLabel { file, label: &label });
+        }
         Action::Scheduler(s) => out.push(n, &Op::Scheduler { attr: Bytes(&sched_attr(s)) }),
         Action::IoPriority { class, level } => {
             out.push(n, &Op::IoPriority { value: class << IOPRIO_CLASS_SHIFT | level });
@@ -305,6 +315,7 @@ fn mount(out: &mut Writer, n: u32, m: &FilesystemMount) -> Result<()> {
             propagation: o.propagation,
             require: required,
             data: data(o)?.get(),
+            label: &text(m.label.as_deref().unwrap_or(""))?,
         },
     );
     Ok(())

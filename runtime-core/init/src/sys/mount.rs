@@ -45,6 +45,12 @@ pub fn fscreate(fs: &Fd) -> Result<(), Errno> {
     sc!(nr::FSCONFIG, fs.0, FSCONFIG_CMD_CREATE, 0, 0, 0).map(drop)
 }
 
+/// `fsetxattr(2)` of a text with its NUL, as SELinux stores labels.
+pub fn set_xattr(fd: &Fd, name: &CStr, value: &CStr) -> Result<(), Errno> {
+    let bytes = value.to_bytes_with_nul();
+    sc!(nr::FSETXATTR, fd.0, name.as_ptr(), bytes.as_ptr(), bytes.len(), 0).map(drop)
+}
+
 /// `fsmount(2)`.
 pub fn fsmount(fs: &Fd, attr: u64) -> Result<Fd, Errno> {
     sc!(nr::FSMOUNT, fs.0, FSMOUNT_CLOEXEC, attr).map(Fd::own)
