@@ -12,6 +12,8 @@
 //! The status is derived, never stored: no process is stopped; a cgroup that was frozen is paused; a process
 //! that still holds the start fifo is created; any other is running.
 
+use crate::cgroup::stats::{self, Stats};
+use crate::cgroup::watch::Watch;
 use crate::cgroup::{freezer, live};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks;
@@ -321,6 +323,29 @@ impl Container {
             ));
         }
         Ok(live::members(&self.state.cgroups))
+    }
+
+    /// What it has used so far.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] if it has no cgroup of its own, in which that is counted.
+    pub fn stats(&self) -> Result<Stats> {
+        stats::read(&self.state.cgroups)
+    }
+
+    /// Watches what happens in it from now on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongState`] if it is stopped; why the kernel would not tell.
+    pub fn watch(&self) -> Result<Watch> {
+        let Some(pidfd) = self.pidfd.as_ref().filter(|_| self.alive()) else {
+            return Err(Error::new(
+                ErrorKind::WrongState,
+                format!("container with id {} is not running", self.state.id),
+            ));
+        };
+        let pidfd = pidfd.try_clone().map_err(|e| Error::io("dup", &e))?;
+        Watch::begin(pidfd, &self.state.cgroups)
     }
 
     /// Waits for the process to end. Reaps it if it is a child of the caller.

@@ -347,6 +347,20 @@ impl Foreground {
         self.child.id().cast_signed()
     }
 
+    /// Waits for the next line of its output; none at its end.
+    ///
+    /// # Errors
+    /// If it stays silent.
+    pub fn next_line(&mut self) -> Check<Option<String>> {
+        let buffered = !self.output.buffer().is_empty();
+        if !buffered && !sys::readable(self.output.get_ref().as_fd(), self.limit)? {
+            return Err(Failed::from(format!("said nothing for {:?}", self.limit)));
+        }
+        let mut line = String::new();
+        let length = self.output.read_line(&mut line)?;
+        Ok((length > 0).then(|| line.trim_end().to_owned()))
+    }
+
     /// Waits for the end. Returns the exit code and the rest of the output.
     ///
     /// # Errors

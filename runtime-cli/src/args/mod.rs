@@ -149,7 +149,7 @@ impl Reader<'_> {
         match self.commands.iter().find(|(def, _)| def.name == name) {
             Some((def, Support::On)) => Ok(def),
             Some((_, Support::Refused(sentence))) => Err(Problem::value(sentence)),
-            Some((_, Support::Off)) | None => Err(Problem::unknown_command(name)),
+            None => Err(Problem::unknown_command(name)),
         }
     }
 

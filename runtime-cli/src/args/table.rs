@@ -130,8 +130,6 @@ pub(crate) struct CommandDef {
 pub(crate) enum Support {
     /// It works.
     On,
-    /// It is an unknown word.
-    Off,
     /// It is known, and every call of it, `--help` included, fails with this sentence. Engines
     /// take a successful `checkpoint --help` for support.
     Refused(&'static str),
@@ -153,7 +151,7 @@ pub(crate) const COMMANDS: &[(&CommandDef, Support)] = &[
     (&commands::PAUSE, Support::On),
     (&commands::RESUME, Support::On),
     (&commands::UPDATE, Support::On),
-    (&commands::EVENTS, Support::Off),
+    (&commands::EVENTS, Support::On),
     (&commands::CHECKPOINT, Support::Refused(NO_CRIU)),
     (&commands::RESTORE, Support::Refused(NO_CRIU)),
     (&commands::SPEC, Support::On),

@@ -3,6 +3,7 @@
 pub(crate) mod attempt;
 pub(crate) mod bundle;
 pub(crate) mod create;
+pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod features;
 pub(crate) mod lifecycle;

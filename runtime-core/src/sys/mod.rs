@@ -231,6 +231,23 @@ pub(crate) fn poll(fds: &mut [(BorrowedFd<'_>, i16)], millis: Option<i32>) -> io
     }
 }
 
+/// eventfd(2), not blocking.
+pub(crate) fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }.into())
+}
+
+/// What an eventfd counted since it was last asked; nothing is 0.
+pub(crate) fn eventfd_take(fd: impl AsFd) -> io::Result<u64> {
+    let mut count = 0u64;
+    // SAFETY: room for the eight bytes that an eventfd gives.
+    let r = unsafe { libc::read(fd.as_fd().as_raw_fd(), (&raw mut count).cast(), 8) };
+    match check(r as libc::c_long) {
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        r => r.map(|_| count),
+    }
+}
+
 /// socketpair(2) of sequenced packets.
 pub(crate) fn socketpair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [-1; 2];

@@ -18,14 +18,6 @@ fn an_unknown_command_exits_with_3_and_is_named() {
 }
 
 #[test]
-fn a_command_that_is_off_is_an_unknown_word() {
-    let off = [(&super::super::commands::EXEC, Support::Off)];
-    let argv = ["oxrun", "exec", "c", "ls"].map(OsString::from);
-    let rejection = parse_with(argv, &off).unwrap_err();
-    assert_eq!((rejection.exit_code, rejection.message.as_str()), (3, "No help topic for 'exec'"));
-}
-
-#[test]
 fn checkpoint_and_restore_fail_with_one_sentence_whatever_follows() {
     let lines: [&[&str]; 5] = [
         &["checkpoint", "--help"],
