@@ -173,10 +173,7 @@ fn main() -> ExitCode {
         with!(unless(apparmor(), "AppArmor is not on"), a_profile_that_is_not_loaded_is_an_error),
         with!(unless(!apparmor(), "AppArmor is on"), a_profile_without_apparmor_is_refused),
         with!(unless(!selinux(), "SELinux is on"), a_label_without_selinux_is_refused),
-        with!(
-            unless(!selinux(), "SELinux is on"),
-            a_label_for_mounts_is_left_out_without_selinux
-        ),
+        with!(unless(!selinux(), "SELinux is on"), a_label_for_mounts_is_left_out_without_selinux),
         match has("setpriv") {
             true => oxrun_only(
                 "an_annotation_keeps_the_groups_of_the_caller",

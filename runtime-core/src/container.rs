@@ -233,7 +233,7 @@ impl Container {
             crate::plan::action::Action::Lookup { name, .. } => Some(name.clone()),
             _ => None,
         });
-        let joined = launch::join(plan, init.as_fd(), stdio)?;
+        let joined = launch::join(plan, init.as_fd(), self.state.pid, stdio)?;
         Ok(Exec { joined, program: program.unwrap_or_default() })
     }
 

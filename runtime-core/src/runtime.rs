@@ -92,15 +92,21 @@ impl Runtime {
     /// Plans a further process in a container. Has no effect.
     ///
     /// # Errors
-    /// As [`plan::plan`]; [`crate::ErrorKind::WrongState`] if the container is stopped.
+    /// As [`plan::plan`]; [`crate::ErrorKind::WrongState`] if the container is stopped, or paused and
+    /// [`CreateOptions::ignore_paused`] is not set.
     pub fn plan_exec(
         &self,
         container: &Container,
         process: &Process,
         options: &CreateOptions,
     ) -> Result<Plan> {
-        if container.status()? == crate::Status::Stopped {
-            return Err(Error::new(crate::ErrorKind::WrongState, "cannot exec in a stopped container"));
+        let wrong = |text: &str| Err(Error::new(crate::ErrorKind::WrongState, text));
+        match container.status()? {
+            crate::Status::Stopped => return wrong("cannot exec in a stopped container"),
+            crate::Status::Paused if !options.ignore_paused => {
+                return wrong("cannot exec in a paused container (use --ignore-paused to override)");
+            }
+            _ => {}
         }
         let config = Bundle::from_json(&container.config()?)?;
         plan::exec(container.state(), &config, process, self.facts()?, options)

@@ -4,7 +4,9 @@ use super::create::{hand_over, pid_file};
 use super::{Ctx, Failure};
 use crate::args;
 use crate::foreground::Session;
-use oxrun_core::{Bundle, Container, CreateOptions, Error, ErrorKind, Exec, Process, Runtime, Stdio};
+use oxrun_core::{
+    Bundle, Container, CreateOptions, Error, ErrorKind, Exec, Process, Runtime, Stdio, SubCgroup,
+};
 use std::path::Path;
 
 /// Every failure before the program runs has this exit code, as in runc.
@@ -19,9 +21,6 @@ pub(crate) fn exec(ctx: &Ctx<'_>, a: &args::Exec) -> Result<u8, Failure> {
 }
 
 fn attempt(ctx: &Ctx<'_>, a: &args::Exec) -> Result<u8, Failure> {
-    if !a.cgroups.is_empty() {
-        return Err(Failure::plain("exec --cgroup cannot be done yet"));
-    }
     let runtime = ctx.runtime()?;
     let container = runtime.open(&a.id).map_err(|e| failed(&e))?;
     let process = process(&runtime, &container, a)?;
@@ -38,7 +37,14 @@ fn attempt(ctx: &Ctx<'_>, a: &args::Exec) -> Result<u8, Failure> {
             ctx.program
         )));
     }
-    let options = CreateOptions { preserve_fds: a.preserve_fds, ..CreateOptions::default() };
+    let sub_cgroup =
+        |s: &args::SubCgroup| SubCgroup { controllers: s.controllers.clone(), path: s.path.clone() };
+    let options = CreateOptions {
+        preserve_fds: a.preserve_fds,
+        sub_cgroups: a.cgroups.iter().map(sub_cgroup).collect(),
+        ignore_paused: a.ignore_paused,
+        ..CreateOptions::default()
+    };
     let plan = runtime.plan_exec(&container, &process, &options).map_err(|e| failed(&e))?;
     for w in plan.warnings() {
         ctx.log.warning(&format!("{}: {}", w.field, w.message));

@@ -12,11 +12,13 @@
 //! page and the exit status say what happened. On failure everything that was made is undone.
 
 mod image;
+mod join;
 mod report;
 mod talk;
 mod users;
 
 pub use image::size as init_size;
+pub(crate) use join::{Joined, join};
 
 use crate::cgroup::live;
 use crate::error::{Error, ErrorKind, Lane, Result};
@@ -124,54 +126,11 @@ pub(crate) fn launch(plan: &Plan, dir: &StateDir, stdio: Stdio) -> Result<Launch
     let cgroups = plan.cgroups.iter().map(CgroupDir::dir);
     dir.record_cgroups(&cgroups.filter(|d| !d.exists()).collect::<Vec<_>>())?;
     let fault = dir.new_file(c"fault")?;
-    let host = carry_out(plan, Place::New(dir), fault, &script, stdio)?;
+    let host = carry_out(plan, Place::New(dir), fault, &script, &Streams::open(stdio)?)?;
     let (Some(state), Some((_, pidfd))) = (host.state, host.process) else {
         return Err(Error::new(ErrorKind::Internal, "the plan has no step `created`"));
     };
     Ok(Launched { state, pidfd, console: host.console })
-}
-
-/// A further process of a container: set up, its program not yet executed.
-#[derive(Debug)]
-pub(crate) struct Joined {
-    pub(crate) pid: u32,
-    pub(crate) pidfd: OwnedFd,
-    pub(crate) console: Option<OwnedFd>,
-    control: OwnedFd,
-    fault: File,
-    total: u32,
-    rootfs: PathBuf,
-}
-
-/// Sets up a further process in the container of `init`. If the handle is dropped before it is started, it ends.
-pub(crate) fn join(plan: &Plan, init: BorrowedFd<'_>, stdio: Stdio) -> Result<Joined> {
-    preserved(plan)?;
-    let script = script::encode(plan)?;
-    let fault = sys::memfd(c"oxrun-fault", 0).map_err(|e| Error::io("memfd_create", &e))?;
-    let host = carry_out(plan, Place::In(init), fault.into(), &script, stdio)?;
-    match (host.process, host.control) {
-        (Some((pid, pidfd)), Some(control)) => Ok(Joined {
-            pid,
-            pidfd,
-            console: host.console,
-            control,
-            fault: host.fault,
-            total: plan.steps.len() as u32,
-            rootfs: plan.rootfs.clone(),
-        }),
-        _ => Err(Error::new(ErrorKind::Internal, "the plan has no step `ready`")),
-    }
-}
-
-impl Joined {
-    /// Lets the program be executed; what the fault page says then.
-    pub(crate) fn start(&self) -> Result<Started> {
-        sys::send(&self.control, &[0; 4], &[]).map_err(|e| Error::io("sendmsg(go)", &e))?;
-        // The end of the socket: the execve, or the end of the process.
-        let mut buf = [0u8; 8];
-        sys::receive(&self.control, &mut buf).map_err(|e| Error::io("recvmsg", &e))?;
-        Ok(report::started(&page(&self.fault), self.total, &self.rootfs, |_| None))
-    }
 }
 
 /// A fault page as it is now. One that cannot be read says nothing, as one that nobody wrote.
@@ -187,7 +146,7 @@ fn carry_out<'a>(
     place: Place<'a>,
     fault: File,
     script: &[u8],
-    stdio: Stdio,
+    streams: &Streams,
 ) -> Result<Host<'a>> {
     fault.set_len(oxrun_init::fault::SIZE as u64).map_err(|e| Error::io("ftruncate(fault)", &e))?;
     let mut host = Host {
@@ -203,7 +162,7 @@ fn carry_out<'a>(
         made: Vec::new(),
         state: None,
     };
-    match host.walk(script, stdio) {
+    match host.walk(script, streams) {
         Ok(()) => {
             // Nothing of it is needed once the container is created.
             host.inside = users::Inside::default();
@@ -219,16 +178,14 @@ fn carry_out<'a>(
 impl Host<'_> {
     /// Every step in order: the host's own are carried out, the others are waited for where they say
     /// something.
-    fn walk(&mut self, script: &[u8], stdio: Stdio) -> Result<()> {
-        let mut stdio = Some(stdio);
+    fn walk(&mut self, script: &[u8], streams: &Streams) -> Result<()> {
         let mut held = false;
         let mut steps = self.plan.steps.iter().zip(1u32..).peekable();
         while let Some((step, number)) = steps.next() {
             let in_step = |e: Error| e.or_at(&step.field).in_step(self.plan.step_ref(number));
             match (&step.lane, &step.action) {
                 (Lane::Host, Action::Spawn { .. }) => {
-                    let stdio = stdio.take().unwrap_or_default();
-                    self.spawn(script, stdio).map_err(in_step)?;
+                    self.spawn(script, streams).map_err(in_step)?;
                 }
                 (Lane::Host | Lane::Mntns, _) => {
                     if self.control.is_some() && !held {
@@ -257,12 +214,11 @@ impl Host<'_> {
     }
 
     /// Executes init outside and hands it its descriptors.
-    fn spawn(&mut self, script: &[u8], stdio: Stdio) -> Result<()> {
+    fn spawn(&mut self, script: &[u8], streams: &Streams) -> Result<()> {
         let fifo = match self.place {
             Place::New(dir) => dir.new_fifo()?,
             Place::In(init) => init.try_clone_to_owned().map_err(|e| Error::io("dup", &e))?,
         };
-        let streams = Streams::open(stdio)?;
         let outside = Outside {
             streams: streams.get()?,
             preserved: &preserved(self.plan)?,

@@ -142,9 +142,10 @@ fn explain(action: &Action, field: &str, r: &Record<'_>) -> Error {
         }
         Action::Root { path, .. } => plain(&format!("error preparing rootfs {}", path.display()), r),
         Action::Pivot { .. } => plain("error jailing process inside rootfs", r),
-        Action::JoinTasks { .. } | Action::OpenTasks { .. } | Action::JoinOpened => {
-            plain("error adding pid to cgroups", r)
-        }
+        Action::JoinTasks { .. }
+        | Action::OpenTasks { .. }
+        | Action::JoinOpened
+        | Action::OpenCgroup { .. } => plain("error adding pid of init to cgroups", r),
         Action::Hostname { .. } => plain("sethostname", r),
         Action::Console { .. } if r.detail == Detail::DeviceMismatch => plain("", r).saying(
             "error setting up the terminal: /dev/console of the image is neither a file nor a device",
@@ -159,6 +160,8 @@ fn explain(action: &Action, field: &str, r: &Record<'_>) -> Error {
         | Action::MemoryPolicy { .. } => share::explain(action, plain("", r), r.errno),
         Action::Personality { .. } => plain("error setting the personality", r),
         Action::Seccomp(_) => plain("unable to init seccomp", r),
+        // Only the cgroup says so: one with controllers below it takes no process.
+        Action::Clone { .. } if r.errno == libc::EBUSY => plain("error adding pid of init to cgroups", r),
         Action::Clone { .. } => plain("unable to create the container's process", r),
         _ => plain("error during container init", r),
     }

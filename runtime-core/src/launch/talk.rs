@@ -85,7 +85,7 @@ impl Host<'_> {
         let hook = |s: &Step| s.lane == Lane::Init && matches!(s.action, Action::Hook(_));
         let created = |s: &&Step| !matches!(s.action, Action::Created);
         let hooks = self.plan.steps.iter().take_while(created).any(hook);
-        (!hooks).then_some(PATIENCE)
+        (!hooks && !self.plan.patient).then_some(PATIENCE)
     }
 
     /// The error of a process that ended without a word.

@@ -275,8 +275,9 @@ pub enum Action {
     JoinTasks { files: Vec<PathBuf> },
     /// Enter a namespace.
     SetNs { kind: Namespace, path: PathBuf },
-    /// Open the v2 cgroup of the container before its mount namespace is entered.
-    OpenCgroup { dir: PathBuf },
+    /// Open the v2 cgroup of the container before its mount namespace is entered. Where it takes no
+    /// process any more, the one that the container's first process is in may do, in the tree mounted at `or_init`.
+    OpenCgroup { dir: PathBuf, or_init: Option<PathBuf> },
     /// Enter the namespaces of the container's process.
     Enter { kinds: Vec<Namespace> },
     /// Make a user namespace.

@@ -2,12 +2,12 @@
 
 use super::action::{Action, BindMount, CgroupDir, FilesystemMount, Namespace};
 use super::options::{DataOption, MountOptions, attr};
-use super::{Builder, clean};
+use super::{Builder, SubCgroup, clean};
 use crate::cgroup::devices::{self, DeviceKind, DeviceRule};
 use crate::cgroup::{Write, live, v1, v2};
 use crate::error::{Error, ErrorKind, Result};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, LinuxResources};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// The state before the first rule.
 const DENY_ALL: DeviceRule = DeviceRule {
@@ -199,6 +199,35 @@ fn rules(index: usize, device: &LinuxDeviceCgroup) -> Result<Vec<DeviceRule>> {
         }
         _ => vec![rule],
     })
+}
+
+/// The cgroups of a further process: the container's, or existing ones below them. A cgroup filesystem has no
+/// links, so that counting `..` is enough to stay inside.
+pub(crate) fn below(own: &[CgroupDir], chosen: &[SubCgroup]) -> Result<Vec<CgroupDir>> {
+    let mut dirs = own.to_vec();
+    let wrong = |text: String| Error::new(ErrorKind::InvalidConfig, text).at("(sub-cgroup)");
+    for sub in chosen {
+        let mut relative = PathBuf::new();
+        for part in Path::new(&sub.path).components() {
+            match part {
+                Component::Normal(name) => relative.push(name),
+                Component::ParentDir if !relative.pop() => {
+                    return Err(wrong(format!("bad sub cgroup path: {}", sub.path)));
+                }
+                _ => {}
+            }
+        }
+        let has = |d: &CgroupDir, name: &String| d.controllers.iter().flatten().any(|c| c == name);
+        if let Some(name) = sub.controllers.iter().find(|name| !own.iter().any(|d| has(d, name))) {
+            return Err(wrong(format!("unknown controller {name} in sub-cgroup paths")));
+        }
+        for (dir, own) in dirs.iter_mut().zip(own) {
+            if sub.controllers.is_empty() || sub.controllers.iter().any(|name| has(own, name)) {
+                dir.path = own.path.join(&relative);
+            }
+        }
+    }
+    Ok(dirs)
 }
 
 /// The v2 directory that the container's process is born in.

@@ -102,7 +102,7 @@ fn sentence(action: &Action) -> String {
         Action::OomScoreAdj { value } => format!("oom_score_adj = {value}"),
         Action::JoinTasks { files } => format!("enter {} v1 hierarchies", files.len()),
         Action::SetNs { kind, path } => format!("{} namespace {}", kind.name(), path.display()),
-        Action::OpenCgroup { dir } => dir.display().to_string(),
+        Action::OpenCgroup { dir, .. } => dir.display().to_string(),
         Action::Enter { kinds: list } => format!("{} of the container", kinds(list)),
         Action::NewUser => "new user namespace".to_owned(),
         Action::OpenTasks { file } => file.display().to_string(),

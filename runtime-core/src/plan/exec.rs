@@ -4,7 +4,7 @@
 //! namespaces are entered by one setns(2) of the first process's pidfd. The cgroup namespace comes after the
 //! clone: seen from inside it, the clone's source would lie outside of what may be moved.
 
-use super::action::{Action, CgroupDir, Namespace};
+use super::action::{Action, Namespace};
 use super::namespaces::Namespaces;
 use super::process::{self, Kind};
 use super::{Builder, CreateOptions, Plan, scheduling};
@@ -24,6 +24,7 @@ pub(crate) fn exec(
 ) -> Result<Plan> {
     let p = &completed(p, config.spec().process().as_ref());
     super::check_process(p)?;
+    let dirs = super::cgroups::below(&state.cgroups, &options.sub_cgroups)?;
     let mut b = Builder {
         spec: config.spec(),
         facts,
@@ -34,7 +35,7 @@ pub(crate) fn exec(
         warnings: Vec::new(),
         namespaces: Namespaces { new: state.namespaces.clone(), joined: Vec::new() },
         rootfs: state.rootfs.clone(),
-        cgroups: state.cgroups.clone(),
+        cgroups: dirs,
     };
     b.host("(lifecycle)", Action::Spawn { preserve_fds: options.preserve_fds });
     join(&mut b, state, p)?;
@@ -58,6 +59,7 @@ pub(crate) fn exec(
         cgroups: Vec::new(),
         later_hooks: Vec::new(),
         dumpable: facts.euid != 0,
+        patient: options.ignore_paused,
         config: config.bytes.clone(),
     })
 }
@@ -100,21 +102,20 @@ fn join(b: &mut Builder<'_>, state: &State, p: &Process) -> Result<()> {
     if let Some(cpus) = affinity.initial {
         b.join("/process/execCPUAffinity/initial", Action::Affinity { cpus, last: false });
     }
+    let chosen = !b.options.sub_cgroups.is_empty();
+    let field = if chosen { "(sub-cgroup)" } else { "/linux/cgroupsPath" };
     let files: Vec<_> =
-        state.cgroups.iter().filter(|d| d.controllers.is_some()).map(|d| d.dir().join("tasks")).collect();
+        b.cgroups.iter().filter(|d| d.controllers.is_some()).map(|d| d.dir().join("tasks")).collect();
     if !files.is_empty() {
-        b.join("/linux/cgroupsPath", Action::JoinTasks { files });
+        b.join(field, Action::JoinTasks { files });
     }
-    if let Some(dir) = state.cgroups.iter().find(|d| d.controllers.is_none()).map(CgroupDir::dir) {
-        // From inside a user namespace the host's cgroup could not be entered.
-        b.join(
-            "/linux/cgroupsPath",
-            if user {
-                Action::Clone { new: Vec::new(), cgroup: Some(dir) }
-            } else {
-                Action::OpenCgroup { dir }
-            },
-        );
+    if let Some(tree) = b.cgroups.iter().find(|d| d.controllers.is_none()) {
+        let (dir, or_init) = (tree.dir(), (!chosen).then(|| tree.mount.clone()));
+        b.join(field, Action::OpenCgroup { dir, or_init });
+        if user {
+            // From inside the user namespace the host's cgroup could not be entered.
+            b.join(field, Action::Clone { new: Vec::new(), cgroup: None });
+        }
     }
     if let Some(value) = p.oom_score_adj() {
         b.join("/process/oomScoreAdj", Action::OomScoreAdj { value });

@@ -51,6 +51,19 @@ pub struct CreateOptions {
     pub no_new_keyring: bool,
     /// How many descriptors from 3 on the program inherits.
     pub preserve_fds: u32,
+    /// For a further process: existing cgroups below the container's, to run it in.
+    pub sub_cgroups: Vec<SubCgroup>,
+    /// For a further process: wait in a paused container until it is resumed.
+    pub ignore_paused: bool,
+}
+
+/// A cgroup below the container's own.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SubCgroup {
+    /// The v1 controllers in whose hierarchies it is; none: in every hierarchy.
+    pub controllers: Vec<String>,
+    /// Its path from the container's cgroup. What leads above that is refused.
+    pub path: String,
 }
 
 /// One step.
@@ -92,6 +105,8 @@ pub struct Plan {
     pub later_hooks: Vec<HookAction>,
     /// Whether init must stay traceable by its user while it sets up.
     pub dumpable: bool,
+    /// Whether it may stand still for as long as the container is paused.
+    pub patient: bool,
     /// The config's bytes, for the private copy.
     #[serde(skip)]
     pub config: Arc<[u8]>,
@@ -235,6 +250,7 @@ fn finish(b: Builder<'_>, process: &Process, bundle: &Bundle) -> Plan {
         cgroups: b.cgroups,
         later_hooks,
         dumpable: b.facts.euid != 0,
+        patient: false,
         config: bundle.bytes.clone(),
     }
 }

@@ -117,7 +117,7 @@ fn record(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
         Action::SetNs { kind, path: p } => {
             out.push(n, &Op::SetNs { path: &path(p)?, kind: kind.flag() as u32 });
         }
-        Action::OpenCgroup { dir } => out.push(n, &Op::OpenCgroup { path: &path(dir)? }),
+        Action::OpenCgroup { dir, .. } => out.push(n, &Op::OpenCgroup { path: &path(dir)? }),
         Action::Enter { kinds } => {
             let flags = kinds.iter().fold(0, |f, k| f | k.flag() as u32);
             out.push(n, &Op::Enter { flags });

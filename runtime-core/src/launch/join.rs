@@ -1,0 +1,98 @@
+//! A further process of a container that exists.
+//!
+//! What must hold: it is born where the container's processes are. The one cgroup that it may take instead of the
+//! container's own is that of the container's first process, and only if the container's own takes nobody.
+
+use super::{Place, Started, Stdio, Streams, carry_out, page, preserved, report};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::action::Action;
+use crate::plan::{Plan, script};
+use crate::sys;
+use std::fs::File;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+/// A further process of a container: set up, its program not yet executed.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) pid: u32,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) console: Option<OwnedFd>,
+    control: OwnedFd,
+    fault: File,
+    total: u32,
+    rootfs: PathBuf,
+}
+
+/// Sets up a further process in the container of `init`. If the handle is dropped before it is started, it ends.
+/// `pid` is the pid of `init`.
+pub(crate) fn join(plan: &Plan, init: BorrowedFd<'_>, pid: u32, stdio: Stdio) -> Result<Joined> {
+    preserved(plan)?;
+    let streams = Streams::open(stdio)?;
+    match attempt(plan, init, &streams) {
+        Err(e) if is_of_cgroup(plan, &e) => match elsewhere(plan, init, pid) {
+            Some(plan) => attempt(&plan, init, &streams),
+            None => Err(e),
+        },
+        done => done,
+    }
+}
+
+/// Whether the container's v2 cgroup is gone, or takes no process because it has controllers below it.
+fn is_of_cgroup(plan: &Plan, e: &Error) -> bool {
+    let failed = e.step().and_then(|s| plan.steps.get((s.number as usize).checked_sub(1)?));
+    match failed.map(|s| &s.action) {
+        Some(Action::OpenCgroup { .. }) => e.errno() == Some(libc::ENOENT),
+        Some(Action::Clone { .. }) => matches!(e.errno(), Some(libc::EBUSY | libc::ENODEV)),
+        _ => false,
+    }
+}
+
+/// The plan with the v2 cgroup that the container's process has moved to, if the plan allows it.
+fn elsewhere(plan: &Plan, init: BorrowedFd<'_>, pid: u32) -> Option<Plan> {
+    let text = sys::read_file(format!("/proc/{pid}/cgroup")).ok()?;
+    let path = text.lines().find_map(|l| l.strip_prefix("0::/"))?;
+    // The pid was still its own when that was read; and not what lies outside of the caller's own view.
+    if sys::poll_exit(init, Some(0)).unwrap_or(true) || path.starts_with("..") {
+        return None;
+    }
+    let mut plan = plan.clone();
+    plan.steps.iter_mut().find_map(|s| match &mut s.action {
+        Action::OpenCgroup { dir, or_init: Some(tree) } => {
+            *dir = tree.join(path);
+            Some(())
+        }
+        _ => None,
+    })?;
+    Some(plan)
+}
+
+/// Tries once to set up a further process.
+fn attempt(plan: &Plan, init: BorrowedFd<'_>, streams: &Streams) -> Result<Joined> {
+    let script = script::encode(plan)?;
+    let fault = sys::memfd(c"oxrun-fault", 0).map_err(|e| Error::io("memfd_create", &e))?;
+    let host = carry_out(plan, Place::In(init), fault.into(), &script, streams)?;
+    match (host.process, host.control) {
+        (Some((pid, pidfd)), Some(control)) => Ok(Joined {
+            pid,
+            pidfd,
+            console: host.console,
+            control,
+            fault: host.fault,
+            total: plan.steps.len() as u32,
+            rootfs: plan.rootfs.clone(),
+        }),
+        _ => Err(Error::new(ErrorKind::Internal, "the plan has no step `ready`")),
+    }
+}
+
+impl Joined {
+    /// Lets the program be executed; what the fault page says then.
+    pub(crate) fn start(&self) -> Result<Started> {
+        sys::send(&self.control, &[0; 4], &[]).map_err(|e| Error::io("sendmsg(go)", &e))?;
+        // The end of the socket: the execve, or the end of the process.
+        let mut buf = [0u8; 8];
+        sys::receive(&self.control, &mut buf).map_err(|e| Error::io("recvmsg", &e))?;
+        Ok(report::started(&page(&self.fault), self.total, &self.rootfs, |_| None))
+    }
+}
