@@ -175,7 +175,24 @@ pub(crate) fn limit_file(file: &Path) -> PathBuf {
             return bfq;
         }
     }
+    let bfq = file.with_file_name("io.bfq.weight");
+    if name == "io.weight" && bfq.exists() {
+        return bfq;
+    }
     file.to_owned()
+}
+
+/// Where a limit is written, and what: BFQ's weights on v2 have the range of v1's.
+pub(crate) fn limit(file: &Path, value: &str) -> (PathBuf, String) {
+    let place = limit_file(file);
+    let weight = value.rsplit_once(' ').and_then(|(who, n)| Some((who, n.parse().ok()?)));
+    let value = match weight {
+        Some((who, n)) if place != file && file.ends_with("io.weight") => {
+            format!("{who} {}", super::v2::blkio_weight(n))
+        }
+        _ => value.to_owned(),
+    };
+    (place, value)
 }
 
 /// Writes a limit. Where the kernel does not count something it has nothing to be unlimited.
@@ -186,7 +203,8 @@ pub(crate) fn set_limit(file: &Path, value: &str) -> Result<()> {
         "memory.swap.max" => matches!(value, "max" | "0"),
         _ => name.contains(".rsvd."),
     };
-    match write(&limit_file(file), value) {
+    let (file, value) = limit(file, value);
+    match write(&file, &value) {
         Err(e) if optional && e.errno() == Some(libc::ENOENT) => Ok(()),
         written => written,
     }

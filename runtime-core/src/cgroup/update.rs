@@ -5,7 +5,7 @@
 //! those before it are taken back, the last one first.
 
 use super::v1_devices::Allowed;
-use super::{Write, device_bpf, freezer, live, v2};
+use super::{Write, device_bpf, freezer, live, v1, v2};
 use crate::container::Container;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::action::CgroupDir;
@@ -67,9 +67,11 @@ fn update(dirs: &[CgroupDir], resources: &LinuxResources) -> Result<()> {
     let resources = &completed(resources, pure_v2, &present);
     refuse_what_is_in_use(resources, pure_v2, &present)?;
     let mut steps = Vec::new();
-    for write in writes(resources, pure_v2, &present)? {
+    for mut write in writes(resources, pure_v2, &present)? {
         let dir = plan::controller_dir(dirs, &write)?.dir();
-        steps.push((live::limit_file(&dir.join(&write.file)), write));
+        let (file, value) = live::limit(&dir.join(&write.file), &write.value);
+        write.value = value;
+        steps.push((file, write));
     }
     let undo = carry_out(&steps, &mut Kernel)?;
     let Some(rules) = rules else { return Ok(()) };
@@ -179,7 +181,7 @@ fn writes(resources: &LinuxResources, pure_v2: bool, present: Present<'_>) -> Re
         });
         return Ok(all);
     }
-    let mut all = plan::v1_writes(resources)?;
+    let mut all = v1::writes(resources)?;
     let place = |file: &str| all.iter().position(|w| w.file == file);
     let both = place("memory.limit_in_bytes").zip(place("memory.memsw.limit_in_bytes"));
     if let Some((memory, swap)) = both {

@@ -1,11 +1,20 @@
 //! linux.resources as files of v1 controllers.
 
 use super::Write;
+use crate::error::{Error, Result};
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
 /// The writes in an order that a fresh cgroup accepts. A zero of memory, cpu and blkio means "leave it".
-#[must_use]
-pub fn writes(resources: &LinuxResources) -> Vec<Write> {
+///
+/// # Errors
+/// What only v2 has; a page size that is none.
+pub fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
+    if resources.unified().as_ref().is_some_and(|u| !u.is_empty()) {
+        return Err(Error::config(
+            "/linux/resources/unified",
+            "invalid configuration: cannot use unified on cgroup v1",
+        ));
+    }
     let mut out = Vec::new();
     if let Some(memory) = resources.memory() {
         self::memory(memory, &mut out);
@@ -19,13 +28,7 @@ pub fn writes(resources: &LinuxResources) -> Vec<Write> {
     if let Some(block) = resources.block_io() {
         self::block_io(block, &mut out);
     }
-    for (i, huge) in resources.hugepage_limits().iter().flatten().enumerate() {
-        let size = huge.page_size();
-        for file in ["limit_in_bytes", "rsvd.limit_in_bytes"] {
-            let file = format!("hugetlb.{size}.{file}");
-            out.push(Write::new("hugetlb", &file, huge.limit(), &format!("hugepageLimits/{i}/limit")));
-        }
-    }
+    super::hugetlb(resources, "limit_in_bytes", &mut out)?;
     if let Some(network) = resources.network() {
         if let Some(class) = network.class_id() {
             out.push(Write::new("net_cls", "net_cls.classid", class, "network/classID"));
@@ -35,7 +38,8 @@ pub fn writes(resources: &LinuxResources) -> Vec<Write> {
             out.push(Write::new("net_prio", "net_prio.ifpriomap", value, &format!("network/priorities/{i}")));
         }
     }
-    out
+    super::rdma(resources, &mut out);
+    Ok(out)
 }
 
 fn memory(memory: &LinuxMemory, out: &mut Vec<Write>) {
@@ -46,12 +50,11 @@ fn memory(memory: &LinuxMemory, out: &mut Vec<Write>) {
     };
     // The limit first: memory+swap may not be below it.
     put("memory.limit_in_bytes", memory.limit(), "limit");
-    let swap = match (memory.limit(), memory.swap()) {
+    match (memory.limit(), memory.swap()) {
         // No limit on memory means none on memory+swap.
-        (Some(-1), None | Some(0)) => Some(-1),
-        (_, swap) => swap,
-    };
-    put("memory.memsw.limit_in_bytes", swap, "swap");
+        (Some(-1), None | Some(0)) => put("memory.memsw.limit_in_bytes", Some(-1), "limit"),
+        (_, swap) => put("memory.memsw.limit_in_bytes", swap, "swap"),
+    }
     put("memory.soft_limit_in_bytes", memory.reservation(), "reservation");
     put("memory.kmem.tcp.limit_in_bytes", memory.kernel_tcp(), "kernelTCP");
     if let Some(swappiness) = memory.swappiness() {
@@ -69,7 +72,10 @@ fn cpu(cpu: &LinuxCpu, out: &mut Vec<Write>) {
         }
     };
     let text = |n: Option<u64>| n.map(|n| n.to_string());
-    put("cpu.shares", text(cpu.shares()), "shares");
+    // An idle cgroup has no shares, and takes none.
+    if cpu.idle().is_none_or(|i| i == 0) {
+        put("cpu.shares", text(cpu.shares()), "shares");
+    }
     put("cpu.cfs_period_us", text(cpu.period()), "period");
     put("cpu.cfs_quota_us", cpu.quota().map(|n| n.to_string()), "quota");
     put("cpu.rt_period_us", text(cpu.realtime_period()), "realtimePeriod");
@@ -119,7 +125,7 @@ mod tests {
 
     fn lines(json: &str) -> Vec<String> {
         let resources: LinuxResources = serde_json::from_str(json).expect("resources");
-        writes(&resources).iter().map(|w| format!("{} {}", w.file, w.value)).collect()
+        writes(&resources).expect("writes").iter().map(|w| format!("{} {}", w.file, w.value)).collect()
     }
 
     #[test]

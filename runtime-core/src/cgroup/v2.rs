@@ -7,7 +7,7 @@ use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 /// The writes in an order that a fresh cgroup accepts.
 ///
 /// # Errors
-/// A combination of memory and swap that has no meaning.
+/// A combination of memory and swap that has no meaning; a name that is no file of a controller.
 pub fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
     let mut out = Vec::new();
     if let Some(memory) = resources.memory() {
@@ -22,18 +22,15 @@ pub fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
     if let Some(block) = resources.block_io() {
         self::block_io(block, &mut out);
     }
-    for (i, huge) in resources.hugepage_limits().iter().flatten().enumerate() {
-        for file in ["max", "rsvd.max"] {
-            let file = format!("hugetlb.{}.{file}", huge.page_size());
-            out.push(Write::new("hugetlb", &file, huge.limit(), &format!("hugepageLimits/{i}/limit")));
-        }
-    }
+    super::hugetlb(resources, "max", &mut out)?;
+    super::rdma(resources, &mut out);
     let unified = resources.unified().iter().flatten();
     let mut unified: Vec<_> = unified.collect();
     unified.sort();
     for (file, value) in unified {
         let field = format!("unified/{}", crate::bundle::escape(file));
-        let Some((controller, _)) = file.split_once('.').filter(|_| !file.contains('/')) else {
+        let parts = file.split_once('.').filter(|(c, p)| !c.is_empty() && !p.is_empty());
+        let Some((controller, _)) = parts.filter(|_| !file.contains('/')) else {
             return Err(Error::config(
                 format!("/linux/resources/{field}"),
                 format!("unified resource {file:?} must be a file name CONTROLLER.PARAMETER"),
@@ -61,15 +58,29 @@ pub fn weight(shares: u64) -> u64 {
     }
 }
 
+/// io.weight of a blkio weight: 10 is 1, 1000 is 10000.
+#[must_use]
+pub fn io_weight(weight: u16) -> u64 {
+    1 + u64::from(weight).saturating_sub(10) * 9999 / 990
+}
+
+/// The blkio weight that [`io_weight`] makes this value of: BFQ counts as v1 does.
+#[must_use]
+pub fn blkio_weight(io_weight: u64) -> u64 {
+    10 + (io_weight.saturating_sub(1) * 990).div_ceil(9999)
+}
+
 fn max(value: i64) -> String {
     if value == -1 { "max".to_owned() } else { value.to_string() }
 }
 
 fn memory(memory: &LinuxMemory, out: &mut Vec<Write>) -> Result<()> {
     let limit = memory.limit().unwrap_or(0);
-    if let Some(swap) = swap(limit, memory.swap().unwrap_or(0))? {
+    let total = memory.swap().unwrap_or(0);
+    if let Some(swap) = swap(limit, total)? {
         // Lowering memory below what is in use would want swap first; a fresh cgroup does not care.
-        out.push(Write::new("memory", "memory.swap.max", swap, "memory/swap"));
+        let field = if total == 0 { "memory/limit" } else { "memory/swap" };
+        out.push(Write::new("memory", "memory.swap.max", swap, field));
     }
     if limit != 0 {
         out.push(Write::new("memory", "memory.max", max(limit), "memory/limit"));
@@ -106,7 +117,8 @@ fn cpu(cpu: &LinuxCpu, out: &mut Vec<Write>) {
     if quota != 0 || period != 0 {
         let quota = if quota > 0 { quota.to_string() } else { "max".to_owned() };
         let period = if period == 0 { 100_000 } else { period };
-        out.push(Write::new("cpu", "cpu.max", format!("{quota} {period}"), "cpu/quota"));
+        let field = if cpu.quota().is_some_and(|q| q != 0) { "cpu/quota" } else { "cpu/period" };
+        out.push(Write::new("cpu", "cpu.max", format!("{quota} {period}"), field));
     }
     if let Some(burst) = cpu.burst() {
         out.push(Write::new("cpu", "cpu.max.burst", burst, "cpu/burst"));
@@ -121,8 +133,14 @@ fn cpu(cpu: &LinuxCpu, out: &mut Vec<Write>) {
 
 fn block_io(block: &LinuxBlockIo, out: &mut Vec<Write>) {
     if let Some(weight) = block.weight().filter(|w| *w != 0) {
-        let value = 1 + (u64::from(weight).saturating_sub(10)) * 9999 / 990;
-        out.push(Write::new("io", "io.weight", format!("default {value}"), "blockIO/weight"));
+        let value = format!("default {}", io_weight(weight));
+        out.push(Write::new("io", "io.weight", value, "blockIO/weight"));
+    }
+    for (i, d) in block.weight_device().iter().flatten().enumerate() {
+        if let Some(weight) = d.weight().filter(|w| *w != 0) {
+            let value = format!("{}:{} {}", d.major(), d.minor(), io_weight(weight));
+            out.push(Write::new("io", "io.weight", value, &format!("blockIO/weightDevice/{i}")));
+        }
     }
     for (devices, key, field) in [
         (block.throttle_read_bps_device(), "rbps", "throttleReadBpsDevice"),
@@ -131,7 +149,9 @@ fn block_io(block: &LinuxBlockIo, out: &mut Vec<Write>) {
         (block.throttle_write_iops_device(), "wiops", "throttleWriteIOPSDevice"),
     ] {
         for (i, d) in devices.iter().flatten().enumerate() {
-            let value = format!("{}:{} {key}={}", d.major(), d.minor(), d.rate());
+            // As on v1, no rate is no limit.
+            let rate = if d.rate() == 0 { "max".to_owned() } else { d.rate().to_string() };
+            let value = format!("{}:{} {key}={rate}", d.major(), d.minor());
             out.push(Write::new("io", "io.max", value, &format!("blockIO/{field}/{i}")));
         }
     }

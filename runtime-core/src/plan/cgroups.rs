@@ -4,7 +4,7 @@ use super::action::{Action, BindMount, CgroupDir, FilesystemMount, Namespace};
 use super::options::{DataOption, MountOptions, attr};
 use super::{Builder, SubCgroup, clean};
 use crate::cgroup::devices::{self, DeviceKind, DeviceRule};
-use crate::cgroup::{Write, live, v1, v2};
+use crate::cgroup::{self, Write, live, v1, v2};
 use crate::error::{Error, ErrorKind, Result};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, LinuxResources};
 use std::path::{Component, Path, PathBuf};
@@ -56,29 +56,19 @@ pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
     b.host(FIELD, Action::CgroupCreate { dirs });
     let resources = resources.unwrap_or_default();
     let pure_v2 = b.facts.cgroup.v1.is_empty();
-    let writes = if pure_v2 { v2::writes(&resources)? } else { v1_writes(&resources)? };
+    for (field, why) in cgroup::left_out(&resources, pure_v2) {
+        b.warn(&format!("/linux/resources/{field}"), why);
+    }
+    let writes = if pure_v2 { v2::writes(&resources)? } else { v1::writes(&resources)? };
     for write in writes {
         push_write(b, &write)?;
     }
     push_devices(b, &resources, pure_v2)
 }
 
-/// The writes for v1.
-///
-/// # Errors
-/// If there are limits that only v2 has.
-pub(crate) fn v1_writes(resources: &LinuxResources) -> Result<Vec<Write>> {
-    if resources.unified().as_ref().is_some_and(|u| !u.is_empty()) {
-        return Err(Error::config(
-            "/linux/resources/unified",
-            "invalid configuration: cannot use unified on cgroup v1",
-        ));
-    }
-    Ok(v1::writes(resources))
-}
-
 fn has_limits(resources: &LinuxResources) -> bool {
-    !v1::writes(resources).is_empty() || resources.unified().as_ref().is_some_and(|u| !u.is_empty())
+    // What cannot be written was asked for, too.
+    v1::writes(resources).map_or(true, |w| !w.is_empty())
 }
 
 /// One directory for each hierarchy. An absolute path counts from the hierarchy's root, a relative one
