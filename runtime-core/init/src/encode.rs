@@ -87,6 +87,7 @@ mod tests {
                 fstype: c"tmpfs",
                 source: c"shm",
                 dest: c"dev/shm",
+                label: c"",
                 attr: 7,
                 propagation: 0,
                 require: 1,
