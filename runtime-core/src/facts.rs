@@ -26,6 +26,9 @@ pub struct V2Tree {
     pub mount: PathBuf,
     /// The cgroup of the calling process in it, absolute.
     pub own: String,
+    /// The controllers that it has beside v1 hierarchies. Not recorded where it stands alone.
+    #[serde(default)]
+    pub controllers: Vec<String>,
 }
 
 /// The cgroup hierarchies of the host.
@@ -167,7 +170,7 @@ fn cgroups() -> Result<CgroupFacts> {
     let base = Path::new("/sys/fs/cgroup");
     if sys::is_cgroup2(base) {
         if let Some(own) = text.lines().find_map(|l| l.strip_prefix("0::")) {
-            facts.v2 = Some(V2Tree { mount: base.into(), own: own.into() });
+            facts.v2 = Some(V2Tree { mount: base.into(), own: own.into(), controllers: Vec::new() });
         }
         return Ok(facts);
     }
@@ -183,7 +186,9 @@ fn cgroups() -> Result<CgroupFacts> {
         if list.is_empty() {
             let unified = base.join("unified");
             if sys::is_cgroup2(&unified) {
-                facts.v2 = Some(V2Tree { mount: unified, own: own.into() });
+                let list = sys::read_file(unified.join("cgroup.controllers")).unwrap_or_default();
+                let controllers = list.split_whitespace().map(str::to_owned).collect();
+                facts.v2 = Some(V2Tree { mount: unified, own: own.into(), controllers });
             }
             continue;
         }

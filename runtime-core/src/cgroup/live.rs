@@ -16,7 +16,9 @@ pub(crate) fn create(dirs: &[CgroupDir], made: &mut Vec<PathBuf>) -> Result<()> 
     let pure_v2 = dirs.iter().all(|d| d.controllers.is_none());
     for dir in dirs {
         if pure_v2 {
-            enable_controllers(dir)?;
+            let list = sys::read_file(dir.mount.join("cgroup.controllers")).unwrap_or_default();
+            let all: Vec<String> = list.split_whitespace().map(str::to_owned).collect();
+            enable(dir, &all)?;
         }
         let path = dir.dir();
         if make(&path, &dir.mount)? {
@@ -76,15 +78,14 @@ fn fill_cpuset(path: &Path, mount: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Enables every controller of the root down to the container's cgroup.
-fn enable_controllers(dir: &CgroupDir) -> Result<()> {
-    let list = sys::read_file(dir.mount.join("cgroup.controllers")).unwrap_or_default();
-    let enable: String = list.split_whitespace().map(|c| format!("+{c} ")).collect();
+/// Enables controllers of the v2 tree down to a cgroup, and makes the directories above it.
+pub(crate) fn enable(dir: &CgroupDir, controllers: &[String]) -> Result<()> {
+    let enable: String = controllers.iter().map(|c| format!("+{c} ")).collect();
     let mut at = dir.mount.clone();
     for part in dir.path.parent().into_iter().flat_map(Path::components).map(Some).chain([None]) {
         let file = at.join("cgroup.subtree_control");
         let there = sys::read_file(&file).unwrap_or_default();
-        let missing = list.split_whitespace().any(|c| !there.split_whitespace().any(|t| t == c));
+        let missing = controllers.iter().any(|c| !there.split_whitespace().any(|t| t == c));
         if missing && !enable.is_empty() && write(&file, &enable).is_err() {
             // One by one: a single controller that cannot be enabled must not take the others along. A limit
             // that then has no file says so by itself.

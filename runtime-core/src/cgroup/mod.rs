@@ -49,6 +49,26 @@ impl Write {
     }
 }
 
+/// The writes for v1 hierarchies beside a v2 tree that has these controllers: theirs are v2's.
+///
+/// # Errors
+/// As [`v1::writes`] and [`v2::writes`].
+pub fn hybrid_writes(resources: &LinuxResources, on_v2: &[String]) -> Result<Vec<Write>> {
+    let name = |w: &Write| if w.controller == "blkio" { "io".to_owned() } else { w.controller.clone() };
+    let moved = |w: &Write| on_v2.contains(&name(w));
+    let mut all = v1::writes(resources)?;
+    if all.iter().any(moved) {
+        all.retain(|w| !moved(w));
+        let mut rest = resources.clone();
+        if !on_v2.iter().any(|c| c == "memory") {
+            // v2 refuses combinations that v1 takes.
+            rest.set_memory(None);
+        }
+        all.extend(v2::writes(&rest)?.into_iter().filter(moved));
+    }
+    Ok(all)
+}
+
 /// The limits of huge pages. The kernel counts reserved ones apart, and needs both limits for one.
 ///
 /// # Errors

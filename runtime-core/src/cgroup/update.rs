@@ -5,7 +5,7 @@
 //! those before it are taken back, the last one first.
 
 use super::v1_devices::Allowed;
-use super::{Write, device_bpf, freezer, live, v1, v2};
+use super::{Write, device_bpf, freezer, live, v2};
 use crate::container::Container;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::action::CgroupDir;
@@ -62,13 +62,14 @@ fn update(dirs: &[CgroupDir], resources: &LinuxResources) -> Result<()> {
         let dir = live::dir_of(dirs, controller)?.dir();
         Kernel.read(&live::limit_file(&dir.join(file)))
     };
+    let on_v2 = if pure_v2 { Vec::new() } else { beside_v1(dirs) };
     let devices = resources.devices().as_ref().filter(|d| !d.is_empty());
     let rules = devices.map(|_| plan::device_rules(resources)).transpose()?;
     let resources = &completed(resources, pure_v2, &present);
     refuse_what_is_in_use(resources, pure_v2, &present)?;
     let mut steps = Vec::new();
-    for mut write in writes(resources, pure_v2, &present)? {
-        let dir = plan::controller_dir(dirs, &write)?.dir();
+    for mut write in writes(resources, pure_v2, &on_v2, &present)? {
+        let dir = plan::controller_dir(dirs, &on_v2, &write)?.dir();
         let (file, value) = live::limit(&dir.join(&write.file), &write.value);
         write.value = value;
         steps.push((file, write));
@@ -84,6 +85,13 @@ fn update(dirs: &[CgroupDir], resources: &LinuxResources) -> Result<()> {
         )),
     };
     changed.map_err(|e| take_back(undo, &mut Kernel, e.or_at("/linux/resources/devices")))
+}
+
+/// The controllers that a container of a hybrid host has in the v2 tree.
+fn beside_v1(dirs: &[CgroupDir]) -> Vec<String> {
+    let tree = dirs.iter().find(|d| d.controllers.is_none());
+    let list = tree.and_then(|d| Kernel.read(&d.dir().join("cgroup.controllers"))).unwrap_or_default();
+    list.split_whitespace().map(str::to_owned).collect()
 }
 
 /// What a file of a controller says.
@@ -172,7 +180,12 @@ fn refuse_what_is_in_use(resources: &LinuxResources, pure_v2: bool, present: Pre
 }
 
 /// The writes in an order that the present values allow.
-fn writes(resources: &LinuxResources, pure_v2: bool, present: Present<'_>) -> Result<Vec<Write>> {
+fn writes(
+    resources: &LinuxResources,
+    pure_v2: bool,
+    on_v2: &[String],
+    present: Present<'_>,
+) -> Result<Vec<Write>> {
     if pure_v2 {
         let mut all = v2::writes(resources)?;
         // A limit that only the conversion of swap needed, or that stays as it is, is not written again.
@@ -181,7 +194,7 @@ fn writes(resources: &LinuxResources, pure_v2: bool, present: Present<'_>) -> Re
         });
         return Ok(all);
     }
-    let mut all = v1::writes(resources)?;
+    let mut all = super::hybrid_writes(resources, on_v2)?;
     let place = |file: &str| all.iter().position(|w| w.file == file);
     let both = place("memory.limit_in_bytes").zip(place("memory.memsw.limit_in_bytes"));
     if let Some((memory, swap)) = both {

@@ -234,6 +234,7 @@ impl Host<'_> {
     /// One of the host's own steps.
     fn host_step(&mut self, step: &Step) -> Result<()> {
         match &step.action {
+            Action::CgroupEnable { dir, controllers } => live::enable(dir, controllers),
             Action::CgroupCreate { dirs } => live::create(dirs, &mut self.made),
             Action::CgroupWrite { file, value } => live::set_limit(file, value),
             Action::DevicesV1 { dir, rules } => live::write_rules(dir, rules),

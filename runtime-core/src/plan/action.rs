@@ -257,6 +257,8 @@ pub enum Lsm {
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs)] // the fields are named by the variant's sentence
 pub enum Action {
+    /// Enable controllers of the v2 tree, down to a cgroup.
+    CgroupEnable { dir: CgroupDir, controllers: Vec<String> },
     /// Make the container's cgroups.
     CgroupCreate { dirs: Vec<CgroupDir> },
     /// Write a value to a file of a cgroup.

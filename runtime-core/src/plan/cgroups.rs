@@ -52,16 +52,19 @@ pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
         b.warn("/linux/cgroupsPath", "no cgroup hierarchy was found at /sys/fs/cgroup");
         return Ok(());
     }
-    let dirs = b.cgroups.clone();
-    b.host(FIELD, Action::CgroupCreate { dirs });
     let resources = resources.unwrap_or_default();
     let pure_v2 = b.facts.cgroup.v1.is_empty();
     for (field, why) in cgroup::left_out(&resources, pure_v2) {
-        b.warn(&format!("/linux/resources/{field}"), why);
+        b.warn(format!("/linux/resources/{field}"), why);
     }
-    let writes = if pure_v2 { v2::writes(&resources)? } else { v1::writes(&resources)? };
+    let on_v2 = if pure_v2 { Vec::new() } else { only_on_v2(b) };
+    let writes = if pure_v2 { v2::writes(&resources)? } else { cgroup::hybrid_writes(&resources, &on_v2)? };
+    enable(b, &writes, on_v2.as_slice());
+    let dirs = b.cgroups.clone();
+    b.host(FIELD, Action::CgroupCreate { dirs });
     for write in writes {
-        push_write(b, &write)?;
+        let file = controller_dir(&b.cgroups, &on_v2, &write)?.dir().join(&write.file);
+        b.host(write.field.clone(), Action::CgroupWrite { file, value: write.value });
     }
     push_devices(b, &resources, pure_v2)
 }
@@ -99,21 +102,39 @@ fn relative(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }
 
-/// The directory that a limit is written to.
-pub(crate) fn controller_dir<'a>(dirs: &'a [CgroupDir], write: &Write) -> Result<&'a CgroupDir> {
-    live::dir_of(dirs, &write.controller).ok_or_else(|| {
+/// The controllers of a hybrid host that are in the v2 tree.
+fn only_on_v2(b: &Builder<'_>) -> Vec<String> {
+    let v1 = |name: &String| b.facts.cgroup.v1.iter().any(|h| h.controllers.contains(name));
+    let tree = b.facts.cgroup.v2.as_ref();
+    tree.map_or(Vec::new(), |t| t.controllers.iter().filter(|c| !v1(c)).cloned().collect())
+}
+
+/// On a hybrid host the v2 tree gives its controllers only to who needs them: a cgroup above one that has some
+/// takes no processes any more.
+fn enable(b: &mut Builder<'_>, writes: &[Write], on_v2: &[String]) {
+    let mut controllers: Vec<String> = on_v2.to_vec();
+    controllers.retain(|c| writes.iter().any(|w| w.controller == *c));
+    let field = writes.iter().find(|w| controllers.contains(&w.controller)).map(|w| w.field.clone());
+    let dir = b.cgroups.iter().find(|d| d.controllers.is_none()).cloned();
+    if let (Some(dir), Some(field)) = (dir, field) {
+        b.host(field, Action::CgroupEnable { dir, controllers });
+    }
+}
+
+/// The directory that a limit is written to. `on_v2` are the controllers of a hybrid host that are in the v2 tree.
+pub(crate) fn controller_dir<'a>(
+    dirs: &'a [CgroupDir],
+    on_v2: &[String],
+    write: &Write,
+) -> Result<&'a CgroupDir> {
+    let tree = || dirs.iter().find(|d| d.controllers.is_none() && on_v2.contains(&write.controller));
+    live::dir_of(dirs, &write.controller).or_else(tree).ok_or_else(|| {
         Error::config(
             write.field.clone(),
             format!("cannot set {}: this host has no {} cgroup controller", write.file, write.controller),
         )
         .of_kind(ErrorKind::Unsupported)
     })
-}
-
-fn push_write(b: &mut Builder<'_>, write: &Write) -> Result<()> {
-    let file = controller_dir(&b.cgroups, write)?.dir().join(&write.file);
-    b.host(write.field.clone(), Action::CgroupWrite { file, value: write.value.clone() });
-    Ok(())
 }
 
 fn push_devices(b: &mut Builder<'_>, resources: &LinuxResources, pure_v2: bool) -> Result<()> {

@@ -27,7 +27,10 @@ impl fmt::Display for Plan {
 
 fn verb(action: &Action) -> &'static str {
     match action {
-        Action::CgroupCreate { .. } | Action::JoinTasks { .. } | Action::JoinOpened => "cgroup",
+        Action::CgroupEnable { .. }
+        | Action::CgroupCreate { .. }
+        | Action::JoinTasks { .. }
+        | Action::JoinOpened => "cgroup",
         Action::CgroupWrite { .. } | Action::Rlimit { .. } => "limit",
         Action::DevicesV1 { .. } | Action::DevicesV2 { .. } | Action::Device(_) => "device",
         Action::Spawn { .. } => "spawn",
@@ -76,6 +79,9 @@ fn verb(action: &Action) -> &'static str {
 
 fn sentence(action: &Action) -> String {
     match action {
+        Action::CgroupEnable { dir, controllers } => {
+            format!("enable {} down to {}", controllers.join(" "), dir.dir().display())
+        }
         Action::CgroupCreate { dirs } => {
             let v1 = dirs.iter().filter(|d| d.controllers.is_some()).count();
             let path = dirs.first().map(|d| d.path.display().to_string()).unwrap_or_default();

@@ -52,8 +52,10 @@ fn run(model: &mut Model, json: &str, pure_v2: bool) -> Result<Undo> {
     let present = move |_: &str, file: &str| values.get(file).cloned();
     let resources = completed(&resources(json), pure_v2, &present);
     refuse_what_is_in_use(&resources, pure_v2, &present)?;
-    let steps: Vec<_> =
-        writes(&resources, pure_v2, &present)?.into_iter().map(|w| (PathBuf::from(&w.file), w)).collect();
+    let steps: Vec<_> = writes(&resources, pure_v2, &[], &present)?
+        .into_iter()
+        .map(|w| (PathBuf::from(&w.file), w))
+        .collect();
     carry_out(&steps, model)
 }
 
