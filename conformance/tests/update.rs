@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use oxrun_conformance::harness::{Config, Host, Output, Sandbox, conditional, oxrun_only, run, test};
-use oxrun_conformance::{Check, Failed, check, check_eq};
+use oxrun_conformance::{Check, Failed, check, check_eq, sys};
 use serde_json::json;
 use std::fs;
 use std::path::PathBuf;
@@ -67,6 +67,168 @@ fn each_option_reaches_its_file() -> Check {
         let expected = if Host::is_pure_v2() { on_v2 } else { on_v1 };
         check_eq!(value(&s, v1, v2)?, expected, "{v1} after {option} {text}");
     }
+    Ok(())
+}
+
+/// What only v1 has.
+fn each_option_of_v1_reaches_its_file() -> Check {
+    let s = sandbox()?;
+    s.sleeper("c1", &Config::new(SLEEP))?;
+    for (option, text, name, expected) in [
+        ("--cpu-rt-period", "500000", "cpu.rt_period_us", "500000"),
+        ("--cpu-rt-runtime", "2000", "cpu.rt_runtime_us", "2000"),
+        ("--cpu-rt-runtime", "-1", "cpu.rt_runtime_us", "-1"),
+        ("--memory", "64M", "memory.limit_in_bytes", "67108864"),
+        ("--memory-swap", "128M", "memory.memsw.limit_in_bytes", "134217728"),
+        ("--memory-swap", "-1", "memory.memsw.limit_in_bytes", "9223372036854771712"),
+    ] {
+        let output = update(&s, &[option, text])?;
+        if (option, text) == ("--cpu-rt-runtime", "-1") {
+            // Without a limit it could take more than the parent has.
+            check_eq!(output.code, 1, "exit code of {output}");
+            check_eq!(value(&s, name, name)?, "2000", "{name} after a refusal");
+            continue;
+        }
+        output.success()?;
+        check_eq!(value(&s, name, name)?, expected, "{name} after {option} {text}");
+    }
+    Ok(())
+}
+
+fn the_weight_of_block_io_reaches_its_file() -> Check {
+    let s = sandbox()?;
+    s.sleeper("c1", &Config::new(SLEEP))?;
+    update(&s, &["--blkio-weight", "300"])?.success()?;
+    let text = value(&s, "blkio.bfq.weight", "io.bfq.weight")?;
+    check!(text.lines().any(|l| l == "300" || l == "default 300"), "the weight is {text:?}");
+    update(&s, &["--blkio-weight", "0"])?.success()?;
+    check_eq!(value(&s, "blkio.bfq.weight", "io.bfq.weight")?, text, "the weight after 0");
+    Ok(())
+}
+
+/// A container in a cgroup whose parent has half a processor: whether the quota or the period has to be written
+/// first depends on the values.
+fn quota_and_period_change_together_under_the_limit_of_the_parent() -> Check {
+    let s = sandbox()?;
+    let parent = format!("{}parent", s.cgroup_prefix());
+    let config = Config::new(SLEEP)
+        .set("/linux/cgroupsPath", format!("/{parent}/child"))
+        .set("/linux/resources/cpu", json!({"quota": 5_000, "period": 10_000}));
+    s.sleeper("c1", &config)?;
+    let own = file(&s, "child/cpu.cfs_quota_us", "child/cpu.max")?;
+    let above = own.parent().unwrap().parent().unwrap().to_owned();
+    match Host::is_pure_v2() {
+        true => fs::write(above.join("cpu.max"), "50000 100000")?,
+        false => fs::write(above.join("cpu.cfs_quota_us"), "50000")?,
+    }
+    for (quota, period) in [(50_000, 100_000), (5_000, 10_000), (20_000, 50_000), (400_000, 800_000)] {
+        update(&s, &["--cpu-quota", &quota.to_string(), "--cpu-period", &period.to_string()])?.success()?;
+        let found = match Host::is_pure_v2() {
+            true => value(&s, "", "child/cpu.max")?,
+            false => format!(
+                "{} {}",
+                value(&s, "child/cpu.cfs_quota_us", "")?,
+                value(&s, "child/cpu.cfs_period_us", "")?
+            ),
+        };
+        check_eq!(found, format!("{quota} {period}"), "quota and period");
+    }
+    if !Host::is_pure_v2() {
+        // More than the parent has: v1 refuses it in any order, v2 takes it without effect.
+        let output = update(&s, &["--cpu-quota", "60000", "--cpu-period", "100000"])?;
+        check_eq!(output.code, 1, "exit code of {output}");
+        check_eq!(value(&s, "child/cpu.cfs_quota_us", "")?, "400000", "quota");
+        check_eq!(value(&s, "child/cpu.cfs_period_us", "")?, "800000", "period");
+    }
+    s.runtime().call(&["delete", "--force", "c1"])?.success()?;
+    // The parent was made with the container, but may be anybody's by now: it stays, as runc leaves it.
+    for root in Host::cgroup_roots()? {
+        let _ = fs::remove_dir(root.join(&parent));
+    }
+    Ok(())
+}
+
+fn an_idle_container_gets_its_share_back() -> Check {
+    let s = sandbox()?;
+    s.sleeper("c1", &Config::new(SLEEP).set("/linux/resources/cpu", json!({"idle": 1})))?;
+    update(&s, &["--cpu-idle", "1", "--cpu-share", "512"])?.success()?;
+    check_eq!(value(&s, "cpu.idle", "cpu.idle")?, "1", "idle");
+    update(&s, &["--cpu-idle", "0", "--cpu-share", "512"])?.success()?;
+    check_eq!(value(&s, "cpu.idle", "cpu.idle")?, "0", "idle");
+    let expected = if Host::is_pure_v2() { "59" } else { "512" };
+    check_eq!(value(&s, "cpu.shares", "cpu.weight")?, expected, "shares");
+    Ok(())
+}
+
+/// A file of a cgroup that nobody can write while this exists.
+struct Unwritable(PathBuf);
+
+impl Unwritable {
+    fn new(file: PathBuf) -> Check<Unwritable> {
+        sys::mount(&file, &file, "", libc::MS_BIND)?;
+        let held = Unwritable(file);
+        sys::mount(&held.0, &held.0, "", libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY)?;
+        Ok(held)
+    }
+}
+
+impl Drop for Unwritable {
+    fn drop(&mut self) {
+        let _ = sys::unmount(&self.0);
+    }
+}
+
+/// Whichever write of an update fails, what was written before has its old value again.
+fn a_failure_at_any_write_changes_nothing() -> Check {
+    let s = sandbox()?;
+    let config = Config::new(SLEEP)
+        .set("/linux/resources/memory", json!({"limit": 64 << 20, "swap": 64 << 20}))
+        .set("/linux/resources/cpu", json!({"shares": 500, "quota": 20_000, "cpus": "0"}))
+        .set("/linux/resources/pids", json!({"limit": 11}));
+    s.sleeper("c1", &config)?;
+    let files = [
+        ("memory.limit_in_bytes", "memory.max"),
+        ("memory.memsw.limit_in_bytes", "memory.swap.max"),
+        ("memory.soft_limit_in_bytes", "memory.low"),
+        ("cpu.shares", "cpu.weight"),
+        ("cpu.cfs_quota_us", "cpu.max"),
+        ("cpu.cfs_burst_us", "cpu.max.burst"),
+        ("cpuset.cpus", "cpuset.cpus"),
+        ("pids.max", "pids.max"),
+    ];
+    // Found before one of them is a mount of its own.
+    let paths = files.iter().map(|(v1, v2)| file(&s, v1, v2)).collect::<Check<Vec<_>>>()?;
+    let all = || paths.iter().map(fs::read_to_string).collect::<std::io::Result<Vec<_>>>();
+    let before = all()?;
+    let options = [
+        "--memory",
+        "128M",
+        "--memory-swap",
+        "256M",
+        "--memory-reservation",
+        "32M",
+        "--cpu-share",
+        "700",
+        "--cpu-quota",
+        "30000",
+        "--cpu-burst",
+        "1000",
+        "--cpuset-cpus",
+        "0-1",
+        "--pids-limit",
+        "30",
+    ];
+    for path in &paths {
+        let held = Unwritable::new(path.clone())?;
+        let output = update(&s, &options)?.refused("read-only file system")?;
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        check!(output.says(&name), "{output}\n  does not name {name}");
+        check!(output.says("/linux/resources/"), "{output}\n  names no field");
+        check_eq!(all()?, before, "the values after {name} could not be written");
+        drop(held);
+    }
+    update(&s, &options)?.success()?;
+    check!(all()? != before, "nothing changed when all could be written");
     Ok(())
 }
 
@@ -158,6 +320,12 @@ fn memory_in_use_is_checked_first_if_asked() -> Check {
     update_from(&s, document)?.refused("rejecting memory limit")?;
     check_eq!(memory(&s)?, before, "memory");
     check_eq!(pids(&s)?, "max", "pids.max");
+    let document = r#"{"memory":{"limit":-1,"swap":4096,"checkBeforeUpdate":true}}"#;
+    update_from(&s, document)?.refused("rejecting memory+swap limit")?;
+    check_eq!(memory(&s)?, before, "memory");
+    // What is in use fits.
+    update_from(&s, r#"{"memory":{"limit":1073741824,"checkBeforeUpdate":true}}"#)?.success()?;
+    check_eq!(memory(&s)?, "1073741824", "memory");
     Ok(())
 }
 
@@ -259,6 +427,11 @@ fn without_controllers() -> Option<String> {
     missing.then(|| "the v2 tree lacks controllers".to_owned())
 }
 
+fn without_bfq() -> Option<String> {
+    let list = fs::read_to_string("/sys/block/loop0/queue/scheduler").unwrap_or_default();
+    without_controllers().or_else(|| (!list.contains("bfq")).then(|| "the kernel has no BFQ".to_owned()))
+}
+
 fn main() -> ExitCode {
     macro_rules! limits {
         ($($name:ident),* $(,)?) => {
@@ -274,7 +447,20 @@ fn main() -> ExitCode {
         a_limit_that_is_refused_changes_no_other,
         memory_in_use_is_checked_first_if_asked,
         created_and_paused_containers_are_updated_and_stay_so,
+        an_idle_container_gets_its_share_back,
+        a_failure_at_any_write_changes_nothing,
+        quota_and_period_change_together_under_the_limit_of_the_parent,
     ];
+    tests.push(conditional(
+        "each_option_of_v1_reaches_its_file",
+        || Host::is_pure_v2().then(|| "there are no v1 controllers".to_owned()),
+        each_option_of_v1_reaches_its_file,
+    ));
+    tests.push(conditional(
+        "the_weight_of_block_io_reaches_its_file",
+        without_bfq,
+        the_weight_of_block_io_reaches_its_file,
+    ));
     macro_rules! tests {
         ($($name:ident),* $(,)?) => { [$(test(stringify!($name), $name)),*] };
     }

@@ -258,6 +258,10 @@ fn explained(e: Error, file: &Path, files: &impl Files) -> Error {
             let total = beside("memory.memsw.limit_in_bytes");
             e.hint(format!("memory and swap together are limited to {total}: raise that limit too"))
         }
+        ("memory.memsw.limit_in_bytes", Some(libc::EINVAL)) => {
+            let alone = beside("memory.limit_in_bytes");
+            e.hint(format!("memory alone is limited to {alone}: lower that limit too"))
+        }
         ("memory.limit_in_bytes", Some(libc::EBUSY)) => {
             let used = beside("memory.usage_in_bytes");
             e.hint(format!("{used} bytes are in use"))

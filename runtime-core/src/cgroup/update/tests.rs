@@ -115,6 +115,13 @@ fn memory_above_memory_and_swap_is_refused_with_what_to_do() {
     assert!(e.hint_text().is_some_and(|h| h.contains("67108864")));
 }
 
+#[test]
+fn memory_and_swap_below_memory_is_refused_with_what_to_do() {
+    let mut model = memory_v1(100, 200);
+    let e = run(&mut model, r#"{"memory":{"swap":50}}"#, false).expect_err("too low");
+    assert_eq!(e.hint_text(), Some("memory alone is limited to 100: lower that limit too"));
+}
+
 /// The parent gives half a processor.
 fn half_a_processor(values: &BTreeMap<String, String>, file: &str, value: &str) -> bool {
     let held = |name: &str| {
