@@ -5,6 +5,7 @@ use oxrun_conformance::harness::{Bundle, Config, Sandbox, run, test};
 use oxrun_conformance::{Check, check, check_eq};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -51,6 +52,28 @@ fn masked_files_are_the_null_device() -> Check {
         let seen = &report["stat"][path];
         check_eq!((&seen["type"], &seen["rdev"]), (&json!("char"), &json!("1:3")), "{path}");
     }
+    Ok(())
+}
+
+/// What covers the file may be the host's own device: its mode must not be the container's to change.
+fn the_hosts_null_device_cannot_be_changed_through_a_masked_file() -> Check {
+    let s = sandbox()?;
+    let changed = || fs::metadata("/dev/null").map(|m| (m.ctime(), m.ctime_nsec()));
+    let before = changed()?;
+    let own = format!("{:o}", fs::metadata("/dev/null")?.mode() & 0o7777);
+    let config = Config::new(&["/bin/probe", "chmod", "/proc/interrupts", &own])
+        .set("/linux/maskedPaths", json!(["/proc/interrupts"]));
+    // Refusing it is as good as changing something of the container's own.
+    let _ = s.runtime().run(s.bundle(&config)?.path(), "c1")?;
+    check_eq!(changed()?, before, "the time of the last change of the host's null device");
+    Ok(())
+}
+
+fn masked_files_can_be_written_to() -> Check {
+    let s = sandbox()?;
+    let config = Config::new(&["/bin/probe", "report", "--open", "/proc/interrupts:w"])
+        .set("/linux/maskedPaths", json!(["/proc/interrupts"]));
+    check_eq!(s.report(&config)?["open"]["/proc/interrupts:w"], "ok");
     Ok(())
 }
 
@@ -255,6 +278,8 @@ fn main() -> ExitCode {
     }
     run(tests![
         masked_files_are_the_null_device,
+        the_hosts_null_device_cannot_be_changed_through_a_masked_file,
+        masked_files_can_be_written_to,
         masked_directories_are_empty_and_read_only,
         missing_masked_and_read_only_paths_do_not_matter,
         read_only_paths_refuse_writes_and_their_neighbours_do_not,

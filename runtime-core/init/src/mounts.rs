@@ -209,7 +209,8 @@ pub fn mask(ctx: &mut Ctx, path: &CStr, data: Strs<'_>) -> Result<(), Stop> {
             return Err(Stop::detail(Detail::BadNull, b"/dev/null"));
         }
         let attr = MountAttr {
-            set: MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
+            // Read-only keeps mode, owner and times of the host's device; it can be written to as ever.
+            set: MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
             propagation: MS_PRIVATE,
             ..MountAttr::default()
         };

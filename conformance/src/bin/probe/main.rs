@@ -6,12 +6,13 @@ mod report;
 mod sys;
 
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 const USAGE: &str = "usage: oxrun-probe report [--sysctl NAME] [--stat PATH] [--open PATH:MODE] [--call NAME]
                    [--change PATH:umount|rw|ro]
                    [--out FILE] | exit N | sleep | spawn N | hold NAMESPACE,... | signal-self N
-                   | write FILE TEXT | write-fd N TEXT | alloc MIB | open-always PATH
+                   | chmod FILE MODE | write FILE TEXT | write-fd N TEXT | alloc MIB | open-always PATH
                    | open-until PATH allowed|denied | ls DIR | cat FILE | echo ARGS...";
 
 /// What a subcommand ends with: an exit code, or a line for stderr.
@@ -43,6 +44,7 @@ fn dispatch(name: &str, rest: &[String]) -> Ending {
             sys::signal_self(number(signal)?).map_err(text)?;
             Ok(0)
         }
+        ("chmod", [file, mode]) => chmod(file, mode),
         ("write", [file, value]) => std::fs::write(file, value).map(|()| 0).map_err(text),
         ("write-fd", [fd, value]) => sys::write_fd(number(fd)?, value.as_bytes()).map(|()| 0).map_err(text),
         ("alloc", [mib]) => alloc(number(mib)?),
@@ -69,6 +71,12 @@ fn number(word: &str) -> Result<i32, String> {
 fn say(line: &str) -> Result<(), String> {
     let mut out = std::io::stdout();
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(text)
+}
+
+/// The mode is octal.
+fn chmod(file: &str, mode: &str) -> Ending {
+    let mode = u32::from_str_radix(mode, 8).map_err(|_| format!("{mode:?} is not an octal number"))?;
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).map(|()| 0).map_err(text)
 }
 
 /// Says that it is ready, then lives until SIGTERM. A closed stdout does not matter.
