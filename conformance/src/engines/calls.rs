@@ -3,7 +3,7 @@
 //! call of an earlier scenario cannot stand in for a missing one.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// Which of the two runtimes plays.
@@ -27,6 +27,20 @@ impl Side {
     /// The wrapper that the engine calls.
     pub(super) fn wrapper(self, scratch: &Path) -> PathBuf {
         scratch.join("bin").join(self.name())
+    }
+
+    /// A `runc` for engines that cannot be told which runtime to call; see `select`.
+    pub(super) fn link(scratch: &Path) -> PathBuf {
+        scratch.join("bin/runc")
+    }
+
+    /// Makes the link lead to this side's wrapper.
+    pub(super) fn select(self, scratch: &Path) -> Result<(), String> {
+        let link = Self::link(scratch);
+        let new = link.with_extension("new");
+        symlink(self.name(), &new)
+            .and_then(|()| fs::rename(&new, &link))
+            .map_err(|e| format!("{}: {e}", link.display()))
     }
 
     /// What containers of this side may mount.

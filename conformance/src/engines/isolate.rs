@@ -1,5 +1,6 @@
 //! An engine runs where it can leave nothing behind: pid, mount, network, ipc, uts and cgroup
-//! namespaces of its own, /run empty, /etc writable only as a layer in the scratch directory.
+//! namespaces of its own, /run empty, /dev a copy, /etc writable only as a layer in the scratch
+//! directory.
 //!
 //! Three processes see to it. The command itself turns a signal into the end of a pipe. The
 //! supervisor stays on the host, reads that pipe, kills pid 1 of the new pid namespace and so
@@ -100,6 +101,7 @@ pub(super) fn enter(job: &Job) -> Result<(), String> {
     let data = format!("lowerdir=/etc,upperdir={},workdir={}", layers[0].display(), layers[1].display());
     mount("overlay", "/etc", "overlay", 0, &data)
         .map_err(|e| format!("{e} (does TMPDIR lie on a filesystem that overlay accepts?)"))?;
+    private_dev(job, &mount)?;
     // Engines want to be able to give containers a slave of the host's tree.
     mount("", "/", "", libc::MS_REC | libc::MS_SHARED, "")
 }
@@ -140,6 +142,36 @@ fn mount_cgroups(all: &[Hierarchy], mount: &Mount<'_>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A copy of /dev: what a runtime does to an owner or a mode there is not done to the host's.
+fn private_dev(job: &Job, mount: &Mount<'_>) -> Result<(), String> {
+    let copy = job.scratch.join("dev");
+    fs::create_dir(&copy).map_err(|e| format!("mkdir {}: {e}", copy.display()))?;
+    let target = copy.to_string_lossy();
+    mount("tmpfs", &target, "tmpfs", libc::MS_NOSUID, "mode=755")?;
+    // Nothing of the filesystems mounted below: only what is on /dev itself.
+    let copied = Command::new("cp").args(["-ax", "/dev/."]).arg(&copy).status();
+    if !copied.as_ref().is_ok_and(std::process::ExitStatus::success) {
+        return Err(format!("copying /dev: {copied:?}"));
+    }
+    for dir in ["pts", "shm", "mqueue"] {
+        fs::create_dir_all(copy.join(dir)).map_err(|e| format!("mkdir /dev/{dir}: {e}"))?;
+    }
+    mount(&target, "/dev", "", libc::MS_MOVE, "")?;
+    mount(
+        "devpts",
+        "/dev/pts",
+        "devpts",
+        libc::MS_NOSUID | libc::MS_NOEXEC,
+        "newinstance,mode=620,gid=5,ptmxmode=666",
+    )?;
+    mount("tmpfs", "/dev/shm", "tmpfs", libc::MS_NOSUID | libc::MS_NODEV, "mode=1777")?;
+    mount("mqueue", "/dev/mqueue", "mqueue", libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC, "")?;
+    let ptmx = Path::new("/dev/ptmx");
+    fs::remove_file(ptmx)
+        .and_then(|()| std::os::unix::fs::symlink("pts/ptmx", ptmx))
+        .map_err(|e| format!("/dev/ptmx: {e}"))
 }
 
 /// On v2 only a group without processes hands controllers on to its children.

@@ -3,14 +3,17 @@
 //! runtime under test must have been called: a wrapper between engine and runtime counts.
 //!
 //! The engines run isolated (`isolate`), over an image made on the spot (`image`) and without
-//! network. `docker`, `docker_view` and `containerd` hold the scenarios, `scenario` says what one consists of.
+//! network. `engine` says what an engine is, `scenario` what a scenario consists of; `containerd` and
+//! `docker` hold them.
 
 mod calls;
 mod cgroups;
+mod command;
 mod containerd;
 mod daemon;
 mod docker;
-mod docker_view;
+mod engine;
+mod exceptions;
 mod image;
 mod isolate;
 mod play;
@@ -18,6 +21,7 @@ mod scenario;
 mod sys;
 mod text;
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -26,44 +30,25 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use engine::{Engine, Package};
 use scenario::{Report, Verdict};
 
 const USAGE: &str =
     "usage: oxrun-conformance engines [--runtime PATH] [--reference PATH] [--keep] [--only NAME]... ENGINE...
        oxrun-conformance engines --packages
-ENGINE is containerd or docker. --only picks scenarios. --keep keeps the scratch directory.";
+ENGINE is containerd, docker or docker-userns. --only picks scenarios. --keep keeps the scratch directory.";
 
-/// The Debian packages with one file of each that the suite needs.
-const PACKAGES: &[(&str, &str)] = &[
-    ("containerd", "/usr/bin/containerd"),
-    ("docker.io", "/usr/bin/docker"),
-    ("busybox-static", "/bin/busybox"),
-];
+/// The package that the image is made of.
+const IMAGE: Package = ("busybox-static", "/bin/busybox");
 
 /// The package of the default reference.
-const REFERENCE: (&str, &str) = ("runc", "/usr/sbin/runc");
+const REFERENCE: Package = ("runc", "/usr/sbin/runc");
 
 /// Longest time that one engine may take in all, so that a hanging run ends.
-const LIMIT: Duration = Duration::from_secs(420);
+const LIMIT: Duration = Duration::from_secs(900);
 
 /// Longest time that tearing down may take after that.
 const TEARDOWN: Duration = Duration::from_secs(60);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Engine {
-    Containerd,
-    Docker,
-}
-
-impl Engine {
-    fn name(self) -> &'static str {
-        match self {
-            Engine::Containerd => "containerd",
-            Engine::Docker => "docker",
-        }
-    }
-}
 
 /// What one engine's run needs to know; handed from process to process as JSON.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -95,7 +80,8 @@ pub fn run(args: &[String]) -> ExitCode {
         Ok(Task::Supervise(job)) => isolate::supervise(&job),
         Ok(Task::Inside(job)) => play::inside(&job),
         Ok(Task::Packages) => {
-            for (package, _) in PACKAGES.iter().chain([&REFERENCE]) {
+            let all: BTreeSet<&str> = packages(Engine::ALL).map(|(package, _)| package).collect();
+            for package in all.into_iter().chain([REFERENCE.0]) {
                 println!("{package}");
             }
             eprintln!(
@@ -155,11 +141,10 @@ fn parse(args: &[String]) -> Result<Task, String> {
                     _ => Task::Inside(job),
                 });
             }
-            Value(name) => engines.push(match name.to_str() {
-                Some("containerd") => Engine::Containerd,
-                Some("docker") => Engine::Docker,
-                _ => return Err(format!("unknown engine {name:?}")),
-            }),
+            Value(name) => {
+                let engine = name.to_str().and_then(Engine::named);
+                engines.push(engine.ok_or_else(|| format!("unknown engine {name:?}"))?);
+            }
             other => return Err(other.unexpected().to_string()),
         }
     }
@@ -167,7 +152,7 @@ fn parse(args: &[String]) -> Result<Task, String> {
         return Err("no engine is named".into());
     }
     for name in &only {
-        if !engines.iter().any(|e| scenario::all(*e).any(|s| s.name == name)) {
+        if !engines.iter().any(|e| e.scenarios().any(|s| s.name == name)) {
             return Err(format!("no scenario is called {name}"));
         }
     }
@@ -211,7 +196,7 @@ fn suite(options: &Options) -> ExitCode {
         if count.interrupted {
             break;
         }
-        if let Err(e) = missing_packages().and_then(|()| one_engine(engine, options, &mut count)) {
+        if let Err(e) = missing_packages(engine).and_then(|()| one_engine(engine, options, &mut count)) {
             println!("FAILED   {}: {e}", engine.name());
             count.failed += 1;
         }
@@ -220,9 +205,15 @@ fn suite(options: &Options) -> ExitCode {
     if count.failed == 0 && count.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn missing_packages() -> Result<(), String> {
-    let missing: Vec<&str> =
-        PACKAGES.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect();
+fn packages(engines: &[Engine]) -> impl Iterator<Item = Package> {
+    [IMAGE].into_iter().chain(engines.iter().flat_map(|e| e.kit().packages()).copied())
+}
+
+fn missing_packages(engine: Engine) -> Result<(), String> {
+    let missing: Vec<&str> = packages(&[engine])
+        .filter(|(_, file)| !Path::new(file).exists())
+        .map(|(package, _)| package)
+        .collect();
     if missing.is_empty() { Ok(()) } else { Err(format!("please install {}", missing.join(" "))) }
 }
 

@@ -2,21 +2,19 @@
 //! each the containers are removed, and neither state nor a cgroup of them may be left.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
-use std::thread::JoinHandle;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use super::calls::{Calls, Side};
-use super::daemon::{CONFIG, Daemon, IMAGE};
-use super::scenario::{self, ACCEPTED, Kind, NOT_YET, Outcome, Report, Scenario, Step};
+use super::command::{self, Done};
+use super::daemon::Daemon;
+use super::engine::environment;
+use super::exceptions::{ACCEPTED, NOT_YET, exception};
+use super::scenario::{Compare, Kind, Outcome, Report, Scenario, Step};
 use super::text::{self, Names};
-use super::{Engine, Job, cgroups, containerd, docker, isolate, sys};
-
-/// How long one command may take.
-const STEP: Duration = Duration::from_secs(30);
+use super::{Job, cgroups, containerd, isolate};
 
 /// How long an engine may take for what it does after it has answered.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -47,6 +45,7 @@ fn prepare(job: &Job) -> Result<(), String> {
         }
         side.install(&job.scratch, path)?;
     }
+    Side::Reference.select(&job.scratch)?;
     Ok(())
 }
 
@@ -58,7 +57,7 @@ fn emit(report: &Report) -> Result<(), String> {
 
 fn all(job: &Job, daemon: &Daemon) -> Result<(), String> {
     let chosen = |s: &&Scenario| job.only.is_empty() || job.only.iter().any(|n| n == s.name);
-    for scenario in scenario::all(job.engine).filter(chosen) {
+    for scenario in job.engine.scenarios().filter(chosen) {
         let [reference, tested] = [Side::Reference, Side::Tested].map(|side| {
             let player = Player { job, daemon, scenario, side };
             player.play()
@@ -71,20 +70,11 @@ fn all(job: &Job, daemon: &Daemon) -> Result<(), String> {
         };
         emit(&outcome.judge(
             scenario.name,
-            scenario::exception(ACCEPTED, job.engine, scenario.name),
-            scenario::exception(NOT_YET, job.engine, scenario.name),
+            exception(ACCEPTED, job.engine, scenario.name),
+            exception(NOT_YET, job.engine, scenario.name),
         ))?;
     }
     Ok(())
-}
-
-/// What one command came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Done {
-    /// None if it was killed because its time was over.
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
 }
 
 /// What one side came to.
@@ -105,7 +95,7 @@ fn differences(scenario: &Scenario, reference: &Played, tested: &Played) -> Vec<
             found.push(format!("exit code of `{line}`: reference {a}, tested {b}"));
         }
         for (what, a, b) in [("stdout", &a.stdout, &b.stdout), ("message", &a.stderr, &b.stderr)] {
-            if a != b {
+            if a != b && step.compare != Compare::Nothing {
                 found.push(format!("{what} of `{line}`:\n{}", changed_lines(a, b)));
             }
         }
@@ -135,13 +125,16 @@ struct Player<'a> {
 impl Player<'_> {
     fn play(&self) -> Played {
         let mut played = Played::default();
-        let data = self.side.data(&self.job.scratch);
-        let made = fs::create_dir_all(&data).and_then(|()| fs::write(data.join("in"), "given\n"));
-        if let Err(e) = made {
-            played.problems.push(format!("{}: {e}", data.display()));
+        let scratch = &self.job.scratch;
+        let data = self.side.data(scratch);
+        let made = fs::create_dir_all(&data)
+            .and_then(|()| fs::write(data.join("in"), "given\n"))
+            .map_err(|e| format!("{}: {e}", data.display()));
+        if let Err(e) = made.and_then(|()| self.side.select(scratch)) {
+            played.problems.push(e);
             return played;
         }
-        let (_, offset) = self.side.calls(&self.job.scratch, usize::MAX);
+        let (_, offset) = self.side.calls(scratch, usize::MAX);
         for step in self.scenario.steps {
             match self.step(step) {
                 Ok(done) => {
@@ -158,37 +151,26 @@ impl Player<'_> {
                 }
             }
         }
-        for line in self.teardown() {
+        for line in self.daemon.kit.teardown() {
             // Most of it is gone already in most scenarios.
-            let _ = self.client(line).and_then(|c| finish(c, None));
+            let _ = command::run(self.client(line), "");
         }
-        let (calls, _) = self.side.calls(&self.job.scratch, offset);
+        let (calls, _) = self.side.calls(scratch, offset);
         played.calls = calls.count;
         played.problems.extend(self.left_behind(&calls));
         let _ = fs::remove_dir_all(&data);
         played
     }
 
-    fn teardown(&self) -> &'static [&'static str] {
-        match self.job.engine {
-            Engine::Containerd => containerd::TEARDOWN,
-            Engine::Docker => docker::TEARDOWN,
-        }
-    }
-
     fn step(&self, step: &Step) -> Result<Done, String> {
         let done = match step.kind {
-            Kind::Engine => finish(self.client(step.line)?, None),
-            Kind::Terminal | Kind::Dialogue => self.on_terminal(step),
+            Kind::Engine(input) => command::run(self.client(step.line), input),
+            Kind::Terminal(turns) => command::on_terminal(&self.client(step.line), turns),
             Kind::Until => return self.until(step),
-            Kind::Host => {
-                let mut shell = Command::new("/bin/sh");
-                shell.arg("-c").arg(self.fill(step.line));
-                finish(shell, None)
-            }
+            Kind::Host => command::run(self.shell(step.line), ""),
         }?;
         let mut done = self.normalise(step, done);
-        if matches!(step.kind, Kind::Terminal | Kind::Dialogue) {
+        if matches!(step.kind, Kind::Terminal(_)) {
             // The echo of a typed line may or may not come before the end.
             let full: Vec<&str> = done.stdout.lines().filter(|l| !l.is_empty()).collect();
             done.stdout = full.join("\n");
@@ -198,27 +180,18 @@ impl Player<'_> {
 
     fn normalise(&self, step: &Step, done: Done) -> Done {
         let names = Names::new(self.job, self.side);
+        let no_numbers = step.compare == Compare::NoNumbers;
         Done {
-            stdout: names.normalise(&done.stdout, step.digits),
-            stderr: names.normalise(&done.stderr, step.digits),
+            stdout: names.normalise(&done.stdout, no_numbers),
+            stderr: names.normalise(&done.stderr, no_numbers),
             ..done
         }
-    }
-
-    fn on_terminal(&self, step: &Step) -> Result<Done, String> {
-        let (ours, theirs) = sys::terminal().map_err(|e| format!("openpty: {e}"))?;
-        let copy = || theirs.try_clone().map_err(|e| e.to_string());
-        let mut command = self.client(step.line)?;
-        command.stdin(copy()?).stdout(copy()?).stderr(copy()?);
-        drop(theirs);
-        let prompt = (step.kind == Kind::Dialogue).then_some(step.has);
-        finish(command, Some((ours.into(), prompt)))
     }
 
     fn until(&self, step: &Step) -> Result<Done, String> {
         let until = Instant::now() + SETTLE;
         loop {
-            let done = self.normalise(step, finish(self.client(step.line)?, None)?);
+            let done = self.normalise(step, command::run(self.client(step.line), "")?);
             if done.stdout.contains(step.has) || Instant::now() > until {
                 return Ok(done);
             }
@@ -226,52 +199,58 @@ impl Player<'_> {
         }
     }
 
-    fn client(&self, line: &str) -> Result<Command, String> {
-        let mut command = self.daemon.client();
+    fn client(&self, line: &str) -> Command {
+        let kit = self.daemon.kit;
+        let mut command = self.daemon.client(self.side);
         for word in text::split(line) {
             match word.as_str() {
-                "{new}" => command.args(self.words()),
+                "{new}" => command.args(self.run()).args(kit.offline()),
+                "{run}" => command.args(self.run()),
                 _ => command.arg(self.fill(&word)),
             };
         }
-        Ok(command)
+        command
     }
 
-    /// What `{new}` means: this side's runtime, and a container without network.
-    fn words(&self) -> Vec<String> {
-        let wrapper = self.side.wrapper(&self.job.scratch);
-        let words: &[&str] = match self.job.engine {
-            Engine::Containerd => &["--runc-binary", &wrapper.to_string_lossy()],
-            Engine::Docker => {
-                &["--runtime", self.side.name(), "--network", "none", "--name", &self.container()]
-            }
-        };
-        words.iter().map(|w| (*w).to_owned()).collect()
+    fn run(&self) -> Vec<String> {
+        self.daemon.kit.run(&self.job.scratch, self.side, &self.container())
+    }
+
+    /// A shell beside the engine; `{client}` is the engine's client there.
+    fn shell(&self, line: &str) -> Command {
+        let client = self.daemon.client(self.side);
+        let words = std::iter::once(client.get_program()).chain(client.get_args());
+        let words: Vec<String> = words.map(|w| format!("'{}'", w.to_string_lossy())).collect();
+        let mut shell = Command::new("/bin/sh");
+        let line =
+            self.fill(line).replace("{client}", &words.join(" ")).replace("{run}", &self.run().join(" "));
+        shell.arg("-c").arg(line);
+        environment(&mut shell, &self.job.scratch);
+        shell
     }
 
     fn container(&self) -> String {
         format!("t-{}", self.scenario.name)
     }
 
-    /// `{c}` is the scenario's container, `{side}` its runtime's name, `{data}` a host directory;
-    /// `{image}` and `{config}` are what ctr can start a container from.
+    /// `{c}` is the scenario's container, `{side}` its runtime's name, `{data}` a host directory,
+    /// `{scratch}` the directory of the run; `{image}` is what ctr can start a container from.
     fn fill(&self, text: &str) -> String {
         let scratch = &self.job.scratch;
         text.replace("{c}", &self.container())
             .replace("{side}", self.side.name())
-            .replace("{image}", IMAGE)
-            .replace("{config}", &scratch.join(CONFIG).to_string_lossy())
+            .replace("{image}", containerd::IMAGE)
             .replace("{data}", &self.side.data(scratch).to_string_lossy())
+            .replace("{scratch}", &scratch.to_string_lossy())
     }
 
     /// What still exists of the containers once the engine has had time to clean up.
     fn left_behind(&self, calls: &Calls) -> Option<String> {
         let until = Instant::now() + SETTLE;
         loop {
-            let mut left: Vec<String> = cgroups::subgroups(&self.daemon.state_root())
-                .iter()
-                .map(|p| p.display().to_string())
-                .collect();
+            let states = self.daemon.kit.states(&self.job.scratch);
+            let states = states.iter().flat_map(|dir| cgroups::subgroups(dir));
+            let mut left: Vec<String> = states.map(|p| p.display().to_string()).collect();
             groups_of(&calls.ids, Path::new("/sys/fs/cgroup"), &mut left);
             if left.is_empty() {
                 return None;
@@ -287,8 +266,9 @@ impl Player<'_> {
 fn groups_of(ids: &[String], below: &Path, found: &mut Vec<String>) {
     for group in cgroups::subgroups(below) {
         let name = group.file_name().unwrap_or_default().to_string_lossy();
-        // By itself, or as systemd would have it.
-        let of = |id: &String| name == *id || name.ends_with(&format!("-{id}.scope"));
+        // By itself, behind an engine's prefix, or as systemd would have it.
+        let plain = name.strip_suffix(".scope").unwrap_or(&name);
+        let of = |id: &String| plain == *id || plain.ends_with(&format!("-{id}"));
         if ids.iter().any(of) {
             found.push(group.display().to_string());
         } else {
@@ -311,64 +291,10 @@ fn unexpected(step: &Step, done: &Done) -> Option<String> {
     missing.then(|| format!("`{}`: no {:?} in: {shown}", step.line, step.has))
 }
 
-/// Our end of a command's terminal, and the text after which an empty line is typed.
-type Terminal = (fs::File, Option<&'static str>);
-
-/// Runs a command to its end, within bounds. With a terminal that is where its output comes from.
-fn finish(mut command: Command, terminal: Option<Terminal>) -> Result<Done, String> {
-    let on_terminal = terminal.is_some();
-    if !on_terminal {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    }
-    let mut child =
-        command.spawn().map_err(|e| format!("{}: {e}", command.get_program().to_string_lossy()))?;
-    // The terminal's other end must be closed here, or reading would never end.
-    drop(command);
-    let stdout = match (terminal, child.stdout.take()) {
-        (Some((file, prompt)), _) => Some(std::thread::spawn(move || converse(file, prompt))),
-        (None, out) => out.map(collect),
-    };
-    let stderr = child.stderr.take().map(collect);
-    let ended = sys::pidfd(child.id()).map_err(|e| format!("pidfd_open: {e}"))?;
-    let in_time = sys::poll(&[ended.as_fd()], STEP).map_err(|e| format!("poll: {e}"))?[0];
-    if !in_time {
-        child.kill().map_err(|e| format!("kill: {e}"))?;
-    }
-    let status = child.wait().map_err(|e| format!("wait: {e}"))?;
-    let text = |t: Option<JoinHandle<Vec<u8>>>| {
-        let bytes = t.and_then(|t| t.join().ok()).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    };
-    Ok(Done { code: status.code().filter(|_| in_time), stdout: text(stdout), stderr: text(stderr) })
-}
-
-/// Reads to the end in a thread of its own.
-fn collect(mut source: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut all = Vec::new();
-        // What was read before an error is still worth comparing.
-        let _ = source.read_to_end(&mut all);
-        all
-    })
-}
-
-/// Reads a terminal to its end, which is an error, and answers the prompt once.
-fn converse(mut terminal: fs::File, mut prompt: Option<&str>) -> Vec<u8> {
-    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
-    while let Ok(n @ 1..) = terminal.read(&mut buffer) {
-        all.extend_from_slice(&buffer[..n]);
-        if prompt.is_some_and(|p| String::from_utf8_lossy(&all).contains(p)) {
-            prompt = None;
-            // If it is gone already, the exit code tells.
-            let _ = terminal.write_all(b"\n");
-        }
-    }
-    all
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::scenario;
     use super::*;
 
     fn done(code: i32, stdout: &str) -> Done {
@@ -389,26 +315,6 @@ mod tests {
         assert!(diff(vec![done(0, "x")], vec![done(1, "x")])[0].contains("exit code of `a`"));
         assert!(diff(vec![done(0, "x\ny")], vec![done(0, "x\nz")])[0].ends_with("- y\n+ z"));
         assert_eq!(diff(vec![done(0, "")], vec![]).len(), 1);
-    }
-
-    #[test]
-    fn a_command_that_ends_is_collected_with_code_and_both_outputs() {
-        let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", "echo out; echo err >&2; exit 3"]);
-        let done = finish(shell, None);
-        let want = Done { code: Some(3), stdout: "out\n".into(), stderr: "err\n".into() };
-        assert_eq!(done, Ok(want));
-    }
-
-    #[test]
-    fn a_prompt_on_a_terminal_is_answered() {
-        let (ours, theirs) = sys::terminal().unwrap();
-        let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", "echo ready; read x && exit 6"]);
-        shell.stdin(theirs.try_clone().unwrap()).stdout(theirs.try_clone().unwrap()).stderr(theirs);
-        let done = finish(shell, Some((ours.into(), Some("ready")))).unwrap();
-        assert_eq!(done.code, Some(6));
-        assert!(done.stdout.starts_with("ready"), "{done:?}");
     }
 
     #[test]

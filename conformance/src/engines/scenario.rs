@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Engine, containerd, docker, docker_view};
+use super::command::{Act, Turn};
 
 /// One thing that a user does with the engine.
 #[derive(Debug)]
@@ -12,16 +12,20 @@ pub(super) struct Scenario {
     pub(super) steps: &'static [Step],
 }
 
+impl Scenario {
+    /// An entry of the tables.
+    pub(super) const fn named(name: &'static str, steps: &'static [Step]) -> Self {
+        Self { name, steps }
+    }
+}
+
 /// How a step is carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The engine's command line, no terminal.
-    Engine,
-    /// The engine's command line on a pseudo terminal.
-    Terminal,
-    /// The same, and when the text appears a line is typed, so that the container's end comes after
-    /// its output: ctr can lose the last output of a terminal whose container has ended.
-    Dialogue,
+    /// The engine's command line without a terminal, with this on stdin.
+    Engine(&'static str),
+    /// The engine's command line on a pseudo terminal, and what the user does there.
+    Terminal(&'static [Turn]),
     /// The engine's command line, again until the text appears.
     Until,
     /// A shell command beside the engine.
@@ -36,37 +40,70 @@ pub(super) struct Step {
     pub(super) code: i32,
     /// Text that stdout or stderr must contain.
     pub(super) has: &'static str,
-    /// The arguments; see `play::Player::words` for what stands in braces.
+    /// The arguments; see `play::Player::fill` for what stands in braces.
     pub(super) line: &'static str,
+    pub(super) compare: Compare,
+}
+
+/// How much of two outputs is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compare {
+    All,
     /// Numbers differ from run to run.
-    pub(super) digits: bool,
+    NoNumbers,
+    /// The text differs from run to run, whatever the runtime.
+    Nothing,
 }
 
 impl Step {
     /// The same step with all numbers left out of the comparison.
     pub(super) const fn any_number(self) -> Self {
-        Self { digits: true, ..self }
+        Self { compare: Compare::NoNumbers, ..self }
+    }
+
+    /// The same step with nothing but the expectations of its own.
+    pub(super) const fn any_text(self) -> Self {
+        Self { compare: Compare::Nothing, ..self }
     }
 }
 
 const fn step(kind: Kind, code: i32, has: &'static str, line: &'static str) -> Step {
-    Step { kind, code, has, line, digits: false }
+    Step { kind, code, has, line, compare: Compare::All }
 }
 
 /// The engine's command line must exit with `code` and print `has`.
 pub(super) const fn cli(code: i32, has: &'static str, line: &'static str) -> Step {
-    step(Kind::Engine, code, has, line)
+    step(Kind::Engine(""), code, has, line)
 }
 
-/// The same on a pseudo terminal.
+/// The same with text on stdin.
+pub(super) const fn given(input: &'static str, code: i32, has: &'static str, line: &'static str) -> Step {
+    step(Kind::Engine(input), code, has, line)
+}
+
+/// On a pseudo terminal that nobody types on.
 pub(super) const fn tty(code: i32, has: &'static str, line: &'static str) -> Step {
-    step(Kind::Terminal, code, has, line)
+    step(Kind::Terminal(&[]), code, has, line)
 }
 
-/// On a pseudo terminal, with an empty line typed as soon as `has` is printed.
-pub(super) const fn dialogue(code: i32, has: &'static str, line: &'static str) -> Step {
-    step(Kind::Dialogue, code, has, line)
+/// On a pseudo terminal with a user. A container that waits for a line before its end has all its
+/// output read: ctr can lose the last output of a terminal whose container has ended.
+pub(super) const fn talk(turns: &'static [Turn], code: i32, has: &'static str, line: &'static str) -> Step {
+    step(Kind::Terminal(turns), code, has, line)
 }
+
+/// Types `text` when `after` has come.
+pub(super) const fn types(after: &'static str, text: &'static str) -> Turn {
+    Turn { after, act: Act::Type(text) }
+}
+
+/// Gives the terminal another size when `after` has come.
+pub(super) const fn resizes(after: &'static str, rows: u16, columns: u16) -> Turn {
+    Turn { after, act: Act::Resize(rows, columns) }
+}
+
+/// Ends a program that has printed `ready` and reads a line.
+pub(super) const ENTER: &[Turn] = &[types("ready", "\n")];
 
 /// The command is repeated until it prints `has`.
 pub(super) const fn until(has: &'static str, line: &'static str) -> Step {
@@ -76,54 +113,6 @@ pub(super) const fn until(has: &'static str, line: &'static str) -> Step {
 /// A shell command must succeed and print `has`.
 pub(super) const fn host(has: &'static str, line: &'static str) -> Step {
     step(Kind::Host, 0, has, line)
-}
-
-/// A difference that is known and right, or a scenario that cannot be asked for yet.
-#[derive(Debug)]
-pub(super) struct Exception {
-    pub(super) engine: Engine,
-    pub(super) scenario: &'static str,
-    /// Why, as it is printed.
-    pub(super) reason: &'static str,
-}
-
-/// Scenarios whose results may differ. What the steps themselves demand still holds.
-const MASKS: &str = "masks are nosuid and noexec too, and a read-only cgroup mount is read-only";
-
-pub(super) const ACCEPTED: &[Exception] = &[
-    because(Engine::Containerd, "mounts", MASKS),
-    because(Engine::Docker, "mounts", MASKS),
-    because(
-        Engine::Docker,
-        "bind-dir-on-file",
-        "the reference's message names its own descriptors and flags",
-    ),
-    because(
-        Engine::Containerd,
-        "bind-missing",
-        "the reference's message names its own descriptors and flags",
-    ),
-];
-
-const fn because(engine: Engine, scenario: &'static str, reason: &'static str) -> Exception {
-    Exception { engine, scenario, reason }
-}
-
-/// Scenarios that are played and shown, but do not count.
-pub(super) const NOT_YET: &[Exception] = &[];
-
-/// The reason of the entry for a scenario, if there is one.
-pub(super) fn exception(table: &'static [Exception], engine: Engine, scenario: &str) -> Option<&'static str> {
-    table.iter().find(|e| e.engine == engine && e.scenario == scenario).map(|e| e.reason)
-}
-
-/// All scenarios of an engine.
-pub(super) fn all(engine: Engine) -> impl Iterator<Item = &'static Scenario> {
-    let tables: &[&'static [Scenario]] = match engine {
-        Engine::Containerd => &[containerd::SCENARIOS],
-        Engine::Docker => &[docker::SCENARIOS, docker_view::SCENARIOS],
-    };
-    tables.iter().flat_map(|t| t.iter())
 }
 
 /// How a scenario ended.
@@ -199,6 +188,7 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
+    use super::super::engine::Engine;
     use super::*;
 
     fn outcome() -> Outcome {
@@ -230,12 +220,9 @@ mod tests {
     }
 
     #[test]
-    fn every_exception_names_a_scenario_and_names_are_unique() {
-        for e in ACCEPTED.iter().chain(NOT_YET) {
-            assert!(all(e.engine).any(|s| s.name == e.scenario), "{e:?}");
-        }
-        for engine in [Engine::Containerd, Engine::Docker] {
-            let mut names: Vec<&str> = all(engine).map(|s| s.name).collect();
+    fn the_names_of_an_engines_scenarios_are_unique() {
+        for engine in Engine::ALL {
+            let mut names: Vec<&str> = engine.scenarios().map(|s| s.name).collect();
             let count = names.len();
             names.sort_unstable();
             names.dedup();

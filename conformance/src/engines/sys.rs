@@ -108,3 +108,10 @@ pub(super) fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     }
     Ok((ours, theirs))
 }
+
+/// Changes the size of a pseudo terminal; its foreground processes get SIGWINCH.
+pub(super) fn resize(terminal: BorrowedFd<'_>, rows: u16, columns: u16) -> io::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel reads one winsize, which outlives the call.
+    check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }).map(drop)
+}

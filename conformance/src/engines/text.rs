@@ -54,6 +54,7 @@ impl Names {
         };
         let mut pairs = vec![
             (side.wrapper(&job.scratch).to_string_lossy().into_owned(), "RUNTIME"),
+            (Side::link(&job.scratch).to_string_lossy().into_owned(), "RUNTIME"),
             (side.data(&job.scratch).to_string_lossy().into_owned(), "DATA"),
             (path.to_string_lossy().into_owned(), "RUNTIME"),
             (job.scratch.to_string_lossy().into_owned(), "SCRATCH"),

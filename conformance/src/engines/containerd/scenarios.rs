@@ -1,24 +1,18 @@
-//! The containerd scenarios, through ctr. `{new}` names the runtime; ctr's own container id is the
-//! scenario's name. ctr gives no network and no view of the cgroup: limits are read beside it.
+//! The containerd scenarios. ctr gives no network and no view of the cgroup: limits are read beside it.
 
-use super::scenario::{Scenario, Step, cli, dialogue, host, tty, until};
+use super::super::scenario::{ENTER, Scenario, cli, host, talk, tty, until};
 
 /// Removes whatever a scenario may have left, also after a failure in its middle.
-pub(super) const TEARDOWN: &[&str] =
-    &["tasks kill --all --signal KILL {c}", "tasks rm --force {c}", "containers rm {c}", "snapshots rm {c}"];
-
-const fn named(name: &'static str, steps: &'static [Step]) -> Scenario {
-    Scenario { name, steps }
-}
+pub(super) const TEARDOWN: &[&str] = &["tasks rm --force {c}", "containers rm {c}", "snapshots rm {c}"];
 
 /// In the order in which they are played: simplest first.
 pub(super) const SCENARIOS: &[Scenario] = &[
-    named("echo", &[cli(0, "hello", "run --rm {new} {image} {c} echo hello")]),
-    named(
+    Scenario::named("echo", &[cli(0, "hello", "run --rm {new} {image} {c} echo hello")]),
+    Scenario::named(
         "exit-code",
         &[cli(42, "oops", "run --rm {new} {image} {c} sh -c 'echo out; echo oops >&2; exit 42'")],
     ),
-    named(
+    Scenario::named(
         "rm",
         &[
             cli(0, "", "run --rm {new} {image} {c} true"),
@@ -26,7 +20,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(1, "not found", "containers info {c}"),
         ],
     ),
-    named(
+    Scenario::named(
         "detach",
         &[
             cli(0, "", "run --detach --log-uri file://{data}/log {new} {image} {c} sh -c 'echo up; exit 3'"),
@@ -36,7 +30,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "", "containers rm {c}"),
         ],
     ),
-    named(
+    Scenario::named(
         "kill",
         &[
             cli(0, "", "run --detach --null-io {new} {image} {c} sleep 1000"),
@@ -48,7 +42,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "exit code 137", "tasks rm {c}"),
         ],
     ),
-    named(
+    Scenario::named(
         "kill-signal",
         &[
             cli(
@@ -63,7 +57,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             host("bye", "cat {data}/log"),
         ],
     ),
-    named(
+    Scenario::named(
         "rm-force",
         &[
             cli(0, "", "run --detach --null-io {new} {image} {c} sh -c 'sleep 1000 & exec sleep 1000'"),
@@ -71,18 +65,27 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "", "containers rm {c}"),
         ],
     ),
-    named(
+    Scenario::named(
         "start-again",
         &[
             cli(3, "started", "run {new} {image} {c} sh -c 'echo started; exit 3'"),
             cli(3, "started", "tasks start {c}"),
         ],
     ),
-    named("missing-command", &[cli(1, "executable file not found", "run --rm {new} {image} {c} nosuch")]),
-    named("missing-path", &[cli(1, "no such file or directory", "run --rm {new} {image} {c} /no/such/cmd")]),
-    named("not-executable", &[cli(1, "permission denied", "run --rm {new} {image} {c} /bin/notexec")]),
-    named("directory", &[cli(1, "", "run --rm {new} {image} {c} /etc")]),
-    named(
+    Scenario::named(
+        "missing-command",
+        &[cli(1, "executable file not found", "run --rm {new} {image} {c} nosuch")],
+    ),
+    Scenario::named(
+        "missing-path",
+        &[cli(1, "no such file or directory", "run --rm {new} {image} {c} /no/such/cmd")],
+    ),
+    Scenario::named(
+        "not-executable",
+        &[cli(1, "permission denied", "run --rm {new} {image} {c} /bin/notexec")],
+    ),
+    Scenario::named("directory", &[cli(1, "", "run --rm {new} {image} {c} /etc")]),
+    Scenario::named(
         "bind",
         &[
             cli(
@@ -93,7 +96,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             host("made", "cat {data}/out"),
         ],
     ),
-    named(
+    Scenario::named(
         "bind-read-only",
         &[
             cli(
@@ -104,7 +107,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             host("in", "ls {data}"),
         ],
     ),
-    named(
+    Scenario::named(
         "bind-missing",
         &[cli(
             1,
@@ -112,7 +115,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --mount type=bind,src=/no/such/dir,dst=/data,options=rbind:ro {image} {c} true",
         )],
     ),
-    named(
+    Scenario::named(
         "tmpfs",
         &[cli(
             0,
@@ -120,7 +123,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --mount type=tmpfs,src=tmpfs,dst=/t,options=size=1m:mode=1770:nosuid {image} {c} sh -c 'grep \" /t \" /proc/mounts; stat -c %a /t'",
         )],
     ),
-    named(
+    Scenario::named(
         "read-only",
         &[cli(
             1,
@@ -128,29 +131,33 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --read-only {image} {c} sh -c 'touch /run/x && touch /x'",
         )],
     ),
-    named("user", &[cli(0, "uid=1000(app) gid=1000(app) groups=", "run --rm {new} --config {config} {c}")]),
-    named("cwd", &[cli(0, "/tmp", "run --rm {new} --cwd /tmp {image} {c} pwd")]),
-    named(
+    Scenario::named(
+        "user",
+        &[cli(0, "uid=1000(app) gid=1000(app) groups=", "run --rm {new} --config {scratch}/config.json {c}")],
+    ),
+    Scenario::named("cwd", &[cli(0, "/tmp", "run --rm {new} --cwd /tmp {image} {c} pwd")]),
+    Scenario::named(
         "cwd-made",
         &[cli(0, "/not/yet", "run --rm {new} --cwd /not/yet {image} {c} sh -c 'pwd; stat -c %a:%u .'")],
     ),
-    named(
+    Scenario::named(
         "env",
         &[cli(0, "A=b c", "run --rm {new} --env 'A=b c' --env EMPTY= {image} {c} sh -c 'env | sort'")],
     ),
-    named(
+    Scenario::named(
         "terminal",
-        &[dialogue(
+        &[talk(
+            ENTER,
             4,
             "ready /dev/pts/0",
             "run --rm --tty {new} {image} {c} sh -c 'test -t 1 && test -t 2 && stat -c \"%a %t\" /dev/console; echo ready $(tty); read x; exit 4'",
         )],
     ),
-    named(
+    Scenario::named(
         "terminal-missing",
         &[tty(1, "executable file not found", "run --rm --tty {new} {image} {c} nosuch")],
     ),
-    named(
+    Scenario::named(
         "privileged",
         &[cli(
             0,
@@ -158,7 +165,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --privileged {image} {c} sh -c 'grep -E \"Cap|Seccomp:|NoNewPrivs\" /proc/self/status; mount -t tmpfs x /tmp; grep -c /tmp /proc/mounts; ls /dev | wc -l; awk \"{ print \\$5, \\$6 }\" /proc/self/mountinfo'",
         )],
     ),
-    named(
+    Scenario::named(
         "capabilities",
         &[cli(
             0,
@@ -166,7 +173,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --cap-drop CAP_CHOWN --cap-add CAP_NET_ADMIN {image} {c} grep -E 'Cap|NoNewPrivs' /proc/self/status",
         )],
     ),
-    named(
+    Scenario::named(
         "seccomp",
         &[cli(
             0,
@@ -174,7 +181,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --seccomp {image} {c} sh -c 'grep Seccomp: /proc/self/status; unshare -U true 2>&1; true'",
         )],
     ),
-    named(
+    Scenario::named(
         "memory",
         &[
             cli(0, "", "run --detach --null-io {new} --memory-limit 67108864 {image} {c} sleep 1000"),
@@ -184,7 +191,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             ),
         ],
     ),
-    named(
+    Scenario::named(
         "cpus",
         &[
             cli(0, "", "run --detach --null-io {new} --cpus 0.5 --cpu-shares 512 {image} {c} sleep 1000"),
@@ -194,7 +201,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             ),
         ],
     ),
-    named(
+    Scenario::named(
         "mounts",
         &[cli(
             0,
@@ -202,7 +209,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} {image} {c} awk '{ print $5, $6, $7 ~ /master/ }' /proc/self/mountinfo",
         )],
     ),
-    named(
+    Scenario::named(
         "dev",
         &[cli(
             0,
@@ -210,7 +217,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} {image} {c} sh -c 'stat -c \"%n %a %t:%T %u:%g\" /dev/*; ls /proc/1/fd'",
         )],
     ),
-    named(
+    Scenario::named(
         "limits",
         &[cli(
             0,
@@ -218,7 +225,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} {image} {c} sh -c 'cat /proc/self/limits /proc/self/oom_score_adj; umask; grep Sig[BI] /proc/self/status'",
         )],
     ),
-    named(
+    Scenario::named(
         "pause",
         &[
             cli(0, "", "run --detach --null-io {new} {image} {c} sleep 1000"),
@@ -228,21 +235,22 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "RUNNING", "tasks ls").any_number(),
         ],
     ),
-    named(
+    Scenario::named(
         "ps",
         &[
             cli(0, "", "run --detach --null-io {new} {image} {c} sh -c 'sleep 1000 & exec sleep 2000'"),
             cli(0, "PID", "tasks ps {c}").any_number(),
         ],
     ),
-    named(
+    Scenario::named(
         "exec",
         &[
             cli(0, "", "run --detach --null-io {new} {image} {c} sleep 1000"),
             cli(0, "hello", "tasks exec --exec-id e1 {c} echo hello"),
             cli(43, "err", "tasks exec --exec-id e2 {c} sh -c 'echo err >&2; exit 43'"),
             cli(0, "uid=1000(app)", "tasks exec --exec-id e3 --user app --cwd /tmp {c} sh -c 'id; pwd'"),
-            dialogue(
+            talk(
+                ENTER,
                 5,
                 "ready /dev/pts/",
                 "tasks exec --exec-id e4 --tty {c} sh -c 'echo ready $(tty); read x; exit 5'",

@@ -1,21 +1,16 @@
 //! The Docker scenarios of a container's life: how it begins, fails, is stopped and goes, and what
 //! else can be run in it. `{new}` names the runtime and the container.
 
-use super::scenario::{Scenario, Step, cli, dialogue, host, tty, until};
-
-/// Removes whatever a scenario may have left, also after a failure in its middle.
-pub(super) const TEARDOWN: &[&str] = &["rm --force --volumes {c} {c}-2"];
-
-/// A scenario of the tables.
-pub(super) const fn named(name: &'static str, steps: &'static [Step]) -> Scenario {
-    Scenario { name, steps }
-}
+use super::super::scenario::{ENTER, Scenario, cli, host, talk, tty, until};
 
 /// In the order in which they are played: simplest first.
 pub(super) const SCENARIOS: &[Scenario] = &[
-    named("echo", &[cli(0, "hello", "run --rm {new} bb echo hello")]),
-    named("exit-code", &[cli(42, "oops", "run --rm {new} bb sh -c 'echo out; echo oops >&2; exit 42'")]),
-    named(
+    Scenario::named("echo", &[cli(0, "hello", "run --rm {new} bb echo hello")]),
+    Scenario::named(
+        "exit-code",
+        &[cli(42, "oops", "run --rm {new} bb sh -c 'echo out; echo oops >&2; exit 42'")],
+    ),
+    Scenario::named(
         "stop",
         &[
             cli(
@@ -34,7 +29,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             ),
         ],
     ),
-    named(
+    Scenario::named(
         "stop-deaf",
         &[
             cli(0, "", "run --detach {new} bb sleep 1000"),
@@ -42,7 +37,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "137", "wait {c}"),
         ],
     ),
-    named(
+    Scenario::named(
         "kill",
         &[
             cli(0, "", "run --detach {new} bb sleep 1000"),
@@ -51,7 +46,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(1, "is not running", "kill {c}"),
         ],
     ),
-    named(
+    Scenario::named(
         "kill-signal",
         &[
             cli(
@@ -65,7 +60,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             until("got", "logs {c}"),
         ],
     ),
-    named(
+    Scenario::named(
         "rm-force",
         &[
             cli(0, "", "run --detach {new} bb sleep 1000"),
@@ -73,7 +68,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(1, "No such container", "rm {c}"),
         ],
     ),
-    named(
+    Scenario::named(
         "rm",
         &[
             cli(0, "", "run --rm {new} bb true"),
@@ -81,7 +76,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(1, "No such object", "inspect {c}"),
         ],
     ),
-    named(
+    Scenario::named(
         "logs",
         &[
             cli(0, "", "run --detach {new} bb sh -c 'echo one; echo two >&2; echo three'"),
@@ -89,7 +84,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             until("three", "logs {c}"),
         ],
     ),
-    named(
+    Scenario::named(
         "create-start",
         &[
             cli(0, "", "create {new} bb sh -c 'echo started; exit 3'"),
@@ -98,7 +93,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(3, "started", "start --attach {c}"),
         ],
     ),
-    named(
+    Scenario::named(
         "restart",
         &[
             cli(
@@ -114,7 +109,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             ),
         ],
     ),
-    named(
+    Scenario::named(
         "inspect",
         &[
             cli(9, "", "run {new} bb sh -c 'exit 9'"),
@@ -125,17 +120,20 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             ),
         ],
     ),
-    named(
+    Scenario::named(
         "missing-command",
         &[
             cli(127, "executable file not found", "run {new} bb nosuch"),
             cli(0, "created 127", "inspect --format '{{.State.Status}} {{.State.ExitCode}}' {c}"),
         ],
     ),
-    named("missing-path", &[cli(127, "no such file or directory", "run --rm {new} bb /no/such/cmd")]),
-    named("not-executable", &[cli(126, "permission denied", "run --rm {new} bb /bin/notexec")]),
-    named("directory", &[cli(126, "", "run --rm {new} bb /etc")]),
-    named(
+    Scenario::named(
+        "missing-path",
+        &[cli(127, "no such file or directory", "run --rm {new} bb /no/such/cmd")],
+    ),
+    Scenario::named("not-executable", &[cli(126, "permission denied", "run --rm {new} bb /bin/notexec")]),
+    Scenario::named("directory", &[cli(126, "", "run --rm {new} bb /etc")]),
+    Scenario::named(
         "init",
         &[cli(
             6,
@@ -143,7 +141,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --init bb sh -c 'cat /proc/1/comm; cat /proc/1/cmdline | tr \"\\0\" \" \"; echo tini; exit 6'",
         )],
     ),
-    named(
+    Scenario::named(
         "pid-host",
         &[cli(
             0,
@@ -151,7 +149,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --pid host bb sh -c '[ $$ != 1 ] && grep -q engines /proc/1/cmdline && echo outside'",
         )],
     ),
-    named(
+    Scenario::named(
         "pid-shared",
         &[
             cli(0, "", "run --detach {new} bb sleep 1000"),
@@ -169,7 +167,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "true", "inspect --format {{.State.Running}} {c}"),
         ],
     ),
-    named(
+    Scenario::named(
         "terminal",
         &[tty(
             4,
@@ -177,16 +175,20 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm --tty {new} bb sh -c 'tty; test -t 0 && test -t 1 && test -t 2 && stat -c \"%a %t\" /dev/console; exit 4'",
         )],
     ),
-    named(
+    Scenario::named(
         "terminal-stdin",
-        &[dialogue(
+        &[talk(
+            ENTER,
             0,
             "ready /dev/pts/0",
             "run --rm --interactive --tty {new} --user app bb sh -c 'echo $TERM; echo to >/dev/tty; stat -c %u $(tty); echo ready $(tty); read x'",
         )],
     ),
-    named("terminal-missing", &[tty(127, "executable file not found", "run --rm --tty {new} bb nosuch")]),
-    named(
+    Scenario::named(
+        "terminal-missing",
+        &[tty(127, "executable file not found", "run --rm --tty {new} bb nosuch")],
+    ),
+    Scenario::named(
         "top",
         &[
             cli(0, "", "run --detach {new} bb sh -c 'sleep 1000 & exec sleep 2000'"),
@@ -194,7 +196,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "sleep", "top {c} -o pid,comm").any_number(),
         ],
     ),
-    named(
+    Scenario::named(
         "pause",
         &[
             cli(0, "", "run --detach {new} bb sleep 1000"),
@@ -206,7 +208,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "", "rm --force {c}"),
         ],
     ),
-    named(
+    Scenario::named(
         "update",
         &[
             cli(0, "", "run --detach {new} --memory 64m bb sleep 1000"),
@@ -218,7 +220,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             ),
         ],
     ),
-    named(
+    Scenario::named(
         "exec",
         &[
             cli(0, "", "run --detach {new} bb sleep 1000"),
@@ -229,25 +231,26 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "", "exec --detach {c} sh -c 'echo x >/tmp/made'"),
         ],
     ),
-    named(
+    Scenario::named(
         "exec-user",
         &[
             cli(0, "", "run --detach {new} bb sleep 1000"),
             cli(0, "uid=1000(app)", "exec --user app {c} sh -c 'id; echo $HOME; grep Cap /proc/self/status'"),
         ],
     ),
-    named(
+    Scenario::named(
         "exec-terminal",
         &[
             cli(0, "", "run --detach {new} bb sleep 1000"),
-            dialogue(
+            talk(
+                ENTER,
                 5,
                 "ready /dev/pts/",
                 "exec --interactive --tty {c} sh -c 'echo ready $(tty); read x; exit 5'",
             ),
         ],
     ),
-    named(
+    Scenario::named(
         "exec-missing",
         &[
             cli(0, "", "run --detach {new} bb sleep 1000"),

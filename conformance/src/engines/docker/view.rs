@@ -1,12 +1,11 @@
 //! The Docker scenarios of what a container is given: limits, mounts, user, rights. All of it is read
 //! from inside, so that both the setting and the view of it are compared.
 
-use super::docker::named;
-use super::scenario::{Scenario, cli, host};
+use super::super::scenario::{Scenario, cli, host};
 
 /// In the order in which they are played.
 pub(super) const SCENARIOS: &[Scenario] = &[
-    named(
+    Scenario::named(
         "memory",
         &[cli(
             0,
@@ -14,7 +13,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --memory 64m bb sh -c 'cd /sys/fs/cgroup; for f in memory/memory.limit_in_bytes memory/memory.memsw.limit_in_bytes memory.max memory.swap.max; do [ ! -e $f ] || echo $f $(cat $f); done'",
         )],
     ),
-    named(
+    Scenario::named(
         "cpus",
         &[cli(
             0,
@@ -22,7 +21,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --cpus 0.5 bb sh -c 'cd /sys/fs/cgroup; for f in cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us cpu.max; do [ ! -e $f ] || echo $f $(cat $f); done'",
         )],
     ),
-    named(
+    Scenario::named(
         "pids-limit",
         &[cli(
             0,
@@ -30,7 +29,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --pids-limit 77 bb sh -c 'cd /sys/fs/cgroup; for f in pids/pids.max pids.max; do [ ! -e $f ] || echo $f $(cat $f); done'",
         )],
     ),
-    named(
+    Scenario::named(
         "cpuset",
         &[cli(
             0,
@@ -38,7 +37,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --cpuset-cpus 0 bb grep Cpus_allowed_list /proc/self/status",
         )],
     ),
-    named(
+    Scenario::named(
         "bind",
         &[
             cli(
@@ -49,7 +48,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             host("made", "cat {data}/out"),
         ],
     ),
-    named(
+    Scenario::named(
         "bind-read-only",
         &[
             cli(
@@ -60,19 +59,19 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             host("in", "ls {data}"),
         ],
     ),
-    named(
+    Scenario::named(
         "bind-file",
         &[cli(0, "given", "run --rm {new} --volume {data}/in:/etc/new/in:ro bb cat /etc/new/in")],
     ),
-    named(
+    Scenario::named(
         "bind-dir-on-file",
         &[cli(125, "not a directory", "run --rm {new} --volume {data}:/etc/passwd bb true")],
     ),
-    named(
+    Scenario::named(
         "volume",
         &[cli(0, "kept", "run --rm {new} --volume /data bb sh -c 'echo kept >/data/x; cat /data/x'")],
     ),
-    named(
+    Scenario::named(
         "read-only",
         &[cli(
             1,
@@ -80,7 +79,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --read-only bb sh -c 'touch /dev/shm/x && touch /x'",
         )],
     ),
-    named(
+    Scenario::named(
         "tmpfs",
         &[cli(
             0,
@@ -88,7 +87,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --tmpfs /t:size=1m,mode=1770 bb sh -c 'grep \" /t \" /proc/mounts; stat -c %a /t'",
         )],
     ),
-    named(
+    Scenario::named(
         "user-name",
         &[cli(
             0,
@@ -96,7 +95,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --user app bb sh -c 'id; echo $HOME; grep Cap /proc/self/status'",
         )],
     ),
-    named(
+    Scenario::named(
         "user-number",
         &[cli(
             0,
@@ -104,13 +103,16 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --user 1234:2000 --group-add 3000 bb sh -c 'id; echo $HOME; touch /root/x 2>&1 || true'",
         )],
     ),
-    named("workdir", &[cli(0, "/tmp", "run --rm {new} --workdir /tmp bb pwd")]),
-    named(
+    Scenario::named("workdir", &[cli(0, "/tmp", "run --rm {new} --workdir /tmp bb pwd")]),
+    Scenario::named(
         "workdir-made",
         &[cli(0, "/not/yet", "run --rm {new} --workdir /not/yet bb sh -c 'pwd; stat -c %a:%u .'")],
     ),
-    named("env", &[cli(0, "A=b c", "run --rm {new} --env 'A=b c' --env EMPTY= bb sh -c 'env | sort'")]),
-    named(
+    Scenario::named(
+        "env",
+        &[cli(0, "A=b c", "run --rm {new} --env 'A=b c' --env EMPTY= bb sh -c 'env | sort'")],
+    ),
+    Scenario::named(
         "hostname",
         &[cli(
             0,
@@ -118,19 +120,19 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --hostname box --domainname example bb sh -c 'hostname; cat /proc/sys/kernel/domainname; cat /etc/hostname'",
         )],
     ),
-    named(
+    Scenario::named(
         "network-none",
         &[cli(0, "lo", "run --rm {new} bb sh -c 'ls /sys/class/net; wc -l </proc/net/route'")],
     ),
-    named(
+    Scenario::named(
         "capabilities",
         &[cli(0, "CapBnd:\t00000000a80425fb", "run --rm {new} bb grep Cap /proc/self/status")],
     ),
-    named(
+    Scenario::named(
         "cap-drop",
         &[cli(0, "CapEff:\t0000000000000000", "run --rm {new} --cap-drop ALL bb grep Cap /proc/self/status")],
     ),
-    named(
+    Scenario::named(
         "cap-add",
         &[cli(
             0,
@@ -138,7 +140,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --cap-drop ALL --cap-add CHOWN --cap-add NET_ADMIN bb grep Cap /proc/self/status",
         )],
     ),
-    named(
+    Scenario::named(
         "no-new-privileges",
         &[cli(
             0,
@@ -146,7 +148,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --security-opt no-new-privileges bb grep -E 'NoNewPrivs|Seccomp:' /proc/self/status",
         )],
     ),
-    named(
+    Scenario::named(
         "seccomp",
         &[cli(
             0,
@@ -154,7 +156,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} bb sh -c 'grep -E \"NoNewPrivs|Seccomp:\" /proc/self/status; unshare -U true 2>&1; true'",
         )],
     ),
-    named(
+    Scenario::named(
         "seccomp-off",
         &[cli(
             0,
@@ -162,7 +164,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --security-opt seccomp=unconfined bb grep Seccomp: /proc/self/status",
         )],
     ),
-    named(
+    Scenario::named(
         "signals",
         &[cli(
             0,
@@ -170,7 +172,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} bb grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status",
         )],
     ),
-    named(
+    Scenario::named(
         "ulimit",
         &[cli(
             0,
@@ -178,15 +180,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --ulimit nofile=512:1024 --ulimit core=0 bb grep -E 'open files|core' /proc/self/limits",
         )],
     ),
-    named(
+    Scenario::named(
         "oom-score",
         &[cli(0, "500", "run --rm {new} --oom-score-adj 500 bb cat /proc/self/oom_score_adj")],
     ),
-    named(
+    Scenario::named(
         "sysctl",
         &[cli(0, "1234", "run --rm {new} --sysctl kernel.msgmax=1234 bb cat /proc/sys/kernel/msgmax")],
     ),
-    named(
+    Scenario::named(
         "device",
         &[cli(
             0,
@@ -194,7 +196,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --device /dev/null:/dev/extra:rw bb sh -c 'stat -c \"%n %t:%T %a\" /dev/extra; echo x >/dev/extra; mknod /dev/c c 5 1 -m 600; stat -c \"%t:%T %a\" /dev/c; mknod /dev/b b 7 0; dd if=/dev/b count=1 2>&1 | head -n 1'",
         )],
     ),
-    named(
+    Scenario::named(
         "dev",
         &[cli(
             0,
@@ -202,7 +204,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} bb sh -c 'stat -c \"%n %a %t:%T %u:%g\" /dev/*; for l in fd stdin stdout stderr ptmx; do readlink /dev/$l; done'",
         )],
     ),
-    named(
+    Scenario::named(
         "mounts",
         &[cli(
             0,
@@ -210,7 +212,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --volume {data}:/data --shm-size 8m bb awk '{ print $5, $6, $7 ~ /master/ }' /proc/self/mountinfo",
         )],
     ),
-    named(
+    Scenario::named(
         "masked",
         &[cli(
             0,
@@ -218,5 +220,5 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} bb sh -c 'wc -c </proc/kcore; ls /proc/acpi | wc -l; echo 1 2>&1 >/proc/sys/kernel/panic; true'",
         )],
     ),
-    named("descriptors", &[cli(0, "2", "run --rm {new} bb sh -c 'ls /proc/1/fd'")]),
+    Scenario::named("descriptors", &[cli(0, "2", "run --rm {new} bb sh -c 'ls /proc/1/fd'")]),
 ];
