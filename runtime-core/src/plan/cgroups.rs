@@ -85,14 +85,24 @@ fn directories(b: &Builder<'_>, path: Option<&Path>) -> Vec<CgroupDir> {
         };
         relative(&inner).to_owned()
     };
+    each(b, below)
+}
+
+/// The caller's own cgroups.
+fn callers(b: &Builder<'_>) -> Vec<CgroupDir> {
+    each(b, |own| relative(&clean(Path::new(own))).to_owned())
+}
+
+/// A directory in each hierarchy, by the caller's own there.
+fn each(b: &Builder<'_>, path: impl Fn(&str) -> PathBuf) -> Vec<CgroupDir> {
     let v1 = b.facts.cgroup.v1.iter().map(|h| CgroupDir {
         mount: h.mount.clone(),
-        path: below(&h.own),
+        path: path(&h.own),
         controllers: Some(h.controllers.clone()),
     });
     let v2 = b.facts.cgroup.v2.iter().map(|t| CgroupDir {
         mount: t.mount.clone(),
-        path: below(&t.own),
+        path: path(&t.own),
         controllers: None,
     });
     v1.chain(v2).collect()
@@ -279,12 +289,16 @@ fn tasks(b: &Builder<'_>, which: impl Fn(&[String]) -> bool) -> Vec<PathBuf> {
 }
 
 /// A mount of type `cgroup`: v2 as it is, or the directory alone without a cgroup namespace; v1 as a
-/// tmpfs with one directory for each hierarchy.
+/// tmpfs with one directory for each hierarchy. Where no cgroup was made it is the caller's own, read-only.
 pub(crate) fn mount(b: &mut Builder<'_>, field: &str, destination: &Path, options: &MountOptions) {
-    let options = MountOptions { data: Vec::new(), ..options.clone() };
+    let mut options = MountOptions { data: Vec::new(), ..options.clone() };
     let own = b.namespaces.has(Namespace::Cgroup);
+    let dirs = if b.cgroups.is_empty() { callers(b) } else { b.cgroups.clone() };
+    if b.cgroups.is_empty() && !own {
+        options.set |= attr::RDONLY;
+    }
     if b.facts.cgroup.v1.is_empty() {
-        let Some(dir) = v2_dir(b) else { return };
+        let Some(dir) = dirs.iter().find(|d| d.controllers.is_none()).map(CgroupDir::dir) else { return };
         b.init(field, one(own, "cgroup2", dir, destination, &options, Vec::new()));
         return;
     }
@@ -308,7 +322,7 @@ pub(crate) fn mount(b: &mut Builder<'_>, field: &str, destination: &Path, option
             label: None,
         }),
     );
-    for dir in b.cgroups.clone() {
+    for dir in dirs {
         let Some(controllers) = &dir.controllers else {
             continue;
         };

@@ -147,8 +147,9 @@ fn bind(
     let source = b.on_host(source);
     let recursive = options.bind == Some(true);
     // A mount that shares with the host has to be cloned in the host's mount namespace, whose peer it
-    // stays; init's own view is a slave.
-    let shared = options.propagation & propagation::SHARED != 0 && !b.namespaces.has(Namespace::User);
+    // stays; init's own view is a slave. Below a shared root every bind shares that does not say otherwise.
+    let kind = if options.propagation == 0 { root_propagation(b)? } else { options.propagation };
+    let shared = kind & propagation::SHARED != 0 && !b.namespaces.has(Namespace::User);
     let inside = users::clones_outside(b) || idmap.is_some();
     let staged = shared || inside;
     if staged {
@@ -202,9 +203,14 @@ fn devices(b: &mut Builder<'_>) -> Result<()> {
 
 fn listed_devices(b: &mut Builder<'_>) -> Result<()> {
     let list = b.linux().and_then(|l| l.devices().clone()).unwrap_or_default();
+    let own = owns_dev(b.spec.mounts().as_deref().unwrap_or(&[]));
     for (i, d) in list.iter().enumerate() {
         let field = format!("/linux/devices/{i}");
         let node = node(&field, d)?;
+        // The link to the container's own devpts stands there; a node would lead to whatever lies beside it.
+        if own && node.path == Path::new("/dev/ptmx") {
+            continue;
+        }
         push_device(b, &field, node);
     }
     Ok(())
