@@ -214,7 +214,7 @@ fn main() -> ExitCode {
     ];
     // The program that calls two things only is machine code.
     let here = cfg!(target_arch = "x86_64");
-    let coded = |name: &str, body| {
+    let coded = |name: &str, body: fn() -> Check| {
         conditional(name, move || (!here).then(|| "has x86-64 code only".to_owned()), body)
     };
     tests.extend(tests![coded;

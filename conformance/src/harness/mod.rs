@@ -23,7 +23,7 @@ use libtest_mimic::{Arguments, Completion, Trial};
 use std::process::ExitCode;
 
 /// A test that needs root.
-pub fn test(name: &str, body: fn() -> Check) -> Trial {
+pub fn test(name: &str, body: impl FnOnce() -> Check + Send + 'static) -> Trial {
     let missing = not_yet::reason(name);
     let reason = move || missing.filter(|_| Runtime::under_test().is_ok_and(|r| runtime::is_oxrun(&r)));
     conditional(name, reason, body)
@@ -43,7 +43,7 @@ pub fn oxrun_only(name: &str, why: &'static str, body: fn() -> Check) -> Trial {
 pub fn conditional(
     name: &str,
     reason: impl FnOnce() -> Option<String> + Send + 'static,
-    body: fn() -> Check,
+    body: impl FnOnce() -> Check + Send + 'static,
 ) -> Trial {
     Trial::ignorable_test(name, move || {
         if !sys::is_root() {

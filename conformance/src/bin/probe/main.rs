@@ -10,9 +10,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 const USAGE: &str = "usage: oxrun-probe report [--sysctl NAME] [--stat PATH] [--open PATH:MODE] [--call NAME]
-                   [--change PATH:umount|rw|ro]
-                   [--out FILE] | exit N | sleep | spawn N | hold NAMESPACE,... | signal-self N
-                   | chmod FILE MODE | write FILE TEXT | write-fd N TEXT | alloc MIB | open-always PATH
+                   [--change PATH:umount|rw|ro] [--list DIR] [--out FILE] | hook FILE | exit N | sleep
+                   | spawn N | hold NAMESPACE,... | signal-self N | chmod FILE MODE
+                   | write FILE TEXT | write-fd N TEXT | alloc MIB | open-always PATH
                    | open-until PATH allowed|denied | ls DIR | cat FILE | echo ARGS...";
 
 /// What a subcommand ends with: an exit code, or a line for stderr.
@@ -36,6 +36,7 @@ pub(crate) fn run() -> i32 {
 fn dispatch(name: &str, rest: &[String]) -> Ending {
     match (name, rest) {
         ("report", rest) => report::print(rest).map(|()| 0),
+        ("hook", [file]) => report::hook(file).map(|()| 0),
         ("exit", [code]) => number(code),
         ("sleep", []) => sleep("ready"),
         ("spawn", [count]) => spawn(number(count)?),

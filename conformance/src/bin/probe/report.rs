@@ -37,6 +37,7 @@ pub(crate) fn print(args: &[String]) -> Result<(), String> {
         ("open", asked.each(&asked.opens, open)),
         ("change", asked.each(&asked.changes, change)),
         ("call", asked.each(&asked.calls, |name| outcome(sys::call(name)))),
+        ("list", asked.each(&asked.lists, |path| json!(listing(path)))),
     ];
     for (key, value) in extra {
         report.insert(key.to_owned(), value);
@@ -49,6 +50,21 @@ pub(crate) fn print(args: &[String]) -> Result<(), String> {
     .map_err(|error| error.to_string())
 }
 
+/// Writes into `file` what a hook is given: arguments, environment, directory, and the state on stdin.
+pub(crate) fn hook(file: &str) -> Result<(), String> {
+    let state: Value = serde_json::from_reader(io::stdin()).map_err(|error| error.to_string())?;
+    let said = json!({ "argv": arguments(), "env": environment(), "state": state });
+    fs::write(file, said.to_string()).map_err(|error| error.to_string())
+}
+
+fn arguments() -> Vec<String> {
+    std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect()
+}
+
+fn environment() -> Vec<String> {
+    std::env::vars_os().map(|(k, v)| format!("{}={}", k.to_string_lossy(), v.to_string_lossy())).collect()
+}
+
 #[derive(Default)]
 struct Asked {
     sysctls: Vec<String>,
@@ -56,6 +72,7 @@ struct Asked {
     opens: Vec<String>,
     changes: Vec<String>,
     calls: Vec<String>,
+    lists: Vec<String>,
     out: Option<String>,
 }
 
@@ -73,6 +90,7 @@ impl Asked {
                 "--open" => asked.opens.push(value),
                 "--change" => asked.changes.push(value),
                 "--call" => asked.calls.push(value),
+                "--list" => asked.lists.push(value),
                 "--out" => asked.out = Some(value),
                 _ => return Err(format!("unknown option {option}")),
             }
@@ -100,10 +118,8 @@ fn facts() -> Map<String, Value> {
         "groups": sys::groups().ok(),
         "umask": sys::umask(),
         "cwd": std::env::current_dir().ok().map(|p| p.to_string_lossy().into_owned()),
-        "env": std::env::vars_os()
-            .map(|(k, v)| format!("{}={}", k.to_string_lossy(), v.to_string_lossy()))
-            .collect::<Vec<_>>(),
-        "argv": std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>(),
+        "env": environment(),
+        "argv": arguments(),
         "capabilities": {
             "inheritable": field("CapInh"),
             "permitted": field("CapPrm"),

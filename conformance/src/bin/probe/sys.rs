@@ -226,6 +226,14 @@ pub(crate) fn call(name: &str) -> io::Result<()> {
             "chroot" => libc::syscall(libc::SYS_chroot, c"/".as_ptr()),
             "sync" => libc::syscall(libc::SYS_sync),
             "umask" => libc::syscall(libc::SYS_umask, 0o22),
+            // The session keyring's number; "/" is there already; an undefined flag; no argument at all.
+            "keyctl" => libc::syscall(libc::SYS_keyctl, 0, -3, 0),
+            "mkdirat" => libc::syscall(libc::SYS_mkdirat, libc::AT_FDCWD, c"/".as_ptr(), 0),
+            "io_uring_setup" => libc::syscall(libc::SYS_io_uring_setup, 0, 0),
+            "clone3" => libc::syscall(libc::SYS_clone3, 0, 0),
+            "personality" => libc::syscall(libc::SYS_personality, libc::ADDR_NO_RANDOMIZE),
+            "socket vsock" => return socket(libc::AF_VSOCK, libc::SOCK_STREAM, 0),
+            "socket audit" => return socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_AUDIT),
             "mount" => libc::syscall(
                 libc::SYS_mount,
                 c"none".as_ptr(),
@@ -254,6 +262,15 @@ pub(crate) fn remount(path: &Path, flags: libc::c_ulong) -> io::Result<()> {
     let none = std::ptr::null();
     // SAFETY: a NUL-terminated path; the other strings are not read for a remount.
     check(unsafe { libc::mount(none, path.as_ptr(), none, flags, none.cast()) }).map(drop)
+}
+
+/// Makes a socket and closes it.
+fn socket(family: i32, kind: i32, protocol: i32) -> io::Result<()> {
+    // SAFETY: the call takes numbers only.
+    let fd = check(unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, protocol) })?;
+    // SAFETY: the descriptor was opened above and nobody else knows it.
+    unsafe { libc::close(fd) };
+    Ok(())
 }
 
 /// Blocks SIGTERM, so that it stays pending until [`wait_for_term`], even for the first process
