@@ -55,7 +55,7 @@ fn make(root: &Fd, path: &[u8], leaf: Leaf, depth: u32) -> Result<(Fd, bool), Er
     with_nul(name, |name| {
         let made = match leaf {
             Leaf::Dir => sys::mkdir(&parent, name, 0o755),
-            Leaf::File => sys::mknod(&parent, name, S_IFREG | 0o755, 0),
+            Leaf::File => sys::mknod(&parent, name, S_IFREG | 0o644, 0),
         };
         match made {
             // It did not resolve, yet it is there: a dangling link. Its target is made instead.

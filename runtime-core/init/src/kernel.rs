@@ -44,6 +44,7 @@ syscalls! {
     SETRESGID 119 149
     CAPSET 126 91
     PIVOT_ROOT 155 41
+    MOUNT 165 40
     PRCTL 157 167
     CHROOT 161 51
     UMOUNT2 166 39
@@ -79,6 +80,7 @@ syscalls! {
     FSOPEN 430 430
     FSCONFIG 431 431
     FSMOUNT 432 432
+    FSPICK 433 433
     CLONE3 435 435
     CLOSE_RANGE 436 436
     OPENAT2 437 437
@@ -103,6 +105,8 @@ pub const STRING_ARGS: &[(usize, u8)] = &[
     (nr::MOVE_MOUNT, 0b1010),
     (nr::MOUNT_SETATTR, 0b10),
     (nr::FSETXATTR, 0b10),
+    (nr::MOUNT, 0b111),
+    (nr::FSPICK, 0b10),
     (nr::FSOPEN, 0b1),
     (nr::FSCONFIG, 0b1100),
     (nr::PIVOT_ROOT, 0b11),
@@ -215,6 +219,9 @@ pub const FSMOUNT_CLOEXEC: u32 = 1;
 pub const FSCONFIG_SET_FLAG: u32 = 0;
 pub const FSCONFIG_SET_STRING: u32 = 1;
 pub const FSCONFIG_CMD_CREATE: u32 = 6;
+pub const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
+pub const FSPICK_CLOEXEC: u32 = 1;
+pub const FSPICK_EMPTY_PATH: u32 = 8;
 pub const MOUNT_ATTR_RDONLY: u64 = 1;
 pub const MOUNT_ATTR_NOSUID: u64 = 2;
 pub const MOUNT_ATTR_NODEV: u64 = 4;

@@ -89,6 +89,8 @@ fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
         Op::Propagation { flags } => mounts::propagation(c"/", flags),
         Op::Root { path } => mounts::root(ctx, path),
         Op::Mount { .. } => mounts::mount(ctx, op),
+        Op::OldMount { .. } => mounts::old_mount(ctx, op),
+        Op::Remount { .. } => mounts::remount(ctx, op),
         Op::Bind { .. } => mounts::bind(ctx, op),
         Op::SetAttr { dest, set, clear, recursive, propagation } => {
             mounts::set_attr(ctx, dest, set, clear, recursive != 0, propagation)

@@ -64,6 +64,53 @@ pub fn mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
+/// A new filesystem whose options are too long for fsconfig(2): 255 bytes. mount(2) takes a page of them, but
+/// puts the mount on a path. That path is the root of this process, which nobody inside can change: the
+/// mount lies over it, where `/..` leads, until its clone is taken to be attached by descriptor.
+pub fn old_mount(ctx: &Ctx, op: &Op<'_>) -> Result<(), Stop> {
+    let Op::OldMount { fstype, source, dest, flags, propagation, data } = *op else {
+        return Ok(());
+    };
+    let (target, _) = files::ensure(ctx.root()?, dest, Leaf::Dir)?;
+    sys::mount_over_root(source, fstype, flags, data)?;
+    let mount = sys::open_tree(AT_FDCWD, c"/..", OPEN_TREE_CLONE)?;
+    sys::unmount_over_root()?;
+    if propagation != 0 {
+        change(&mount, &MountAttr { propagation: propagation & !MS_REC, ..MountAttr::default() })?;
+    }
+    attach(&mount, &target, dest)
+}
+
+/// Changes what is mounted on a path.
+pub fn remount(ctx: &Ctx, op: &Op<'_>) -> Result<(), Stop> {
+    let Op::Remount { dest, filesystem, set, clear, rset, rclear, propagation, data } = *op else {
+        return Ok(());
+    };
+    let mount = files::resolve(ctx.root()?, dest)?;
+    if filesystem != 0 {
+        let fs = sys::fspick(&mount)?;
+        configure(&fs, c"", data)?;
+        sys::fsreconfigure(&fs).map_err(|e| said(&fs, e))?;
+    }
+    attributes(&mount, [set, clear, rset, rclear], propagation)
+}
+
+/// Gives a mount its attributes: its own, then those of its whole tree, which may say otherwise.
+fn attributes(mount: &Fd, [set, clear, rset, rclear]: [u64; 4], propagation: u64) -> Result<(), Stop> {
+    if set | clear != 0 {
+        change(mount, &MountAttr { set, clear, ..MountAttr::default() })?;
+    }
+    if rset | rclear != 0 {
+        let attr = MountAttr { set: rset, clear: rclear, ..MountAttr::default() };
+        sys::mount_setattr(mount.raw(), c"", true, &attr)?;
+    }
+    if propagation != 0 {
+        let attr = MountAttr { propagation: propagation & !MS_REC, ..MountAttr::default() };
+        sys::mount_setattr(mount.raw(), c"", propagation & MS_REC != 0, &attr)?;
+    }
+    Ok(())
+}
+
 /// The directory a filesystem goes on.
 fn target(ctx: &Ctx, dest: &CStr, require: u32) -> Result<(Fd, bool), Stop> {
     let root = ctx.root()?;
@@ -165,17 +212,7 @@ pub fn bind(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
         return Err(Stop::detail(Detail::NotProc, dest.to_bytes()));
     }
     let is_dir = sys::stat(tree.raw())?.mode & S_IFMT == S_IFDIR;
-    if rset | rclear != 0 {
-        let attr = MountAttr { set: rset, clear: rclear, ..MountAttr::default() };
-        sys::mount_setattr(tree.raw(), c"", true, &attr)?;
-    }
-    if set | clear != 0 {
-        change(&tree, &MountAttr { set, clear, ..MountAttr::default() })?;
-    }
-    if propagation != 0 {
-        let attr = MountAttr { propagation: propagation & !MS_REC, ..MountAttr::default() };
-        sys::mount_setattr(tree.raw(), c"", propagation & MS_REC != 0, &attr)?;
-    }
+    attributes(&tree, [set, clear, rset, rclear], propagation)?;
     let leaf = if is_dir { Leaf::Dir } else { Leaf::File };
     let (target, _) = files::ensure(ctx.root()?, dest, leaf)?;
     attach(&tree, &target, dest)

@@ -286,6 +286,15 @@ ops! {
     62 IoPriority { value: u32 }
     /// Set the memory policy: `MPOL_...` with its flags, and the nodes as a mask of bits.
     63 MemoryPolicy { mode: u32, nodes: Bytes<'a> }
+    /// Make a filesystem by mount(2), whose data may be longer than fsconfig(2) takes, and attach it.
+    65 OldMount {
+        fstype: &'a CStr, source: &'a CStr, dest: &'a CStr, flags: u64, propagation: u64, data: &'a CStr
+    }
+    /// Change the mount on a path of the container, and its filesystem if that is said.
+    66 Remount {
+        dest: &'a CStr, filesystem: u32, set: u64, clear: u64, rset: u64, rclear: u64, propagation: u64,
+        data: Strs<'a>
+    }
     /// Write the security label of the next execve to a file of this process in procfs.
     64 ProgramLabel { file: &'a CStr, label: &'a CStr }
     /// Set the execution domain.

@@ -92,6 +92,7 @@ fn explain(action: &Action, field: &str, r: &Record<'_>) -> Error {
         Action::Bind(b) => {
             mounting(&b.source.display().to_string(), &b.destination.display().to_string(), "bind", r)
         }
+        Action::Remount { destination, .. } => mounting("", &destination.display().to_string(), "remount", r),
         Action::Lookup { name, .. } => lookup(name, r),
         Action::Exec { .. } => executing(r),
         Action::Cwd { .. } | Action::Identity { .. } if path_of_cwd(action, r).is_some() => {
@@ -228,7 +229,7 @@ fn hook(h: &HookAction, r: &Record<'_>) -> Error {
 }
 
 fn mounting(source: &str, destination: &str, fstype: &str, r: &Record<'_>) -> Error {
-    let head = format!("error mounting {source:?} to rootfs at {destination:?}");
+    let head = format!("error during container init: error mounting {source:?} to rootfs at {destination:?}");
     let errno = errno_text(r.errno);
     let call = call(r);
     let error = |tail: String| plain("", r).saying(format!("{head}: {tail}"));
@@ -448,6 +449,8 @@ fn calls() -> &'static [(i64, &'static str, &'static str)] {
         (libc::SYS_open_tree, "open_tree", "dsx"),
         (libc::SYS_move_mount, "move_mount", "dsdsx"),
         (libc::SYS_fsetxattr, "fsetxattr", "dspnx"),
+        (libc::SYS_mount, "mount", "sssxp"),
+        (libc::SYS_fspick, "fspick", "dsx"),
         (libc::SYS_fsopen, "fsopen", "sx"),
         (libc::SYS_fsconfig, "fsconfig", "dnss"),
         (libc::SYS_fsmount, "fsmount", "dxx"),

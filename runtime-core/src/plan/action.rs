@@ -323,6 +323,8 @@ pub enum Action {
     Bind(BindMount),
     /// Change a mount of the container.
     SetAttr { destination: PathBuf, set: u64, clear: u64, propagation: u64 },
+    /// Change a mount that is there, and its filesystem too if that is said.
+    Remount { destination: PathBuf, filesystem: bool, options: MountOptions },
     /// Make a device node.
     Device(DeviceNode),
     /// Make a symbolic link.

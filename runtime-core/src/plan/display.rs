@@ -53,6 +53,7 @@ fn verb(action: &Action) -> &'static str {
         Action::Root { .. } => "root",
         Action::Mount(_) => "mount",
         Action::CloneRoot { .. } | Action::CloneSource { .. } => "clone",
+        Action::Remount { .. } => "remount",
         Action::Bind(_) => "bind",
         Action::Symlink { .. } => "link",
         Action::Hook(_) => "hook",
@@ -164,6 +165,9 @@ fn sentence_root(action: &Action) -> String {
         Action::SetAttr { destination, set, .. } => {
             let words = MountOptions { set: *set, ..MountOptions::default() }.words();
             format!("{} {}", destination.display(), words.join(" "))
+        }
+        Action::Remount { destination, options, .. } => {
+            format!("{} {}", destination.display(), options.words().join(" "))
         }
         Action::Device(d) => {
             format!("{} {} {}:{} {:04o}", d.path.display(), d.kind, d.major, d.minor, d.mode)

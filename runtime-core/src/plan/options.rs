@@ -5,6 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// linux/mount.h; libc has it not for every target.
+const MS_NOSYMFOLLOW: u64 = 256;
+
 /// MOUNT_ATTR_* of mount_setattr(2).
 pub mod attr {
     #![allow(missing_docs)] // the kernel's names
@@ -13,11 +16,14 @@ pub mod attr {
     pub const NODEV: u64 = 0x4;
     pub const NOEXEC: u64 = 0x8;
     pub const ATIME: u64 = 0x70;
-    pub const RELATIME: u64 = 0;
+    /// The kernel's number is 0; while options are read it needs a bit.
+    pub const RELATIME: u64 = 1 << 63;
     pub const NOATIME: u64 = 0x10;
     pub const STRICTATIME: u64 = 0x20;
     pub const NODIRATIME: u64 = 0x80;
     pub const NOSYMFOLLOW: u64 = 0x20_0000;
+    /// What a mount may do, as opposed to when it notes access.
+    pub const RIGHTS: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW;
 }
 
 /// MS_* propagation flags of mount(2).
@@ -51,11 +57,15 @@ pub enum Effect {
     CopyUp,
     /// Map ids; recursively or not.
     IdMap(bool),
+    /// Change what is mounted there instead of mounting something.
+    Remount,
     /// Nothing.
     Nothing,
 }
 
-use Effect::*;
+use Effect::{
+    Bind, Clear, ClearRecursive, CopyUp, IdMap, Nothing, Propagation, Remount, Set, SetRecursive, Superblock,
+};
 use attr::*;
 
 /// Every option with a meaning of its own.
@@ -92,7 +102,7 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("noiversion", Nothing),
     ("silent", Nothing),
     ("loud", Nothing),
-    ("remount", Nothing),
+    ("remount", Remount),
     ("bind", Bind(false)),
     ("rbind", Bind(true)),
     ("private", Propagation(propagation::PRIVATE)),
@@ -150,7 +160,8 @@ impl DataOption {
 pub struct MountOptions {
     /// Bits to set on the mount.
     pub set: u64,
-    /// Bits to clear on it (of a bind, which otherwise keeps its source's).
+    /// Bits to clear on it first (of a bind, which otherwise keeps its source's). Those of access times go
+    /// together: all of them are here if one kind was asked for.
     pub clear: u64,
     /// Bits to set on the tree.
     pub set_recursive: u64,
@@ -158,38 +169,62 @@ pub struct MountOptions {
     pub clear_recursive: u64,
     /// MS_* propagation, with MS_REC; 0 for none.
     pub propagation: u64,
+    /// Whether any option was about the mount alone.
+    pub changes: bool,
     /// Flags of the superblock.
     pub superblock: Vec<String>,
     /// Data of the filesystem.
     pub data: Vec<DataOption>,
     /// `bind` (false) or `rbind` (true).
     pub bind: Option<bool>,
+    /// `remount`.
+    pub remount: bool,
     /// `tmpcopyup`.
     pub copy_up: bool,
     /// `idmap` (false) or `ridmap` (true).
     pub idmap: Option<bool>,
 }
 
+/// The bits of access times of which a mount has one.
+const KINDS: u64 = ATIME | RELATIME;
+/// Everything about access times.
+const TIMES: u64 = KINDS | NODIRATIME;
+
 /// Puts bits into a pair of masks, the later of two contradicting options winning.
 fn put(set: &mut u64, clear: &mut u64, bits: u64, on: bool) {
-    let atime = bits == RELATIME || bits & ATIME != 0;
     if on {
-        if atime {
-            *set &= !ATIME;
-            *clear |= ATIME;
+        if bits & KINDS != 0 {
+            *set &= !KINDS;
         }
         *set |= bits;
-        *clear &= !(bits & !ATIME);
-    } else if atime {
-        // Giving up one kind of atime means the kernel's default, relatime.
-        if bits != RELATIME {
-            *set &= !bits;
-            *clear |= ATIME;
-        }
+        *clear &= !bits;
     } else {
         *set &= !bits;
         *clear |= bits;
     }
+}
+
+/// Of one mount the times are set all at once, so that `nodiratime` alone means relatime. Giving up a kind
+/// (`atime`, `norelatime` ...) says nothing about what to have instead: a mount keeps what it has, as with
+/// mount(8).
+fn settle(set: &mut u64, clear: &mut u64) {
+    if *set & TIMES != 0 {
+        *clear |= TIMES;
+    } else {
+        *clear &= !TIMES;
+    }
+    *set &= !RELATIME;
+    *clear &= !RELATIME;
+}
+
+/// Of a tree a kind that is set or given up takes all kinds away first, which is what mount_setattr(2) asks
+/// for; none set is relatime.
+fn settle_tree(set: &mut u64, clear: &mut u64) {
+    if (*set | *clear) & KINDS != 0 {
+        *clear |= ATIME;
+    }
+    *set &= !RELATIME;
+    *clear &= !RELATIME;
 }
 
 impl MountOptions {
@@ -209,7 +244,22 @@ impl MountOptions {
                 }
             }
         }
+        out.changes = out.set | out.clear != 0;
+        settle(&mut out.set, &mut out.clear);
+        settle_tree(&mut out.set_recursive, &mut out.clear_recursive);
         out
+    }
+
+    /// What is to be cleared of the source's rights on a bind, beside what was said. As in runc a bind with any
+    /// option about its own mount has these rights and no others; one without keeps its source's.
+    /// `locked` says that the source's may be locked: then only what cannot be is cleared.
+    #[must_use]
+    pub fn implied_clear(&self, locked: bool) -> u64 {
+        match (self.changes, locked) {
+            (false, _) => 0,
+            (true, false) => attr::RIGHTS & !self.set,
+            (true, true) => NOSYMFOLLOW & !self.set,
+        }
     }
 
     fn apply(&mut self, effect: Effect) {
@@ -223,8 +273,65 @@ impl MountOptions {
             Bind(recursive) => self.bind = Some(recursive),
             CopyUp => self.copy_up = true,
             IdMap(recursive) => self.idmap = Some(recursive),
+            Remount => self.remount = true,
             Nothing => {}
         }
+    }
+
+    /// Whether a value is longer than fsconfig(2) takes: 255 bytes. Overlays with many layers have such.
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        self.data.iter().any(|o| o.value.as_ref().is_some_and(|v| v.len() > 255))
+    }
+
+    /// The data as mount(2) takes them: joined by commas.
+    #[must_use]
+    pub fn joined(&self) -> String {
+        let one = |o: &DataOption| match &o.value {
+            Some(value) => format!("{}={value}", o.key),
+            None => o.key.clone(),
+        };
+        self.data.iter().map(one).collect::<Vec<_>>().join(",")
+    }
+
+    /// What mount(2) takes as flags: those of the mount and of the superblock.
+    #[must_use]
+    pub fn ms_flags(&self) -> u64 {
+        let set = self.set | self.set_recursive;
+        let of_mount = [
+            (RDONLY, libc::MS_RDONLY),
+            (NOSUID, libc::MS_NOSUID),
+            (NODEV, libc::MS_NODEV),
+            (NOEXEC, libc::MS_NOEXEC),
+            (NOATIME, libc::MS_NOATIME),
+            (STRICTATIME, libc::MS_STRICTATIME),
+            (NODIRATIME, libc::MS_NODIRATIME),
+            (NOSYMFOLLOW, MS_NOSYMFOLLOW),
+        ];
+        let of_superblock = [
+            ("ro", libc::MS_RDONLY),
+            ("sync", libc::MS_SYNCHRONOUS),
+            ("dirsync", libc::MS_DIRSYNC),
+            ("mand", libc::MS_MANDLOCK),
+            ("lazytime", libc::MS_LAZYTIME),
+        ];
+        let mut flags = of_mount.into_iter().filter(|m| set & m.0 != 0).fold(0, |all, m| all | m.1);
+        for word in &self.superblock {
+            match of_superblock.iter().find(|(name, _)| name == word) {
+                Some((_, bit)) => flags |= bit,
+                None => {
+                    // The opposite of a flag takes it back.
+                    let back = match word.as_str() {
+                        "async" => libc::MS_SYNCHRONOUS,
+                        "nomand" => libc::MS_MANDLOCK,
+                        "nolazytime" => libc::MS_LAZYTIME,
+                        _ => 0,
+                    };
+                    flags &= !back;
+                }
+            }
+        }
+        flags
     }
 
     /// The options in words, decoded.
@@ -295,13 +402,55 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_atime_exclude_each_other_and_clear_the_group() {
-        let o = parse(&["noatime", "strictatime"]);
-        assert_eq!((o.set, o.clear), (STRICTATIME, ATIME));
-        let o = parse(&["relatime"]);
-        assert_eq!((o.set, o.clear), (0, ATIME));
-        let o = parse(&["noatime", "nodiratime"]);
-        assert_eq!((o.set, o.clear), (NOATIME | NODIRATIME, ATIME));
+    fn kinds_of_access_times_exclude_each_other_and_are_set_all_at_once() {
+        const ALL: u64 = ATIME | NODIRATIME;
+        for (options, set, clear) in [
+            (&["noatime", "strictatime"][..], STRICTATIME, ALL),
+            (&["relatime"], 0, ALL),
+            (&["noatime", "relatime"], 0, ALL),
+            (&["noatime", "nodiratime"], NOATIME | NODIRATIME, ALL),
+            (&["nodiratime"], NODIRATIME, ALL),
+            (&["nodiratime", "norelatime"], NODIRATIME, ALL),
+            (&["relatime", "atime"], 0, ALL),
+            // What is given up is not replaced.
+            (&["atime"], 0, 0),
+            (&["diratime"], 0, 0),
+            (&["norelatime"], 0, 0),
+            (&["nostrictatime"], 0, 0),
+            (&["noatime", "atime"], 0, 0),
+        ] {
+            let o = parse(options);
+            assert_eq!((o.set, o.clear), (set, clear), "{options:?}");
+            assert!(o.changes, "{options:?}");
+        }
+    }
+
+    #[test]
+    fn kinds_of_access_times_of_a_tree_are_cleared_all_at_once() {
+        for (option, set, clear) in [
+            ("ratime", 0, ATIME),
+            ("rnoatime", NOATIME, ATIME),
+            ("rdiratime", 0, NODIRATIME),
+            ("rnodiratime", NODIRATIME, 0),
+            ("rrelatime", 0, ATIME),
+            ("rnorelatime", 0, ATIME),
+            ("rstrictatime", STRICTATIME, ATIME),
+            ("rnostrictatime", 0, ATIME),
+        ] {
+            let o = parse(&[option]);
+            assert_eq!((o.set_recursive, o.clear_recursive), (set, clear), "{option}");
+            assert_eq!((o.set, o.clear, o.changes), (0, 0, false), "{option}");
+        }
+    }
+
+    #[test]
+    fn a_bind_with_options_of_its_own_has_these_rights_only() {
+        assert_eq!(parse(&["rbind", "rprivate"]).implied_clear(false), 0);
+        assert_eq!(parse(&["bind", "rro"]).implied_clear(false), 0);
+        assert_eq!(parse(&["bind", "ro"]).implied_clear(false), attr::RIGHTS & !RDONLY);
+        assert_eq!(parse(&["bind", "dev"]).implied_clear(false), attr::RIGHTS);
+        assert_eq!(parse(&["bind", "ro"]).implied_clear(true), NOSYMFOLLOW);
+        assert_eq!(parse(&["bind", "nosymfollow"]).implied_clear(true), 0);
     }
 
     #[test]

@@ -77,12 +77,15 @@ fn mount(b: &mut Builder<'_>, index: usize, m: &Mount, late: &mut Vec<(String, P
             format!("mount destination {:?} is not absolute; taken from /", m.destination()),
         );
     }
-    let destination = clean(m.destination());
+    let destination = inside(&b.rootfs, m.destination());
     let mut options = MountOptions::parse(m.options().as_deref().unwrap_or(&[]));
     let fstype = m.typ().as_deref().unwrap_or("");
     if options.copy_up && fstype != "tmpfs" {
         options.copy_up = false;
         b.warn(format!("{field}/options"), "tmpcopyup is for a tmpfs only, ignored");
+    }
+    if options.remount {
+        return remount(b, &field, destination, options, fstype);
     }
     let is_bind = options.bind.is_some() || fstype == "bind";
     let idmap = users::idmap(b, &field, m, options.idmap, is_bind)?;
@@ -96,8 +99,10 @@ fn mount(b: &mut Builder<'_>, index: usize, m: &Mount, late: &mut Vec<(String, P
             Ok(())
         }
         _ => {
-            // What is mounted on a read-only tmpfs later still needs its mountpoint.
-            if fstype == "tmpfs" && (options.set | options.set_recursive) & attr::RDONLY != 0 {
+            // What is mounted on a read-only tmpfs or in /dev later still needs its mountpoint.
+            if (fstype == "tmpfs" || destination == Path::new("/dev"))
+                && (options.set | options.set_recursive) & attr::RDONLY != 0
+            {
                 options.set &= !attr::RDONLY;
                 options.set_recursive &= !attr::RDONLY;
                 late.push((format!("{field}/options"), destination.clone()));
@@ -107,6 +112,7 @@ fn mount(b: &mut Builder<'_>, index: usize, m: &Mount, late: &mut Vec<(String, P
                 options.superblock.push("ro".to_owned());
             }
             let has_mode = options.data.iter().any(|o| o.key == "mode");
+            check_length(&field, fstype, &options)?;
             b.init(
                 field,
                 Action::Mount(FilesystemMount {
@@ -122,6 +128,57 @@ fn mount(b: &mut Builder<'_>, index: usize, m: &Mount, late: &mut Vec<(String, P
             Ok(())
         }
     }
+}
+
+/// A destination as a path of the container. As in runc the host's path of the root is the root.
+fn inside(rootfs: &Path, destination: &Path) -> PathBuf {
+    let path = clean(destination);
+    match path.strip_prefix(rootfs) {
+        Ok(rest) if destination.is_absolute() && rootfs != Path::new("/") => Path::new("/").join(rest),
+        _ => path,
+    }
+}
+
+/// Changes what an earlier mount, or the image, has on the destination: with `bind` the mount alone,
+/// otherwise its filesystem too.
+fn remount(
+    b: &mut Builder<'_>,
+    field: &str,
+    destination: PathBuf,
+    options: MountOptions,
+    fstype: &str,
+) -> Result<()> {
+    let alone = options.bind.is_some() || fstype == "bind";
+    let (data, superblock) = match alone {
+        true => (Vec::new(), Vec::new()),
+        false => {
+            let mut flags = options.superblock.clone();
+            // Said or not, as with mount(8): the filesystem is writable unless it is to be read-only.
+            let readonly = options.set & attr::RDONLY != 0;
+            if !PSEUDO.contains(&fstype) {
+                flags.push(if readonly { "ro" } else { "rw" }.to_owned());
+            }
+            (options.data.clone(), flags)
+        }
+    };
+    let clear = options.clear | attr::RIGHTS & !options.set;
+    let options = MountOptions { data, superblock, clear, ..options };
+    b.init(field, Action::Remount { destination, filesystem: !alone, options });
+    Ok(())
+}
+
+/// The longest data that mount(2) takes, in bytes: a page less the NUL.
+const MAX_DATA: usize = 4095;
+
+/// Options that are too long even for mount(2), which takes those that fsconfig(2) does not.
+fn check_length(field: &str, fstype: &str, options: &MountOptions) -> Result<()> {
+    if options.is_long() && options.joined().len() > MAX_DATA {
+        return Err(Error::config(
+            format!("{field}/options"),
+            format!("the options of this {fstype} are longer than the {MAX_DATA} bytes that mount(2) takes"),
+        ));
+    }
+    Ok(())
 }
 
 fn bind(
@@ -143,6 +200,8 @@ fn bind(
         );
     }
     options.superblock.clear();
+    let locked = b.namespaces.has(Namespace::User) || b.facts.in_user_namespace;
+    options.clear |= options.implied_clear(locked);
     check_proc(field, &destination)?;
     let source = b.on_host(source);
     let recursive = options.bind == Some(true);

@@ -162,6 +162,22 @@ fn record_root(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
             let (set, clear, propagation) = (*set, *clear, *propagation);
             out.push(n, &Op::SetAttr { dest: &dest, set, clear, recursive: 0, propagation });
         }
+        Action::Remount { destination, filesystem, options: o } => {
+            let data = data(o)?;
+            out.push(
+                n,
+                &Op::Remount {
+                    dest: &path(destination)?,
+                    filesystem: u32::from(*filesystem),
+                    set: o.set,
+                    clear: o.clear,
+                    rset: o.set_recursive,
+                    rclear: o.clear_recursive,
+                    propagation: o.propagation,
+                    data: data.get(),
+                },
+            );
+        }
         Action::Device(d) => device(out, n, d)?,
         Action::Symlink { target, path: p } => {
             out.push(n, &Op::Symlink { target: &text(target)?, path: &path(p)? });
@@ -302,6 +318,20 @@ fn data(options: &MountOptions) -> Result<StrList> {
 
 fn mount(out: &mut Writer, n: u32, m: &FilesystemMount) -> Result<()> {
     let o = &m.options;
+    if o.is_long() {
+        out.push(
+            n,
+            &Op::OldMount {
+                fstype: &text(&m.fstype)?,
+                source: &text(&m.source)?,
+                dest: &path(&m.destination)?,
+                flags: o.ms_flags(),
+                propagation: o.propagation,
+                data: &text(&o.joined())?,
+            },
+        );
+        return Ok(());
+    }
     let required = if m.ordinary { require::ORDINARY } else { 0 }
         | if m.inherit_mode { require::MODE_OF_TARGET } else { 0 }
         | if o.copy_up { require::COPY_UP } else { 0 };

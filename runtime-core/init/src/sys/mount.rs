@@ -51,6 +51,22 @@ pub fn set_xattr(fd: &Fd, name: &CStr, value: &CStr) -> Result<(), Errno> {
     sc!(nr::FSETXATTR, fd.0, name.as_ptr(), bytes.as_ptr(), bytes.len(), 0).map(drop)
 }
 
+/// `fsconfig(2)`: give the superblock what was configured.
+pub fn fsreconfigure(fs: &Fd) -> Result<(), Errno> {
+    sc!(nr::FSCONFIG, fs.0, FSCONFIG_CMD_RECONFIGURE, 0, 0, 0).map(drop)
+}
+
+/// `fspick(2)`: the superblock of the mount that was opened.
+pub fn fspick(mount: &Fd) -> Result<Fd, Errno> {
+    sc!(nr::FSPICK, mount.0, c"".as_ptr(), FSPICK_CLOEXEC | FSPICK_EMPTY_PATH).map(Fd::own)
+}
+
+/// `mount(2)` over the root of this process, which goes on seeing what lies below.
+pub fn mount_over_root(source: &CStr, fstype: &CStr, flags: u64, data: &CStr) -> Result<(), Errno> {
+    let at = c"/".as_ptr();
+    sc!(nr::MOUNT, source.as_ptr(), at, fstype.as_ptr(), flags, data.as_ptr()).map(drop)
+}
+
 /// `fsmount(2)`.
 pub fn fsmount(fs: &Fd, attr: u64) -> Result<Fd, Errno> {
     sc!(nr::FSMOUNT, fs.0, FSMOUNT_CLOEXEC, attr).map(Fd::own)
@@ -70,4 +86,9 @@ pub fn pivot_root_here() -> Result<(), Errno> {
 /// `umount2(".", MNT_DETACH)`.
 pub fn unmount_here() -> Result<(), Errno> {
     sc!(nr::UMOUNT2, c".".as_ptr(), MNT_DETACH).map(drop)
+}
+
+/// The same for what lies over the root.
+pub fn unmount_over_root() -> Result<(), Errno> {
+    sc!(nr::UMOUNT2, c"/..".as_ptr(), MNT_DETACH).map(drop)
 }
