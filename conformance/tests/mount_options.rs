@@ -142,6 +142,34 @@ const TREE: &[(&str, &str, &str)] = &[
     ("rbind rnosuid rnodev rnoexec rnosymfollow", SOURCE, SOURCE),
 ];
 
+/// Options of a source, those of a bind of it in a user namespace, and what the bind has: none if it is
+/// refused, because the namespace must not lift what the host has locked.
+const LOCKED: &[(&str, &str, Option<&str>)] = &[
+    ("ro noexec nosymfollow nodiratime", "bind", Some("ro noexec nodiratime relatime nosymfollow")),
+    // Links may be followed: that is nothing that the kernel locks.
+    ("ro noexec nosymfollow nodiratime", "bind dev", Some("ro noexec nodiratime relatime")),
+    ("nodev nosymfollow", "bind rw", Some("nodev relatime")),
+    ("nodev nosymfollow", "bind ro symfollow", Some("ro nodev relatime")),
+    ("ro", "bind nosuid nodev rprivate", Some("ro nosuid nodev relatime")),
+    ("nosuid nodev noexec noatime", "bind ro", Some("ro nosuid nodev noexec noatime")),
+    ("nodev nosuid noatime", "bind ro exec", Some("ro nosuid nodev noatime")),
+    ("strictatime", "bind nostrictatime", Some("")),
+    ("nodiratime", "bind diratime", Some("nodiratime relatime")),
+    ("noatime nodiratime", "bind atime norelatime", Some("noatime nodiratime")),
+    ("relatime", "bind relatime", Some("relatime")),
+    ("ro", "bind rw nosuid", None),
+    ("nosuid", "bind suid", None),
+    ("nodev", "bind dev", None),
+    ("noexec", "bind exec", None),
+    ("nodiratime", "bind strictatime", None),
+    ("relatime", "bind noatime", None),
+    ("relatime", "bind nodiratime", None),
+    ("strictatime", "bind relatime", None),
+    ("noatime", "bind relatime", None),
+    ("ro", "rbind rrw", None),
+    ("noatime", "rbind ratime", None),
+];
+
 fn sandbox() -> Check<Sandbox> {
     Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))
 }
@@ -159,10 +187,28 @@ impl HostMount {
         Ok(Self(target.to_owned()))
     }
 
-    fn restrict(&self) -> Check {
+    /// Gives the mount alone these options.
+    fn restrict(&self, options: &str) -> Check {
         const NOSYMFOLLOW: u64 = 256;
-        let flags = libc::MS_RDONLY | libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_NOATIME;
-        let flags = flags | NOSYMFOLLOW | libc::MS_BIND | libc::MS_REMOUNT;
+        let mut flags = libc::MS_BIND | libc::MS_REMOUNT;
+        if !options.contains("atime") {
+            // Otherwise it would keep what it has.
+            flags |= libc::MS_RELATIME;
+        }
+        for word in words(options) {
+            flags |= match word {
+                "ro" => libc::MS_RDONLY,
+                "nosuid" => libc::MS_NOSUID,
+                "nodev" => libc::MS_NODEV,
+                "noexec" => libc::MS_NOEXEC,
+                "noatime" => libc::MS_NOATIME,
+                "nodiratime" => libc::MS_NODIRATIME,
+                "relatime" => libc::MS_RELATIME,
+                "strictatime" => libc::MS_STRICTATIME,
+                "nosymfollow" => NOSYMFOLLOW,
+                _ => return Err(format!("{word} is not known here").into()),
+            };
+        }
         Ok(sys::mount(Path::new("oxrun-test"), &self.0, "", flags)?)
     }
 }
@@ -213,7 +259,7 @@ fn every_option_of_a_new_filesystem() -> Check {
 fn every_option_of_a_bind() -> Check {
     let s = sandbox()?;
     let source = HostMount::tmpfs(&s.make_dir("source")?)?;
-    source.restrict()?;
+    source.restrict(SOURCE)?;
     let mut config = Config::new(REPORT);
     for (n, row) in BOUND.iter().enumerate() {
         config = config.mount("none", &source.0, &format!("/bound/{n}"), &words(row.0));
@@ -230,8 +276,8 @@ fn every_option_of_a_tree() -> Check {
     let source = HostMount::tmpfs(&s.make_dir("source")?)?;
     fs::create_dir(source.0.join("below"))?;
     let below = HostMount::tmpfs(&source.0.join("below"))?;
-    below.restrict()?;
-    source.restrict()?;
+    below.restrict(SOURCE)?;
+    source.restrict(SOURCE)?;
     let mut config = Config::new(REPORT);
     for (n, row) in TREE.iter().enumerate() {
         config = config.mount("bind", &source.0, &format!("/tree/{n}"), &words(row.0));
@@ -242,6 +288,36 @@ fn every_option_of_a_tree() -> Check {
         check_eq!(options(mount(&report, &format!("/tree/{n}/below"))?), *expected, "below, with {given:?}");
     }
     drop((below, source));
+    Ok(())
+}
+
+fn a_bind_in_a_user_namespace_keeps_what_is_locked() -> Check {
+    let s = sandbox()?;
+    let source = HostMount::tmpfs(&s.make_dir("source")?)?;
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+    let config = Config::new(REPORT)
+        .namespace("user", None)
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map);
+    for (n, (of_source, given, expected)) in LOCKED.iter().enumerate() {
+        source.restrict(of_source)?;
+        let bundle = s.bundle(&config.clone().mount("bind", &source.0, "/tmp", &words(given)))?;
+        let output = s.runtime().run(bundle.path(), &format!("c{n}"))?;
+        match expected {
+            Some(expected) => {
+                let report = output.success()?.json()?;
+                check_eq!(options(mount(&report, "/tmp")?), *expected, "{given:?} of {of_source:?}");
+            }
+            None => {
+                let text = "unable to start container process: error during container init: error mounting";
+                let output = output.refused(text)?;
+                check!(
+                    output.stderr.contains("operation not permitted"),
+                    "{given:?} of {of_source:?}: {output}"
+                );
+            }
+        }
+    }
     Ok(())
 }
 
@@ -288,25 +364,28 @@ fn every_option_is_in_a_table() -> Check {
     Ok(())
 }
 
-/// An overlay of `count` layers, in its options' words.
-fn overlay(s: &Sandbox, count: usize) -> Check<Vec<String>> {
+/// An overlay of `count` layers, in its options' words, and the filesystem that they are in: the host's own
+/// may be an overlay, which takes no further one.
+fn overlay(s: &Sandbox, count: usize) -> Check<(HostMount, Vec<String>)> {
+    let host = HostMount::tmpfs(&s.make_dir("layers")?)?;
     let mut layers = Vec::new();
     for n in 0..count {
-        let layer = s.make_dir(&format!("a-layer-with-a-rather-long-name-{n}"))?;
+        let layer = s.make_dir(&format!("layers/with-a-rather-long-name-{n}"))?;
         fs::write(layer.join(format!("file-{n}")), n.to_string())?;
         layers.push(layer.to_string_lossy().into_owned());
     }
-    let (upper, work) = (s.make_dir("upper")?, s.make_dir("work")?);
-    Ok(vec![
+    let (upper, work) = (s.make_dir("layers/upper")?, s.make_dir("layers/work")?);
+    let options = vec![
         format!("lowerdir={}", layers.join(":")),
         format!("upperdir={}", upper.display()),
         format!("workdir={}", work.display()),
-    ])
+    ];
+    Ok((host, options))
 }
 
 fn options_longer_than_fsconfig_takes_reach_the_filesystem() -> Check {
     let s = sandbox()?;
-    let mut options = overlay(&s, 24)?;
+    let (_host, mut options) = overlay(&s, 24)?;
     check!(options[0].len() > 1000, "{} bytes are not long", options[0].len());
     options.extend(["nodev", "noatime", "slave"].map(str::to_owned));
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
@@ -326,7 +405,7 @@ fn options_longer_than_fsconfig_takes_reach_the_filesystem() -> Check {
 
 fn options_longer_than_a_page_are_refused() -> Check {
     let s = sandbox()?;
-    let options = overlay(&s, 90)?;
+    let (_host, options) = overlay(&s, 90)?;
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let config = Config::new(REPORT).mount("overlay", Path::new("overlay"), "/layers", &options);
     let bundle = s.bundle(&config)?;
@@ -343,6 +422,7 @@ fn main() -> ExitCode {
         every_option_of_a_new_filesystem,
         every_option_of_a_bind,
         every_option_of_a_tree,
+        a_bind_in_a_user_namespace_keeps_what_is_locked,
         a_remount_changes_what_is_mounted,
         a_remount_of_what_is_no_mount_is_refused,
         every_option_is_in_a_table,

@@ -44,6 +44,8 @@ fn everything(s: &Sandbox) -> Check<Bundle> {
         .set("/process/oomScoreAdj", 100)
         .set("/process/cwd", "/home/user")
         .set("/process/user/umask", 0o27)
+        .set("/process/scheduler", json!({ "policy": "SCHED_BATCH", "nice": 8 }))
+        .set("/process/ioPriority", json!({ "class": "IOPRIO_CLASS_BE", "priority": 6 }))
         .set("/process/rlimits/0/soft", 512)
         .set("/linux/sysctl", json!({ "net.ipv4.ip_default_ttl": "70" }))
         .set("/linux/devices", json!([{ "path": "/dev/denied", "type": "c", "major": 10, "minor": 229 }]))
@@ -52,6 +54,9 @@ fn everything(s: &Sandbox) -> Check<Bundle> {
         .mount("bind", &data, "/data", &["rbind", "ro"])
         .mount("bind", &first, "/over", &["bind"])
         .mount("bind", &second, "/over", &["bind"]);
+    if Path::new("/proc/self/numa_maps").exists() {
+        config = config.set("/linux/memoryPolicy", json!({ "mode": "MPOL_BIND", "nodes": "0" }));
+    }
     if pids_directory()?.is_some() {
         config = config.set("/linux/resources/pids", json!({ "limit": 50 }));
     }
@@ -235,6 +240,23 @@ fn a_smaller_ambient_set() -> Check {
 fn another_limit() -> Check {
     let change = set!(Action::Rlimit { soft, .. } => *soft = 300);
     changes(everything, change, &["/rlimits/RLIMIT_NOFILE/0"])
+}
+
+fn another_scheduler() -> Check {
+    changes(everything, set!(Action::Scheduler(s) => s.nice = 9), &["/scheduler/nice"])
+}
+
+fn another_io_priority() -> Check {
+    changes(everything, set!(Action::IoPriority { level, .. } => *level = 7), &["/io_priority/1"])
+}
+
+fn another_memory_policy() -> Check {
+    // MPOL_LOCAL, which has no nodes.
+    let change = set!(Action::MemoryPolicy { mode, nodes, .. } => {
+        *mode = 4;
+        nodes.0.clear();
+    });
+    changes(everything, change, &["/memory_policy"])
 }
 
 fn another_umask() -> Check {
@@ -431,6 +453,8 @@ fn main() -> ExitCode {
         another_inheritable_set,
         a_smaller_ambient_set,
         another_limit,
+        another_scheduler,
+        another_io_priority,
         another_umask,
         another_working_directory,
         a_device_left_out,
@@ -453,6 +477,14 @@ fn main() -> ExitCode {
         other_arguments_of_a_hook,
         every_device_allowed,
     ];
+    tests.push(conditional(
+        "another_memory_policy",
+        || {
+            (!Path::new("/proc/self/numa_maps").exists())
+                .then(|| "this kernel is built without NUMA".to_owned())
+        },
+        another_memory_policy,
+    ));
     tests.push(conditional(
         "another_limit_of_the_cgroup",
         || pids_directory().ok().flatten().is_none().then(|| "no pids controller of version 1".to_owned()),

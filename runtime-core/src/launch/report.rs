@@ -248,6 +248,9 @@ fn mounting(source: &str, destination: &str, fstype: &str, r: &Record<'_>) -> Er
         _ if call.starts_with("fsopen") && r.errno == libc::ENODEV => {
             error(format!("{call}: {errno}")).hint(format!("{fstype:?} is unknown to this kernel"))
         }
+        _ if call.starts_with("mount(") => error(format!("{call}: {errno}")).hint(
+            "options longer than 255 bytes go to mount(2), which gives no reason; the kernel's log may have it",
+        ),
         _ if call.starts_with("open_tree") && fstype == "bind" => error(format!("stat {source}: {errno}")),
         _ => error(format!("{call}: {errno}")),
     }
