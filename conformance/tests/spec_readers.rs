@@ -22,13 +22,15 @@ fn uses(text: &str) -> Vec<(usize, String)> {
 }
 
 /// Who may use the model, and why. A name that ends with a slash is a directory.
-const READERS: [(&str, &str); 9] = [
+const READERS: [(&str, &str); 11] = [
     ("bundle.rs", "reads config.json"),
     ("bundle/", "the same"),
     ("plan/", "makes the plan"),
     ("seccomp/", "compiles a profile for the plan"),
     ("cgroup/v1.rs", "turns limits into writes for the plan"),
     ("cgroup/v2.rs", "the same"),
+    ("cgroup/both.rs", "the same"),
+    ("cgroup/tests.rs", "tests these"),
     ("cgroup/document.rs", "reads the limits of an update"),
     ("cgroup/update.rs", "carries them out, without a plan"),
     ("runtime.rs", "hands documents to planning"),

@@ -4,6 +4,7 @@
 //! directories, `freezer` stops what is in them, `update` changes the limits of a container that exists, [`stats`]
 //! reads what it uses, `watch` waits for what happens in it.
 
+mod both;
 pub mod device_bpf;
 pub mod devices;
 mod document;
@@ -19,10 +20,10 @@ pub(crate) mod watch;
 #[cfg(test)]
 mod tests;
 
+pub use both::hybrid_writes;
+pub(crate) use both::left_out;
 pub use document::resources_from_json;
 
-use crate::error::{Error, Result};
-use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
 
 /// One value for one file of a controller.
@@ -47,125 +48,4 @@ impl Write {
             field: format!("/linux/resources/{field}"),
         }
     }
-}
-
-/// The writes for v1 hierarchies beside a v2 tree that has these controllers: theirs are v2's.
-///
-/// # Errors
-/// As [`v1::writes`] and [`v2::writes`].
-pub fn hybrid_writes(resources: &LinuxResources, on_v2: &[String]) -> Result<Vec<Write>> {
-    let name = |w: &Write| if w.controller == "blkio" { "io".to_owned() } else { w.controller.clone() };
-    let moved = |w: &Write| on_v2.contains(&name(w));
-    let mut all = v1::writes(resources)?;
-    if all.iter().any(moved) {
-        all.retain(|w| !moved(w));
-        let mut rest = resources.clone();
-        if !on_v2.iter().any(|c| c == "memory") {
-            // v2 refuses combinations that v1 takes.
-            rest.set_memory(None);
-        }
-        all.extend(v2::writes(&rest)?.into_iter().filter(moved));
-    }
-    Ok(all)
-}
-
-/// The limits of huge pages. The kernel counts reserved ones apart, and needs both limits for one.
-///
-/// # Errors
-/// A page size that is none: it is part of a file's name, and must not lead to another file.
-pub(crate) fn hugetlb(resources: &LinuxResources, suffix: &str, out: &mut Vec<Write>) -> Result<()> {
-    for (i, huge) in resources.hugepage_limits().iter().flatten().enumerate() {
-        let size = huge.page_size();
-        let digits = size.trim_end_matches(|c: char| c.is_ascii_uppercase());
-        let unit = size.get(digits.len()..).unwrap_or("");
-        let number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-        if !number || !["B", "KB", "MB", "GB", "TB", "PB"].contains(&unit) {
-            return Err(Error::config(
-                format!("/linux/resources/hugepageLimits/{i}/pageSize"),
-                format!("invalid huge page size {size:?}: must be a number with a unit, as in 2MB"),
-            ));
-        }
-        for kind in ["", "rsvd."] {
-            let file = format!("hugetlb.{size}.{kind}{suffix}");
-            out.push(Write::new("hugetlb", &file, huge.limit(), &format!("hugepageLimits/{i}/limit")));
-        }
-    }
-    Ok(())
-}
-
-/// `rdma.max`, which is the same on v1 and v2, a line for each device in the order of their names.
-pub(crate) fn rdma(resources: &LinuxResources, out: &mut Vec<Write>) {
-    let mut devices: Vec<_> = resources.rdma().iter().flatten().collect();
-    devices.sort_by_key(|(name, _)| *name);
-    for (name, limit) in devices {
-        let mut value = name.clone();
-        for (key, n) in [("hca_handle", limit.hca_handles()), ("hca_object", limit.hca_objects())] {
-            if let Some(n) = n {
-                value.push_str(&format!(" {key}={n}"));
-            }
-        }
-        if value != *name {
-            let field = format!("rdma/{}", crate::bundle::escape(name));
-            out.push(Write::new("rdma", "rdma.max", value, &field));
-        }
-    }
-}
-
-/// What no kernel can do that this library runs on, by its field, and why it is left out.
-#[must_use]
-pub(crate) fn left_out(resources: &LinuxResources, pure_v2: bool) -> Vec<(&'static str, &'static str)> {
-    const OLD: &str = "ignored: no kernel since 5.0 has it";
-    const V2: &str = "ignored: cgroup v2 has nothing like it";
-    let mut out = Vec::new();
-    if let Some(block) = resources.block_io() {
-        let devices = block.weight_device().iter().flatten();
-        if block.leaf_weight().is_some_and(|w| w != 0)
-            || devices.filter_map(|d| d.leaf_weight()).any(|w| w != 0)
-        {
-            out.push(("blockIO/leafWeight", OLD));
-        }
-    }
-    let set = |n: Option<i64>| n.is_some_and(|n| n != 0);
-    let memory = resources.memory().as_ref();
-    if memory.is_some_and(|m| set(m.kernel())) {
-        out.push(("memory/kernel", "ignored: the kernel counts it with the container's memory"));
-    }
-    if !pure_v2 {
-        return out;
-    }
-    if let Some(m) = memory {
-        let there = [
-            (set(m.kernel_tcp()), "memory/kernelTCP"),
-            (m.swappiness().is_some(), "memory/swappiness"),
-            (m.disable_oom_killer() == Some(true), "memory/disableOOMKiller"),
-        ];
-        out.extend(there.iter().filter(|(there, _)| *there).map(|(_, field)| (*field, V2)));
-    }
-    if let Some(c) = resources.cpu() {
-        let there = [
-            (c.realtime_period().is_some_and(|n| n != 0), "cpu/realtimePeriod"),
-            (set(c.realtime_runtime()), "cpu/realtimeRuntime"),
-        ];
-        out.extend(there.iter().filter(|(there, _)| *there).map(|(_, field)| (*field, V2)));
-    }
-    if let Some(network) = resources.network() {
-        if network.class_id().is_some() {
-            out.push(("network/classID", V2));
-        }
-        if network.priorities().as_ref().is_some_and(|p| !p.is_empty()) {
-            out.push(("network/priorities", V2));
-        }
-    }
-    out
-}
-
-/// `pids.max`, which is the same on v1 and v2. 0 would be "no process at all": runc writes 1, and so does everybody
-/// after it.
-pub(crate) fn pids_max(limit: i64) -> Write {
-    let value = match limit {
-        n if n < 0 => "max".to_owned(),
-        0 => "1".to_owned(),
-        n => n.to_string(),
-    };
-    Write::new("pids", "pids.max", value, "pids/limit")
 }

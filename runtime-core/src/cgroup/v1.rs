@@ -1,6 +1,6 @@
 //! linux.resources as files of v1 controllers.
 
-use super::Write;
+use super::{Write, both};
 use crate::error::{Error, Result};
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
@@ -23,12 +23,12 @@ pub fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
         self::cpu(cpu, &mut out);
     }
     if let Some(pids) = resources.pids() {
-        out.push(super::pids_max(pids.limit()));
+        out.push(both::pids_max(pids.limit()));
     }
     if let Some(block) = resources.block_io() {
         self::block_io(block, &mut out);
     }
-    super::hugetlb(resources, "limit_in_bytes", &mut out)?;
+    both::hugetlb(resources, "limit_in_bytes", &mut out)?;
     if let Some(network) = resources.network() {
         if let Some(class) = network.class_id() {
             out.push(Write::new("net_cls", "net_cls.classid", class, "network/classID"));
@@ -38,7 +38,7 @@ pub fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
             out.push(Write::new("net_prio", "net_prio.ifpriomap", value, &format!("network/priorities/{i}")));
         }
     }
-    super::rdma(resources, &mut out);
+    both::rdma(resources, &mut out);
     Ok(out)
 }
 

@@ -1,6 +1,6 @@
 //! linux.resources as files of the v2 tree, with the conversions that runc made the standard.
 
-use super::Write;
+use super::{Write, both};
 use crate::error::{Error, Result};
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
@@ -17,13 +17,13 @@ pub fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
         self::cpu(cpu, &mut out);
     }
     if let Some(pids) = resources.pids() {
-        out.push(super::pids_max(pids.limit()));
+        out.push(both::pids_max(pids.limit()));
     }
     if let Some(block) = resources.block_io() {
         self::block_io(block, &mut out);
     }
-    super::hugetlb(resources, "max", &mut out)?;
-    super::rdma(resources, &mut out);
+    both::hugetlb(resources, "max", &mut out)?;
+    both::rdma(resources, &mut out);
     let unified = resources.unified().iter().flatten();
     let mut unified: Vec<_> = unified.collect();
     unified.sort();
