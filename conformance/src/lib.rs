@@ -3,8 +3,10 @@
 //!
 //! - [`harness`]: scratch directories, bundles, calls of the runtime, leak checks, test reporting
 //! - [`hostile`]: images and callers that attack the runtime
+//! - [`diagnosis`]: what a runtime answers to a config that cannot work
 //! - [`engines`]: container engines that drive the runtime
 
+pub mod diagnosis;
 pub mod engines;
 pub mod harness;
 pub mod hostile;

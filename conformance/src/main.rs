@@ -4,7 +4,8 @@
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: oxrun-conformance hostile [--runtime PATH] [--controls] [T1 T4 ...]
-       oxrun-conformance engines ...";
+       oxrun-conformance engines ...
+       oxrun-conformance diagnosis [--runtime PATH] [--peer NAME=PATH ...]";
 
 fn main() -> ExitCode {
     let args: Vec<String> =
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
     match name {
         "hostile" => oxrun_conformance::hostile::run(rest),
         "engines" => oxrun_conformance::engines::run(rest),
+        "diagnosis" => oxrun_conformance::diagnosis::run(rest),
         "--help" | "-h" | "help" => {
             println!("{USAGE}");
             ExitCode::SUCCESS

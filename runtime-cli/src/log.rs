@@ -108,6 +108,15 @@ impl Log {
         self.put(Level::Warning, message, &[]);
     }
 
+    /// A warning about a field of the config. It stays one line for people, and is a detail for programs.
+    pub(crate) fn warning_at(&self, field: &str, message: &str) {
+        let message = format!("{field}: {message}");
+        match self.sink {
+            Sink::Terminal => self.put(Level::Warning, &message, &[]),
+            Sink::Stderr | Sink::File(_) => self.put(Level::Warning, &message, &[("field", field)]),
+        }
+    }
+
     /// What happens inside.
     pub(crate) fn debug(&self, message: &str) {
         self.put(Level::Debug, message, &[]);

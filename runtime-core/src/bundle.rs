@@ -5,7 +5,10 @@
 //! pointer. The bytes are kept: later edits of the file have no effect on the container.
 
 mod affinity;
+mod locate;
 mod read;
+#[cfg(test)]
+mod shapes;
 mod words;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -62,9 +65,11 @@ impl Bundle {
     /// As [`Bundle::open`].
     pub fn from_json(bytes: &[u8]) -> Result<Bundle> {
         let mut document = parse(bytes)?;
-        words::check(&document)?;
+        let words = words::check(&document);
         let mut warnings = mend(&mut document);
-        let spec = model(&document, "config.json", &mut warnings)?;
+        let spec = words
+            .and_then(|()| model(&document, "config.json", &mut warnings))
+            .map_err(|e| placed(e, bytes, ""))?;
         check_version(spec.version())?;
         Ok(Bundle { dir: PathBuf::from("/"), bytes: bytes.into(), spec, warnings })
     }
@@ -76,9 +81,11 @@ impl Bundle {
     pub fn process_from_json(bytes: &[u8]) -> Result<oci_spec::runtime::Process> {
         let process = parse(bytes)?;
         let mut document = serde_json::json!({"ociVersion": "1.0.0", "process": process});
-        words::check(&document)?;
+        let words = words::check(&document);
         let mut warnings = mend(&mut document);
-        let spec = model(&document, "process", &mut warnings)?;
+        let spec = words
+            .and_then(|()| model(&document, "process", &mut warnings))
+            .map_err(|e| placed(e, bytes, "/process"))?;
         spec.process().clone().ok_or_else(|| Error::config("/process", "process property must not be empty"))
     }
 
@@ -240,6 +247,19 @@ fn affinity(value: Option<&mut Value>) {
                 *list = if text.is_empty() { Value::Null } else { text.into() };
             }
         }
+    }
+}
+
+/// Adds where in the text the field of an error stands. `prefix` leads to the text's own root.
+#[cold]
+fn placed(e: Error, bytes: &[u8], prefix: &str) -> Error {
+    let inner = e.field().and_then(|f| f.strip_prefix(prefix));
+    match inner.and_then(|pointer| locate::position(bytes, pointer)) {
+        Some((line, column)) => {
+            let text = format!("{e} at line {line} column {column}");
+            e.saying(text)
+        }
+        None => e,
     }
 }
 

@@ -201,9 +201,9 @@ impl Container {
         }
         match launch::started(&self.dir, &self.state) {
             launch::Started::Failed(e) => Err(e),
-            launch::Started::Executing { faults } => {
-                loaded(self.state.pid, pidfd, faults, &self.state.program)
-            }
+            launch::Started::Executing { faults } => loaded(self.state.pid, pidfd, faults, |signal| {
+                launch::unloadable(&self.state.program, signal, self.state.denies_execve.as_ref())
+            }),
         }
     }
 
@@ -422,7 +422,7 @@ impl Container {
 /// a broken ELF, a stack or address space limit. There is no event for the end of loading, so what the
 /// kernel notes at its very end is looked for, in a loop bounded by time. A process that is dead by then
 /// was killed while it was loaded if it has touched no more pages since than loading does.
-fn loaded(pid: u32, pidfd: &OwnedFd, faults: u64, program: &str) -> Result<()> {
+fn loaded(pid: u32, pidfd: &OwnedFd, faults: u64, unloadable: impl Fn(i32) -> Error) -> Result<()> {
     for _ in 0..1000 {
         // In this order: what is read of a process that turns out to be dead is final.
         let loading = sys::loading(pid);
@@ -435,7 +435,7 @@ fn loaded(pid: u32, pidfd: &OwnedFd, faults: u64, program: &str) -> Result<()> {
             sys::Loading::Killed { signal, faults: then }
                 if faults != 0 && then.saturating_sub(faults) <= LOADING =>
             {
-                return Err(launch::unloadable(program, signal));
+                return Err(unloadable(signal));
             }
             _ => return Ok(()),
         }
@@ -458,7 +458,9 @@ impl Exec {
     pub fn start(&self) -> Result<()> {
         match self.joined.start()? {
             launch::Started::Executing { faults } => {
-                loaded(self.joined.pid, &self.joined.pidfd, faults, &self.program)
+                loaded(self.joined.pid, &self.joined.pidfd, faults, |signal| {
+                    launch::unloadable(&self.program, signal, self.joined.denied())
+                })
             }
             launch::Started::Failed(e) => {
                 // It is about to end, and nobody else will wait for it.

@@ -22,6 +22,7 @@
 
 mod bundle;
 pub mod cgroup;
+mod check;
 mod container;
 mod error;
 mod facts;

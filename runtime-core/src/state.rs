@@ -7,6 +7,7 @@
 //! Files: `state.json` (this module), `config.json` (the private copy), `start` (the fifo), `fault` (the page
 //! that init leaves).
 
+use crate::bundle::Warning;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::action::{Action, CgroupDir, HookAction, Namespace};
 use crate::plan::{Plan, Step};
@@ -54,6 +55,9 @@ pub(crate) struct State {
     pub(crate) first_start_hook: u32,
     /// The program, for messages.
     pub(crate) program: String,
+    /// What the filter answers to its execve, if it does not let it pass.
+    #[serde(default)]
+    pub(crate) denies_execve: Option<Warning>,
 }
 
 /// Everything that is ever made in a state directory.
@@ -289,6 +293,7 @@ impl State {
             exec_step: plan.steps.len() as u32,
             first_start_hook,
             program: program.unwrap_or_default(),
+            denies_execve: plan.denies_execve.clone(),
         }
     }
 

@@ -78,7 +78,11 @@ impl Leaks {
         self.children.contains(&pid)
     }
 
-    pub(super) fn differences(&self) -> Check<Vec<String>> {
+    /// Takes a second picture and lists the differences.
+    ///
+    /// # Errors
+    /// As [`Leaks::snapshot`].
+    pub fn differences(&self) -> Check<Vec<String>> {
         let now = Self::snapshot(&self.prefix, &self.root)?;
         let mut list = Vec::new();
         compare(&mut list, "mount", &self.mounts, &now.mounts);

@@ -31,16 +31,30 @@ pub fn test(name: &str, body: impl FnOnce() -> Check + Send + 'static) -> Trial 
 
 /// A test of something that only oxrun promises; `why` says how other runtimes differ.
 pub fn oxrun_only(name: &str, why: &'static str, body: fn() -> Check) -> Trial {
-    let reason = move || match Runtime::under_test() {
+    conditional(name, move || not_oxrun(why), body)
+}
+
+/// The reason to ignore a test of something that only oxrun promises; `why` says how other runtimes differ.
+#[must_use]
+pub fn not_oxrun(why: &str) -> Option<String> {
+    match Runtime::under_test() {
         Ok(path) if !runtime::is_oxrun(&path) => Some(format!("not oxrun: {why}")),
         // Without a runtime the test itself says so.
         Ok(_) | Err(_) => None,
-    };
-    conditional(name, reason, body)
+    }
 }
 
 /// A test that is ignored while `reason` gives one, and when the caller is not root.
 pub fn conditional(
+    name: &str,
+    reason: impl FnOnce() -> Option<String> + Send + 'static,
+    body: impl FnOnce() -> Check + Send + 'static,
+) -> Trial {
+    row(name, reason, body)
+}
+
+/// The same of one row of a table, which the body has with it.
+pub fn row(
     name: &str,
     reason: impl FnOnce() -> Option<String> + Send + 'static,
     body: impl FnOnce() -> Check + Send + 'static,

@@ -86,9 +86,12 @@ fn plan(ctx: &Ctx<'_>, runtime: &Runtime, a: &args::Create, command: &str) -> Re
         for line in plan.to_string().lines() {
             ctx.log.debug(line);
         }
+        for (field, name) in plan.skipped_calls() {
+            ctx.log.debug(&format!("{field}: no system call {name:?} is known, skipped"));
+        }
     }
     for w in plan.warnings() {
-        ctx.log.warning(&format!("{}: {}", w.field, w.message));
+        ctx.log.warning_at(&w.field, &w.message);
     }
     Ok(plan)
 }

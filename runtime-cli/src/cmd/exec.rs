@@ -47,7 +47,7 @@ fn attempt(ctx: &Ctx<'_>, a: &args::Exec) -> Result<u8, Failure> {
     };
     let plan = runtime.plan_exec(&container, &process, &options).map_err(|e| failed(&e))?;
     for w in plan.warnings() {
-        ctx.log.warning(&format!("{}: {}", w.field, w.message));
+        ctx.log.warning_at(&w.field, &w.message);
     }
     let session = if a.detach { None } else { Some(Session::begin(true)?) };
     let mut exec = container.exec(&plan, Stdio::inherit()).map_err(|e| failed(&e))?;

@@ -17,7 +17,7 @@ pub(crate) fn update(ctx: &Ctx<'_>, a: &args::Update) -> Result<u8, Failure> {
     };
     let (resources, warnings) = oxrun_core::resources_from_json(&bytes)?;
     for w in warnings {
-        ctx.log.warning(&format!("{}: {}", w.field, w.message));
+        ctx.log.warning_at(&w.field, &w.message);
     }
     if a.l3_cache_schema.is_some() || a.mem_bw_schema.is_some() {
         return Err(Failure::plain("updating a non-existent Intel RDT configuration is not supported"));

@@ -90,8 +90,43 @@ const RESET_ON_FORK: &str = "SCHED_RESET_ON_FORK";
 /// The model's name of `SCHED_FLAG_DL_OVERRUN`.
 const DL_OVERRUN: &str = "SCHED_FLAG_D_L_OVERRUN";
 
+/// The first string with a NUL byte, as a pointer: no path, name or argument can be given to the kernel with one.
+fn nul(value: &Value) -> Option<String> {
+    let below = |key: &dyn std::fmt::Display, value| nul(value).map(|rest| format!("/{key}{rest}"));
+    match value {
+        Value::String(text) => text.contains('\0').then(String::new),
+        Value::Array(list) => list.iter().enumerate().find_map(|(i, v)| below(&i, v)),
+        Value::Object(map) => map.iter().find_map(|(k, v)| below(&super::escape(k), v)),
+        _ => None,
+    }
+}
+
+/// What no field may hold, and the type of a device.
+fn fixed(document: &Value) -> Result<()> {
+    for part in ["process", "root", "hostname", "domainname", "mounts", "hooks", "linux"] {
+        if let Some(rest) = document.get(part).and_then(nul) {
+            return Err(Error::config(format!("/{part}{rest}"), "a NUL byte cannot be part of this text"));
+        }
+    }
+    let devices = document.pointer("/linux/devices").and_then(Value::as_array);
+    for (i, device) in devices.into_iter().flatten().enumerate() {
+        match device.get("type").and_then(Value::as_str) {
+            Some("a" | "b" | "c" | "u" | "p") | None => {}
+            Some(other) => {
+                return Err(Error::config(
+                    format!("/linux/devices/{i}/type"),
+                    format!("invalid device type {other:?}"),
+                )
+                .hint("c or u for a character device, b for a block device, p for a FIFO"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Refuses a word that is in no list.
 pub(super) fn check(document: &Value) -> Result<()> {
+    fixed(document)?;
     for f in &FIELDS {
         let Some(object) = document.pointer(f.object).and_then(Value::as_object) else {
             continue;

@@ -33,6 +33,18 @@ pub(crate) fn create(dirs: &[CgroupDir], made: &mut Vec<PathBuf>) -> Result<()> 
     Ok(())
 }
 
+/// Whether somebody was killed for the memory limit in this file of a cgroup.
+pub(crate) fn ran_out(limit: &Path) -> bool {
+    let events = match limit.file_name().and_then(|n| n.to_str()) {
+        Some("memory.limit_in_bytes") => "memory.oom_control",
+        Some("memory.max") => "memory.events",
+        _ => return false,
+    };
+    let text = sys::read_file(limit.with_file_name(events)).unwrap_or_default();
+    let kills = text.lines().filter_map(|line| line.strip_prefix("oom_kill "));
+    kills.filter_map(|n| n.trim().parse::<u64>().ok()).any(|n| n > 0)
+}
+
 /// mkdir -p below the mount; whether the last component is new.
 fn make(path: &Path, mount: &Path) -> Result<bool> {
     let io = |e: &std::io::Error| failed("mkdir", path, e);
@@ -207,7 +219,23 @@ pub(crate) fn set_limit(file: &Path, value: &str) -> Result<()> {
     let (file, value) = limit(file, value);
     match write(&file, &value) {
         Err(e) if optional && e.errno() == Some(libc::ENOENT) => Ok(()),
+        Err(e) if e.errno() == Some(libc::ENOENT) => Err(not_there(&file, e)),
         written => written,
+    }
+}
+
+/// Says why a cgroup lacks a file: on v2 its controller may not be given to it.
+fn not_there(file: &Path, e: Error) -> Error {
+    let controller =
+        file.file_name().and_then(|n| n.to_str()).and_then(|n| n.split('.').next()).unwrap_or("");
+    let list = file.with_file_name("cgroup.controllers");
+    match sys::read_file(&list) {
+        Ok(text) if !text.split_whitespace().any(|c| c == controller) => e.hint(format!(
+            "the {controller} controller is not delegated to this cgroup: {} lists {:?}",
+            list.display(),
+            text.trim()
+        )),
+        _ => e.hint("this kernel does not have it"),
     }
 }
 

@@ -4,6 +4,7 @@
 //! container's own is that of the container's first process, and only if the container's own takes nobody.
 
 use super::{Place, Started, Stdio, Streams, carry_out, page, preserved, report};
+use crate::bundle::Warning;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::action::Action;
 use crate::plan::{Plan, script};
@@ -22,6 +23,7 @@ pub(crate) struct Joined {
     fault: File,
     total: u32,
     rootfs: PathBuf,
+    denied: Option<Warning>,
 }
 
 /// Sets up a further process in the container of `init`. If the handle is dropped before it is started, it ends.
@@ -81,18 +83,24 @@ fn attempt(plan: &Plan, init: BorrowedFd<'_>, streams: &Streams) -> Result<Joine
             fault: host.fault,
             total: plan.steps.len() as u32,
             rootfs: plan.rootfs.clone(),
+            denied: plan.denies_execve.clone(),
         }),
         _ => Err(Error::new(ErrorKind::Internal, "the plan has no step `ready`")),
     }
 }
 
 impl Joined {
+    /// What its filter answers to execve, if it does not let it pass.
+    pub(crate) fn denied(&self) -> Option<&Warning> {
+        self.denied.as_ref()
+    }
+
     /// Lets the program be executed; what the fault page says then.
     pub(crate) fn start(&self) -> Result<Started> {
         sys::send(&self.control, &[0; 4], &[]).map_err(|e| Error::io("sendmsg(go)", &e))?;
         // The end of the socket: the execve, or the end of the process.
         let mut buf = [0u8; 8];
         sys::receive(&self.control, &mut buf).map_err(|e| Error::io("recvmsg", &e))?;
-        Ok(report::started(&page(&self.fault), self.total, &self.rootfs, |_| None))
+        Ok(report::started(&page(&self.fault), self.total, &self.rootfs, self.denied(), |_| None))
     }
 }

@@ -11,15 +11,19 @@
 //! message is the number of a step. The end of the stream is never success: the fault
 //! page and the exit status say what happened. On failure everything that was made is undone.
 
+mod executing;
 mod image;
 mod join;
+mod mounting;
 mod report;
 mod talk;
+mod triage;
 mod users;
 
 pub use image::size as init_size;
 pub(crate) use join::{Joined, join};
 
+use crate::bundle::Warning;
 use crate::cgroup::live;
 use crate::error::{Error, ErrorKind, Lane, Result};
 use crate::hooks;
@@ -425,15 +429,19 @@ pub(crate) enum Started {
 
 /// What the fault page says of a container that was told to start.
 pub(crate) fn started(dir: &StateDir, state: &State) -> Started {
-    report::started(&dir.fault(), state.exec_step, &state.rootfs, |n| state.start_hook(n))
+    let denied = state.denies_execve.as_ref();
+    report::started(&dir.fault(), state.exec_step, &state.rootfs, denied, |n| state.start_hook(n))
 }
 
 /// The error of a program that the kernel killed while it loaded it.
-pub(crate) fn unloadable(program: &str, signal: i32) -> Error {
-    Error::new(
+pub(crate) fn unloadable(program: &str, signal: i32, denied: Option<&Warning>) -> Error {
+    let e = Error::new(
         ErrorKind::Exec,
         format!("exec {program}: killed by signal {signal} while the kernel loaded it"),
     )
-    .at("/process/args/0")
-    .hint("a damaged ELF file, or RLIMIT_AS or RLIMIT_STACK too small for it")
+    .at("/process/args/0");
+    match denied {
+        Some(denied) if signal == libc::SIGSYS => e.at(denied.field.clone()).hint(denied.message.clone()),
+        _ => e.hint("a damaged ELF file, or RLIMIT_AS or RLIMIT_STACK too small for it"),
+    }
 }

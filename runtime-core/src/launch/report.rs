@@ -2,13 +2,15 @@
 
 mod share;
 
-use super::Started;
+use super::{Started, executing, mounting, triage};
+use crate::bundle::Warning;
 use crate::error::{Error, ErrorKind, errno_text};
 use crate::hooks::{self, End};
 use crate::plan::Plan;
-use crate::plan::action::{Action, FilesystemMount, HookAction, Lsm};
+use crate::plan::action::{Action, HookAction, Lsm, Namespace};
 use crate::sys::ExitStatus;
-use oxrun_init::fault::{self, Detail, Phase, Record, ended};
+use oxrun_init::fault::{self, Detail, Phase, Record, ended as how_ended};
+use std::path::Path;
 
 /// The error of an init that ended before the container was created.
 pub(super) fn failure(plan: &Plan, page: &[u8], status: ExitStatus) -> Error {
@@ -22,29 +24,41 @@ pub(super) fn failure(plan: &Plan, page: &[u8], status: ExitStatus) -> Error {
     let at = plan.steps.get((record.step as usize).saturating_sub(1));
     let field = at.map_or("", |s| s.field.as_str());
     if record.phase != Phase::Failed as u32 {
-        let call = call(&record);
-        return Error::new(
-            ErrorKind::Killed,
-            format!(
-                "container init was ended during step {} of {}: {}",
-                step.number,
-                step.total,
-                how(status)
-            ),
-        )
-        .at(field)
-        .in_step(step)
-        .with_call(call, 0)
-        .hint("a memory limit below what the set-up needs, or somebody's SIGKILL");
+        return ended(plan, step, status).or_at(field).in_step(step).with_call(call(&record), 0);
     }
     let mut error = match at {
-        Some(s) => explain(&s.action, &s.field, &record),
+        Some(s) => explain(plan, &s.action, &s.field, &record),
         None => plain("init", &record),
     };
     if record.errno != 0 {
         error = error.with_call(call(&record), record.errno);
     }
+    if record.errno == libc::EPERM
+        && error.hint_text().is_none()
+        && let Some(hint) = triage::hint(plan, &call(&record))
+    {
+        error = error.hint(hint);
+    }
     error.or_at(field).in_step(step)
+}
+
+/// Init was ended during a step: by the kernel, for the memory limit, or by somebody.
+fn ended(plan: &Plan, step: crate::error::StepRef, status: ExitStatus) -> Error {
+    let during = format!("during step {} of {}: {}", step.number, step.total, how(status));
+    let limit = plan.steps.iter().find_map(|s| match &s.action {
+        Action::CgroupWrite { file, value } if crate::cgroup::live::ran_out(file) => Some((&s.field, value)),
+        _ => None,
+    });
+    match limit {
+        Some((field, value)) => Error::new(
+            ErrorKind::Killed,
+            format!("container init was OOM-killed (memory limit too low?) {during}"),
+        )
+        .at(field.clone())
+        .hint(format!("the memory limit of {value} bytes is less than what the set-up needs")),
+        None => Error::new(ErrorKind::Killed, format!("container init was ended {during}"))
+            .hint("somebody's SIGKILL, or the host ran out of memory"),
+    }
 }
 
 fn how(status: ExitStatus) -> String {
@@ -55,12 +69,12 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A failure without a special wording.
-fn plain(what: &str, r: &Record<'_>) -> Error {
+pub(super) fn plain(what: &str, r: &Record<'_>) -> Error {
     let message = match (r.detail, r.errno) {
         (Detail::BadScript, _) => format!("{what}: init did not understand its script: {}", text(r.text)),
         (Detail::HostGone, _) => format!("{what}: the creating process went away"),
@@ -82,19 +96,14 @@ fn plain(what: &str, r: &Record<'_>) -> Error {
 }
 
 /// The wording of each step, with what callers match inside.
-fn explain(action: &Action, field: &str, r: &Record<'_>) -> Error {
+fn explain(plan: &Plan, action: &Action, field: &str, r: &Record<'_>) -> Error {
     let errno = errno_text(r.errno);
     match action {
-        Action::Mount(m) => {
-            let e = mounting(&m.source, &m.destination.display().to_string(), &m.fstype, r);
-            at_option(e, m, field, r)
-        }
-        Action::Bind(b) => {
-            mounting(&b.source.display().to_string(), &b.destination.display().to_string(), "bind", r)
-        }
-        Action::Remount { destination, .. } => mounting("", &destination.display().to_string(), "remount", r),
-        Action::Lookup { name, .. } => lookup(name, r),
-        Action::Exec { .. } => executing(r),
+        Action::Mount(m) => mounting::filesystem(m, field, r),
+        Action::Bind(b) => mounting::bind(b, field, r),
+        Action::Remount { destination, .. } => mounting::remount(destination, r),
+        Action::Lookup { name, candidates } => executing::lookup(plan, name, candidates, r),
+        Action::Exec { .. } => executing::executing(r),
         Action::Cwd { .. } | Action::Identity { .. } if path_of_cwd(action, r).is_some() => {
             let path = path_of_cwd(action, r).unwrap_or_default();
             plain("", r).saying(format!("chdir to cwd ({path:?}) set in config.json failed: {errno}"))
@@ -106,12 +115,7 @@ fn explain(action: &Action, field: &str, r: &Record<'_>) -> Error {
             );
             Error::config(field, text).hint("leave the path out for a mount namespace of the container's own")
         }
-        Action::SetNs { kind, path } => plain("", r).saying(format!(
-            "unable to join the {} namespace: namespace path: {} {}: {errno}",
-            kind.name(),
-            if call(r).starts_with("setns") { "setns" } else { "lstat" },
-            path.display(),
-        )),
+        Action::SetNs { kind, path } => joining(*kind, path, r),
         Action::Rlimit { name, resource, .. } => {
             let e = plain("", r).saying(format!("error setting rlimit type {resource} ({name}): {errno}"));
             if r.errno == libc::EPERM { e.hint("raising a hard limit needs CAP_SYS_RESOURCE") } else { e }
@@ -193,6 +197,21 @@ fn program_label(lsm: Lsm, label: &str, r: &Record<'_>) -> Error {
     }
 }
 
+fn joining(kind: Namespace, path: &Path, r: &Record<'_>) -> Error {
+    let entering = call(r).starts_with("setns");
+    let e = plain("", r).saying(format!(
+        "unable to join the {} namespace: namespace path: {} {}: {}",
+        kind.name(),
+        if entering { "setns" } else { "lstat" },
+        path.display(),
+        errno_text(r.errno),
+    ));
+    match r.errno {
+        libc::EINVAL if entering => e.hint(format!("{} is no {} namespace", path.display(), kind.name())),
+        _ => e,
+    }
+}
+
 fn path_of_cwd(action: &Action, r: &Record<'_>) -> Option<String> {
     match action {
         Action::Cwd { path, .. } => Some(path.display().to_string()),
@@ -214,10 +233,10 @@ fn hook(h: &HookAction, r: &Record<'_>) -> Error {
         Detail::Hook => {
             let status = number(4) as i32;
             let end = match number(0) {
-                ended::TIMEOUT => End::Late(h.timeout.unwrap_or(0)),
-                ended::EXITED => End::Exited(status),
-                ended::KILLED => End::Signaled(status, false),
-                ended::DUMPED => End::Signaled(status, true),
+                how_ended::TIMEOUT => End::Late(h.timeout.unwrap_or(0)),
+                how_ended::EXITED => End::Exited(status),
+                how_ended::KILLED => End::Signaled(status, false),
+                how_ended::DUMPED => End::Signaled(status, true),
                 _ => End::Unknown,
             };
             hooks::ended(h, &end, r.text.get(8..).unwrap_or(b""))
@@ -228,114 +247,12 @@ fn hook(h: &HookAction, r: &Record<'_>) -> Error {
     }
 }
 
-fn mounting(source: &str, destination: &str, fstype: &str, r: &Record<'_>) -> Error {
-    let head = format!("error during container init: error mounting {source:?} to rootfs at {destination:?}");
-    let errno = errno_text(r.errno);
-    let call = call(r);
-    let error = |tail: String| plain("", r).saying(format!("{head}: {tail}"));
-    match r.detail {
-        Detail::NotOrdinary => error(format!("filesystem {fstype:?} must be mounted on ordinary directory")),
-        Detail::TypeMismatch => error(format!("{call}: not a directory"))
-            .hint("one of source and destination is a file, the other a directory"),
-        Detail::FsLog => {
-            let said = text(r.text);
-            // The kernel prefixes each line with its level.
-            let said = said.lines().next().unwrap_or("").split_once(' ').map_or("", |s| s.1).to_owned();
-            error(format!("{call}: {errno}; {said}")).with_fs_log(said)
-        }
-        Detail::NotProc => error(format!("{destination:?} cannot be mounted because it is not of type proc")),
-        Detail::CopyUp => error(format!("copying {:?}: {call}: {errno}", text(r.text))),
-        _ if call.starts_with("fsopen") && r.errno == libc::ENODEV => {
-            error(format!("{call}: {errno}")).hint(format!("{fstype:?} is unknown to this kernel"))
-        }
-        _ if call.starts_with("mount(") => error(format!("{call}: {errno}")).hint(
-            "options longer than 255 bytes go to mount(2), which gives no reason; the kernel's log may have it",
-        ),
-        _ if call.starts_with("open_tree") && fstype == "bind" => error(format!("stat {source}: {errno}")),
-        _ => error(format!("{call}: {errno}")),
-    }
-}
-
-/// Names the very option that the filesystem did not take.
-fn at_option(e: Error, m: &FilesystemMount, field: &str, r: &Record<'_>) -> Error {
-    const KNOWN: [&str; 12] = [
-        "size",
-        "mode",
-        "uid",
-        "gid",
-        "nr_inodes",
-        "nr_blocks",
-        "ptmxmode",
-        "newinstance",
-        "max",
-        "hidepid",
-        "lowerdir",
-        "upperdir",
-    ];
-    let key = strings(r).into_iter().find(|s| s.0 == 2).map(|s| s.1);
-    let option = m.options.data.iter().find(|o| Some(&o.key) == key.as_ref());
-    let Some((option, index)) =
-        option.and_then(|o| Some((o, o.index?))).filter(|_| call(r).starts_with("fsconfig"))
-    else {
-        return e;
-    };
-    let e = e.at(format!("{field}/options/{index}"));
-    if KNOWN.contains(&option.key.as_str()) {
-        return e;
-    }
-    let near = KNOWN.iter().find(|k| (1..3).contains(&crate::plan::distance(&option.key, k)));
-    match near {
-        Some(near) => {
-            let value = option.value.as_ref().map(|v| format!("={v}")).unwrap_or_default();
-            e.hint(format!("did you mean \"{near}{value}\"?"))
-        }
-        None => e,
-    }
-}
-
-fn lookup(name: &str, r: &Record<'_>) -> Error {
-    let e = if !name.contains('/') {
-        Error::new(ErrorKind::Exec, format!("exec: {name:?}: executable file not found in $PATH"))
-    } else if r.detail == Detail::NotExecutable {
-        Error::new(ErrorKind::Exec, format!("exec: {name:?}: permission denied"))
-    } else {
-        Error::new(ErrorKind::Exec, format!("exec: {name:?}: stat {name}: {}", errno_text(r.errno)))
-    };
-    e.at("/process/args/0")
-}
-
-fn executing(r: &Record<'_>) -> Error {
-    let path = strings(r).into_iter().next().map(|s| s.1).unwrap_or_default();
-    let e =
-        Error::new(ErrorKind::Exec, format!("exec {path}: {}", errno_text(r.errno))).at("/process/args/0");
-    match r.errno {
-        libc::ENOENT => e.hint("the file exists: its interpreter (#! or ELF) does not"),
-        libc::ENOEXEC => e.hint("neither an ELF file for this machine nor a script with #!"),
-        libc::EPERM => e.hint("a seccomp rule may deny execve to the program itself"),
-        _ => e,
-    }
-}
-
-/// Names the interpreter that a script asks for and the container does not have.
-fn interpreter(e: Error, rootfs: &std::path::Path, r: &Record<'_>) -> Error {
-    let path = strings(r).into_iter().next().map(|s| s.1);
-    let (Some(path), libc::ENOENT) = (path, r.errno) else {
-        return e;
-    };
-    let Some(line) = crate::sys::first_line(rootfs, &path) else {
-        return e;
-    };
-    match line.strip_prefix("#!").and_then(|l| l.split_whitespace().next()) {
-        Some(program) => e.hint(format!("{path} exists; its interpreter {program} (line 1) does not")),
-        None => e,
-    }
-}
-
 /// How far a container came that was told to start: another process than the one that created it asks.
 pub(super) fn started<'a>(
     page: &[u8],
     total: u32,
-    rootfs: &std::path::Path,
+    rootfs: &Path,
+    denied: Option<&Warning>,
     start_hook: impl Fn(u32) -> Option<&'a HookAction>,
 ) -> Started {
     let Some(record) = fault::read(page) else {
@@ -360,7 +277,7 @@ pub(super) fn started<'a>(
         return Started::Failed(e.in_step(step));
     }
     let e = if call(&record).starts_with("execve") {
-        interpreter(executing(&record), rootfs, &record)
+        executing::failed(rootfs, denied, &record)
     } else {
         plain("error during container init", &record)
     };
@@ -368,7 +285,7 @@ pub(super) fn started<'a>(
 }
 
 /// The string arguments with their positions.
-fn strings(r: &Record<'_>) -> Vec<(usize, String)> {
+pub(super) fn strings(r: &Record<'_>) -> Vec<(usize, String)> {
     let mut out = Vec::new();
     let mut rest = r.strings;
     while let Some((&index, tail)) = rest.split_first() {
@@ -381,7 +298,7 @@ fn strings(r: &Record<'_>) -> Vec<(usize, String)> {
 
 /// The call as `name(arguments)`: strings in quotes, descriptors and numbers as they are, flags in hex,
 /// pointers to structures left out.
-fn call(r: &Record<'_>) -> String {
+pub(super) fn call(r: &Record<'_>) -> String {
     let Some((name, kinds)) = calls().iter().find(|(nr, _, _)| *nr == r.nr as i64).map(|(_, n, k)| (n, k))
     else {
         return format!("syscall {}", r.nr);

@@ -60,6 +60,12 @@ pub(crate) fn exec(
         later_hooks: Vec::new(),
         dumpable: facts.euid != 0,
         patient: options.ignore_paused,
+        denies_execve: config
+            .spec()
+            .linux()
+            .as_ref()
+            .and_then(|l| l.seccomp().as_ref())
+            .and_then(super::execve::denied),
         config: config.bytes.clone(),
     })
 }

@@ -23,7 +23,8 @@ pub(crate) fn program(b: &mut Builder<'_>, p: &Process) -> Result<()> {
     if let Some(name) = given(p.apparmor_profile()) {
         let field = "/process/apparmorProfile";
         if !b.facts.apparmor {
-            return Err(Error::config(field, "apparmor: config provided but apparmor not supported"));
+            return Err(Error::config(field, "apparmor: config provided but apparmor not supported")
+                .hint("AppArmor is off on this host: leave the field out, or boot with it"));
         }
         b.init(field, Action::ProgramLabel { lsm: Lsm::AppArmor, label: name });
     }
@@ -33,7 +34,8 @@ pub(crate) fn program(b: &mut Builder<'_>, p: &Process) -> Result<()> {
             return Err(Error::config(
                 field,
                 "selinux label is specified in config, but selinux is disabled or not supported",
-            ));
+            )
+            .hint("SELinux is off on this host: leave the field out"));
         }
         b.init(field, Action::ProgramLabel { lsm: Lsm::SeLinux, label });
     }

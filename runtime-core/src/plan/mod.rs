@@ -19,6 +19,7 @@ pub mod caps;
 pub(crate) mod cgroups;
 mod display;
 mod exec;
+mod execve;
 mod labels;
 mod namespaces;
 pub mod options;
@@ -107,6 +108,8 @@ pub struct Plan {
     pub dumpable: bool,
     /// Whether it may stand still for as long as the container is paused.
     pub patient: bool,
+    /// The part of the filter that keeps the program from being executed, if one certainly does.
+    pub denies_execve: Option<Warning>,
     /// The config's bytes, for the private copy.
     #[serde(skip)]
     pub config: Arc<[u8]>,
@@ -117,6 +120,16 @@ impl Plan {
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
+    }
+
+    /// Names in the seccomp profile that no architecture of the filter has: pointer and name. They are skipped;
+    /// the profiles of engines have many.
+    pub fn skipped_calls(&self) -> impl Iterator<Item = (String, &str)> {
+        let filters = self.steps.iter().filter_map(|s| match &s.action {
+            Action::Seccomp(program) => Some(&program.skipped),
+            _ => None,
+        });
+        filters.flatten().map(|name| (name.field(), name.name.as_str()))
     }
 
     /// A reference to step `number`, from 1, for errors.
@@ -238,6 +251,7 @@ fn finish(b: Builder<'_>, process: &Process, bundle: &Bundle) -> Plan {
             later_hooks.extend(hook_actions(name, list.as_deref()));
         }
     }
+    let denies_execve = b.linux().and_then(|l| l.seccomp().as_ref()).and_then(execve::denied);
     Plan {
         id: b.id.to_owned(),
         bundle: b.bundle.to_owned(),
@@ -251,6 +265,7 @@ fn finish(b: Builder<'_>, process: &Process, bundle: &Bundle) -> Plan {
         later_hooks,
         dumpable: b.facts.euid != 0,
         patient: false,
+        denies_execve,
         config: bundle.bytes.clone(),
     }
 }

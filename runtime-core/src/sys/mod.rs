@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod bpf;
+pub(crate) mod look;
 mod mntns;
 mod spawn;
 
@@ -419,29 +420,6 @@ fn block_signals() -> libc::sigset_t {
 fn restore_signals(old: &libc::sigset_t) {
     // SAFETY: a valid mask.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, old, std::ptr::null_mut()) };
-}
-
-/// The first line, at most 256 bytes, of a regular file below a directory, which no link can lead out of. For
-/// messages only.
-pub(crate) fn first_line(root: &Path, path: &str) -> Option<String> {
-    let dir = std::fs::File::open(root).ok()?;
-    let path = c_path(Path::new(path)).ok()?;
-    // SAFETY: plain numbers; zeroes are valid.
-    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
-    how.flags = (libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY) as u64;
-    how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
-    // SAFETY: a NUL-terminated path and a valid structure with its size.
-    let fd = owned(unsafe {
-        libc::syscall(libc::SYS_openat2, dir.as_raw_fd(), path.as_ptr(), &raw const how, size_of_val(&how))
-    });
-    let file = std::fs::File::from(fd.ok()?);
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut buf = [0u8; 256];
-    let n = io::Read::read(&mut &file, &mut buf).ok()?;
-    let line = buf.get(..n)?.split(|b| *b == b'\n').next()?;
-    Some(String::from_utf8_lossy(line).into_owned())
 }
 
 /// Reaps a process that has ended, if it is a child of the caller.

@@ -1,0 +1,58 @@
+//! Looking at files without opening them: descriptors that only stand for a place (`O_PATH`).
+
+use super::{c_path, check, owned};
+use std::ffi::{CStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// open(2) of a path of the host as a place, following links.
+pub(crate) fn place(path: &Path) -> io::Result<File> {
+    let path = c_path(path)?;
+    // SAFETY: a NUL-terminated path.
+    let fd: OwnedFd = owned(unsafe { libc::open(path.as_ptr(), libc::O_PATH | libc::O_CLOEXEC) }.into())?;
+    Ok(File::from(fd))
+}
+
+/// openat(2) of one name as a place; a link is opened itself.
+pub(crate) fn place_at(dir: impl AsFd, name: &CStr) -> io::Result<File> {
+    super::open_at(dir, name, libc::O_PATH, 0).map(File::from)
+}
+
+/// readlinkat(2) of a place that is a symbolic link.
+pub(crate) fn read_link(link: impl AsFd) -> io::Result<OsString> {
+    let mut buf = vec![0u8; libc::PATH_MAX as usize];
+    let fd = link.as_fd().as_raw_fd();
+    // SAFETY: an empty NUL-terminated name and a valid buffer with its length.
+    let n = unsafe { libc::readlinkat(fd, c"".as_ptr(), buf.as_mut_ptr().cast(), buf.len()) };
+    buf.truncate(check(n as libc::c_long)? as usize);
+    Ok(OsString::from_vec(buf))
+}
+
+/// The first bytes of a place that is a regular file. Its time of access stays where the caller may ask for that.
+pub(crate) fn head(place: &File, buf: &mut [u8]) -> io::Result<usize> {
+    let path = format!("/proc/self/fd/{}", place.as_raw_fd());
+    let open = |flags: i32| std::fs::OpenOptions::new().read(true).custom_flags(flags).open(&path);
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let mut file = open(flags | libc::O_NOATIME).or_else(|_| open(flags))?;
+    let mut used = 0;
+    while let Some(rest) = buf.get_mut(used..).filter(|rest| !rest.is_empty()) {
+        match file.read(rest)? {
+            0 => break,
+            n => used += n,
+        }
+    }
+    Ok(used)
+}
+
+/// fstatvfs(3): the flags of the mount that a place is on (`ST_NOEXEC` ...).
+pub(crate) fn mount_flags(place: impl AsFd) -> io::Result<u64> {
+    // SAFETY: plain numbers; zeroes are valid.
+    let mut buf: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: a valid buffer.
+    check(unsafe { libc::fstatvfs(place.as_fd().as_raw_fd(), &raw mut buf) }.into())?;
+    Ok(buf.f_flag)
+}
