@@ -74,6 +74,7 @@ fn carry_out(invocation: &Invocation, log: &Log) -> Result<u8, Failure> {
         Command::Spec(spec) => cmd::bundle::spec(&ctx, spec),
         Command::Features => cmd::features::features(),
         Command::Explain(explain) => cmd::bundle::explain(&ctx, explain),
+        Command::Check(check) => cmd::bundle::check(&ctx, check),
         Command::Try(it) => cmd::attempt::attempt(&ctx, it),
         Command::Events(events) => cmd::events::events(&ctx, events),
         // Not in the table of commands: parsing refuses them.

@@ -40,6 +40,7 @@ pub use bundle::{Bundle, MAX_CONFIG, MAX_DEPTH, Warning};
 pub use cgroup::resources_from_json;
 pub use cgroup::stats::Stats;
 pub use cgroup::watch::{Event, Watch};
+pub use check::{Finding, Report, Severity};
 pub use container::{Container, Exec, Status};
 pub use error::{Error, ErrorKind, Lane, Result, StepRef, errno_text};
 pub use facts::{CgroupFacts, HostFacts, V1Hierarchy, V2Tree, in_user_namespace};

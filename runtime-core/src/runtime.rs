@@ -2,6 +2,7 @@
 
 use crate::bundle::Bundle;
 use crate::cgroup::live;
+use crate::check::{self, Report};
 use crate::container::Container;
 use crate::error::{Error, Result};
 use crate::facts::HostFacts;
@@ -69,6 +70,15 @@ impl Runtime {
     /// As [`plan::plan`].
     pub fn plan(&self, id: &str, bundle: &Bundle, options: &CreateOptions) -> Result<Plan> {
         plan::plan(id, bundle, self.facts()?, options)
+    }
+
+    /// Looks at the bundle in the directory `dir` and at everything its container would meet on this host: the plan's warnings,
+    /// the program and its interpreter, sources of mounts, filesystems, namespaces, limits, hooks. Has no effect.
+    ///
+    /// # Errors
+    /// If checking itself fails. A config that is wrong is a finding.
+    pub fn check(&self, id: &str, dir: impl AsRef<Path>, options: &CreateOptions) -> Result<Report> {
+        check::check_dir(id, dir.as_ref(), self.facts()?, options)
     }
 
     /// Creates a container: afterwards its process exists, set up, and waits for [`Container::start`].

@@ -362,6 +362,21 @@ pub(super) const EXPLAIN: CommandDef = CommandDef {
     read: read::explain,
 };
 
+pub(super) const CHECK: CommandDef = CommandDef {
+    name: "check",
+    usage: "[bundle]",
+    about: "look for what would make a container fail, without creating it",
+    details: "Plans the container as \"explain\" does and looks at what it would meet on this host: the\n\
+              program and its interpreter in the root filesystem, sources of mounts, filesystems, cgroup\n\
+              controllers, namespaces, limits, hooks. Nothing is changed.\n\
+              Exits with 0 if nothing was found, with 1 for errors and warnings, with 255 if the bundle\n\
+              cannot be looked at. Notes change nothing about that.",
+    flags: &[BUNDLE, Flag::option("format", "FORMAT", "text or json (default: text)").short('f')],
+    positionals: Arity::Between(0, 1),
+    trailing: Trailing::None,
+    read: read::check,
+};
+
 pub(super) const TRY: CommandDef = CommandDef {
     name: "try",
     usage: "[command] [arguments...]",

@@ -102,6 +102,8 @@ pub(crate) enum Command {
     Features,
     /// Print the plan of a container.
     Explain(Explain),
+    /// `check`
+    Check(Check),
     /// Run a program in a container made of this host.
     Try(Try),
 }
@@ -410,6 +412,15 @@ pub(crate) struct Spec {
 pub(crate) struct Explain {
     /// The id the container would have, unchecked; none: the name of the bundle's directory.
     pub(crate) id: Option<String>,
+    /// The bundle; none: the working directory.
+    pub(crate) bundle: Option<PathBuf>,
+    /// As JSON.
+    pub(crate) json: bool,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Check {
     /// The bundle; none: the working directory.
     pub(crate) bundle: Option<PathBuf>,
     /// As JSON.

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::invocation::{
-    CgroupManager, CgroupsMode, Checkpoint, Command, Create, Criu, Delete, Events, Exec, Explain, Global, Id,
-    Kill, List, ListFormat, Ps, Resources, Restore, Run, Spec, Try, Update,
+    CgroupManager, CgroupsMode, Check, Checkpoint, Command, Create, Criu, Delete, Events, Exec, Explain,
+    Global, Id, Kill, List, ListFormat, Ps, Resources, Restore, Run, Spec, Try, Update,
 };
 use super::problem::Problem;
 use super::typed::{Typed, Value, invalid};
@@ -314,6 +314,16 @@ pub(super) fn spec(typed: &Typed) -> Outcome {
 
 pub(super) fn explain(typed: &Typed) -> Outcome {
     Ok(Command::Explain(Explain { id: typed.word(0), bundle: typed.path("bundle"), json: typed.on("json") }))
+}
+
+pub(super) fn check(typed: &Typed) -> Outcome {
+    let json = match typed.text("format")?.as_deref() {
+        None | Some("" | "text") => false,
+        Some("json") => true,
+        Some(other) => return Err(Problem::value(&format!("invalid format option: {other}"))),
+    };
+    let bundle = typed.path("bundle").or_else(|| typed.word(0).map(PathBuf::from));
+    Ok(Command::Check(Check { bundle, json }))
 }
 
 pub(super) fn try_command(typed: &Typed) -> Outcome {

@@ -157,6 +157,7 @@ pub(crate) const COMMANDS: &[(&CommandDef, Support)] = &[
     (&commands::SPEC, Support::On),
     (&commands::FEATURES, Support::On),
     (&commands::EXPLAIN, Support::On),
+    (&commands::CHECK, Support::On),
     (&commands::TRY, Support::On),
 ];
 

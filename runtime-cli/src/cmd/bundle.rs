@@ -1,9 +1,9 @@
-//! `spec` and `explain`.
+//! `spec`, `explain` and `check`.
 
 use super::{Ctx, Failure, print};
 use crate::args;
 use crate::spec_template;
-use oxrun_core::{Bundle, CreateOptions};
+use oxrun_core::{Bundle, CreateOptions, Error};
 use std::path::Path;
 
 /// `spec`: writes a config.json to start from.
@@ -40,4 +40,24 @@ pub(crate) fn explain(ctx: &Ctx<'_>, a: &args::Explain) -> Result<u8, Failure> {
         return print(&format!("{json}\n"));
     }
     print(&format!("{plan}\n"))
+}
+
+/// `check`: looks for what would make the container of a bundle fail. 0: nothing; 1: something; 255: it cannot be looked at.
+pub(crate) fn check(ctx: &Ctx<'_>, a: &args::Check) -> Result<u8, Failure> {
+    let failed =
+        |e: &Error| Failure { code: 255, ..Failure::of(&format!("{} check failed: ", ctx.program), e) };
+    let dir = a.bundle.as_deref().unwrap_or(Path::new("."));
+    let whole = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let name = whole.file_name().map_or("container".into(), |n| n.to_string_lossy());
+    // Whatever the directory is called, it has to be an id.
+    let fine = |c: char| c.is_ascii_alphanumeric() || "_+.-".contains(c);
+    let id: String = name.chars().map(|c| if fine(c) { c } else { '_' }).take(255).collect();
+    let report = ctx.runtime()?.check(&id, dir, &CreateOptions::default()).map_err(|e| failed(&e))?;
+    if a.json {
+        let json = serde_json::to_string_pretty(&report).map_err(|e| Failure::plain(e.to_string()))?;
+        print(&format!("{json}\n"))?;
+    } else {
+        print(&format!("{report}\n"))?;
+    }
+    Ok(u8::from(!report.is_fine()))
 }

@@ -36,6 +36,11 @@ impl Who {
         Who { effective: u64::MAX, ..Who::default() }
     }
 
+    /// A user without capabilities.
+    pub(crate) fn user(uid: u32, gid: u32) -> Who {
+        Who { uid, owner: Some(uid), groups: vec![gid], effective: 0 }
+    }
+
     /// The process of a plan, as it is when it looks for its program.
     pub(crate) fn of(plan: &Plan) -> Who {
         let mut who = Who::root();

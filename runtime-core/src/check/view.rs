@@ -82,7 +82,7 @@ impl View {
         Ok(View { mounts: vec![root] })
     }
 
-    /// The tree of a plan. What cannot be mounted is left out.
+    /// The tree of a plan.
     pub(crate) fn of(plan: &Plan) -> io::Result<View> {
         let mut view = View::bare(&plan.rootfs)?;
         for step in &plan.steps {
@@ -91,10 +91,10 @@ impl View {
                     let empty = m.fstype == "tmpfs" && !m.options.copy_up;
                     (&m.destination, if empty { Content::Empty } else { Content::Unknown }, &m.options)
                 }
-                Action::Bind(b) => match look::place(&b.source) {
-                    Ok(file) => (&b.destination, Content::Tree(file), &b.options),
-                    Err(_) => continue,
-                },
+                Action::Bind(b) => {
+                    let content = look::place(&b.source).map_or(Content::Unknown, Content::Tree);
+                    (&b.destination, content, &b.options)
+                }
                 _ => continue,
             };
             let at = view.destination(destination);
@@ -110,7 +110,7 @@ impl View {
         let mut rest = PathBuf::new();
         let mut head = path;
         loop {
-            match self.walk(head, &mut |_, _| Ok(())) {
+            match self.walk(head, self.mounts.len(), &mut |_, _| Ok(())) {
                 Ok((found, _, _)) => {
                     return if rest.as_os_str().is_empty() { found } else { found.join(rest) };
                 }
@@ -125,26 +125,37 @@ impl View {
         }
     }
 
+    /// What the mount of this field will cover; nothing if there is nothing, or if that cannot be seen.
+    pub(crate) fn under(&self, field: &str, path: &Path) -> Option<Metadata> {
+        let until = self.mounts.iter().rposition(|m| m.field == field)?;
+        match self.walk(path, until, &mut |_, _| Ok(())) {
+            Ok((_, Spot::Open(_, meta), _)) => Some(meta),
+            _ => None,
+        }
+    }
+
     /// What is at `path`. `through` is asked about each directory on the way.
     pub(crate) fn find(
         &self,
         path: &Path,
         through: &mut dyn FnMut(&Path, &Metadata) -> Result<(), Lost>,
     ) -> Result<Found<'_>, Lost> {
-        let (path, spot, mount) = self.walk(path, through)?;
+        let (path, spot, mount) = self.walk(path, self.mounts.len(), through)?;
         match (spot, self.mounts.get(mount)) {
             (Spot::Open(file, meta), Some(mount)) => Ok(Found { file, meta, path, mount }),
             _ => Err(Lost::Unknown),
         }
     }
 
+    /// Walks a path in the tree as it is before mount number `until`.
     fn walk(
         &self,
         path: &Path,
+        until: usize,
         through: &mut dyn FnMut(&Path, &Metadata) -> Result<(), Lost>,
     ) -> Result<(PathBuf, Spot, usize), Lost> {
         let mut todo: Vec<OsString> = names(path).rev().collect();
-        let mut way = vec![(PathBuf::from("/"), self.topmost(Path::new("/"), 0).unwrap_or(0))];
+        let mut way = vec![(PathBuf::from("/"), self.topmost(Path::new("/"), 0..until).unwrap_or(0))];
         let mut spots = vec![self.enter(way.first().map_or(0, |w| w.1))?];
         let mut links = 0;
         while let Some(name) = todo.pop() {
@@ -165,7 +176,7 @@ impl View {
                 through(here, meta)?;
             }
             let path = here.join(&name);
-            if let Some(over) = self.topmost(&path, mount + 1) {
+            if let Some(over) = self.topmost(&path, mount + 1..until) {
                 way.push((path, over));
                 spots.push(self.enter(over)?);
                 continue;
@@ -201,10 +212,9 @@ impl View {
         }
     }
 
-    /// The last mount on this very path among those from `first` on: earlier ones are covered.
-    fn topmost(&self, path: &Path, first: usize) -> Option<usize> {
-        let on = |(i, m): &(usize, &Mount)| *i >= first && m.at == path;
-        self.mounts.iter().enumerate().rev().find(on).map(|(i, _)| i)
+    /// The last mount on this very path among these: earlier ones are covered.
+    fn topmost(&self, path: &Path, mut among: std::ops::Range<usize>) -> Option<usize> {
+        among.rfind(|i| self.mounts.get(*i).is_some_and(|m| m.at == path))
     }
 
     fn leads_to_a_mount(&self, path: &Path) -> bool {

@@ -56,3 +56,24 @@ pub(crate) fn mount_flags(place: impl AsFd) -> io::Result<u64> {
     check(unsafe { libc::fstatvfs(place.as_fd().as_raw_fd(), &raw mut buf) }.into())?;
     Ok(buf.f_flag)
 }
+
+/// ioctl(2) NS_GET_NSTYPE: the CLONE_NEW* flag of the namespace at a path.
+pub(crate) fn namespace_kind(path: &Path) -> io::Result<u64> {
+    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    // A device or a FIFO under this name would be opened for real.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::from_raw_os_error(libc::ENOTTY));
+    }
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    // SAFETY: no argument.
+    let kind = check(unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE as _) }.into())?;
+    Ok(kind as u64)
+}
+
+/// faccessat2(2): whether a directory may be written with the effective ids.
+pub(crate) fn writable(path: &Path) -> bool {
+    let Ok(path) = c_path(path) else { return false };
+    // SAFETY: a NUL-terminated path.
+    let r = unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::W_OK, libc::AT_EACCESS) };
+    r == 0
+}

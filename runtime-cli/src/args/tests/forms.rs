@@ -246,6 +246,20 @@ fn list_takes_its_format_and_quiet() {
 }
 
 #[test]
+fn check_takes_its_bundle_either_way() {
+    let check =
+        |bundle: Option<&str>, json| Command::Check(Check { bundle: bundle.map(PathBuf::from), json });
+    for (line, expected) in [
+        ("check", check(None, false)),
+        ("check B", check(Some("B"), false)),
+        ("check -b B --format json", check(Some("B"), true)),
+        ("check --format=text B", check(Some("B"), false)),
+    ] {
+        assert_eq!(command(line), expected, "{line}");
+    }
+}
+
+#[test]
 fn spec_explain_and_try_are_understood() {
     check([
         ("spec", Command::Spec(Spec { bundle: None, rootless: false })),
