@@ -9,7 +9,7 @@ mod locate;
 mod read;
 #[cfg(test)]
 mod shapes;
-mod words;
+pub(crate) mod words;
 
 use crate::error::{Error, ErrorKind, Result};
 use oci_spec::runtime::Spec;

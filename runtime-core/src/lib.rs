@@ -26,6 +26,7 @@ mod check;
 mod container;
 mod error;
 mod facts;
+pub mod features;
 mod hooks;
 mod id;
 mod launch;

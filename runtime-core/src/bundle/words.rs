@@ -90,6 +90,11 @@ const RESET_ON_FORK: &str = "SCHED_RESET_ON_FORK";
 /// The model's name of `SCHED_FLAG_DL_OVERRUN`.
 const DL_OVERRUN: &str = "SCHED_FLAG_D_L_OVERRUN";
 
+/// The words that a field may hold.
+pub(crate) fn known(object: &str, key: &str) -> &'static [&'static str] {
+    FIELDS.iter().find(|f| f.object == object && f.key == key).map_or(&[], |f| f.known)
+}
+
 /// The first string with a NUL byte, as a pointer: no path, name or argument can be given to the kernel with one.
 fn nul(value: &Value) -> Option<String> {
     let below = |key: &dyn std::fmt::Display, value| nul(value).map(|rest| format!("/{key}{rest}"));

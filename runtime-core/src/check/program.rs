@@ -5,7 +5,7 @@
 
 use super::view::{Found, Lost, View};
 use crate::plan::Plan;
-use crate::plan::action::{Action, IdMap};
+use crate::plan::action::{Action, IdMap, Namespace};
 use crate::sys::look;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -44,10 +44,16 @@ impl Who {
     /// The process of a plan, as it is when it looks for its program.
     pub(crate) fn of(plan: &Plan) -> Who {
         let mut who = Who::root();
+        // Whose files an id-mapped mount shows, and whose a joined user namespace knows, is not seen from here.
+        if plan.steps.iter().any(|s| hides_owners(&s.action)) {
+            return who;
+        }
         let (mut uids, mut gids): (&[IdMap], &[IdMap]) = (&[], &[]);
         for step in &plan.steps {
             match &step.action {
-                Action::MapIds { uids: u, gids: g, .. } => (uids, gids) = (u, g),
+                Action::MapIds { maps, .. } | Action::CompareMaps { maps } => {
+                    (uids, gids) = (&maps.uids, &maps.gids);
+                }
                 Action::Identity { uid, gid, groups, .. } => {
                     who.uid = *uid;
                     who.owner = outside(uids, *uid);
@@ -76,6 +82,14 @@ impl Who {
             0o001
         };
         mode & bit != 0
+    }
+}
+
+fn hides_owners(action: &Action) -> bool {
+    match action {
+        Action::CloneSource { idmap, .. } => idmap.is_some(),
+        Action::SetNs { kind, .. } => *kind == Namespace::User,
+        _ => false,
     }
 }
 

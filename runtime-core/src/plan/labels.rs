@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use oci_spec::runtime::Process;
 
 /// The annotation that names the mount option which carries the label.
-const MOUNT_CONTEXT: &str = "run.oci.mount_context_type";
+pub(crate) const MOUNT_CONTEXT: &str = "run.oci.mount_context_type";
 
 /// Filesystems whose files have labels of the policy's own.
 const UNLABELLED: [&str; 4] = ["proc", "sysfs", "cgroup", "cgroup2"];

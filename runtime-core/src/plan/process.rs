@@ -14,6 +14,9 @@ use oci_spec::runtime::{Capabilities, Capability, LinuxPersonalityDomain, PosixR
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+/// The annotation that leaves the caller's groups as they are.
+pub(crate) const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
 /// Which process of a container it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -186,7 +189,7 @@ fn identity(b: &mut Builder<'_>, p: &Process) -> Result<()> {
             "cannot set any additional groups in a rootless container",
         ));
     }
-    let keep = b.spec.annotations().as_ref().is_some_and(|a| a.contains_key("run.oci.keep_original_groups"));
+    let keep = b.spec.annotations().as_ref().is_some_and(|a| a.contains_key(KEEP_GROUPS));
     b.init(
         "/process/user",
         Action::Identity { uid: user.uid(), gid: user.gid(), groups, keep_groups: unprivileged || keep },

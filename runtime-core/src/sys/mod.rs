@@ -96,6 +96,16 @@ pub(crate) fn mfd_exec_known() -> bool {
     memfd(c"oxrun", libc::MFD_EXEC).is_ok()
 }
 
+/// seccomp(2): whether the kernel knows these flags of a filter. A filter at no address is never loaded; the
+/// flags are looked at first.
+pub(crate) fn seccomp_flags_known(flags: u32) -> bool {
+    // SAFETY: the kernel answers EFAULT for a program at no address.
+    let r = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, std::ptr::null::<u8>())
+    };
+    r < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT)
+}
+
 /// memfd_create(2), close-on-exec, sealable.
 pub(crate) fn memfd(name: &CStr, flags: u32) -> io::Result<OwnedFd> {
     let flags = flags | libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
