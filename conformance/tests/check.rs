@@ -70,7 +70,8 @@ fn looked_at(s: &Sandbox, bundle: &Bundle) -> Check<(i32, Value)> {
 }
 
 /// Cases that only trying can show, and why.
-const UNSEEN: [(&str, &str); 5] = [
+const UNSEEN: [(&str, &str); 6] = [
+    ("a_filesystem_has_no_id_mapped_mounts", "the kernel tells only who tries"),
     ("an_option_of_a_tmpfs_is_misspelt", "only the filesystem knows its options"),
     ("a_value_of_an_option_is_wrong", "only the filesystem knows its options"),
     ("a_hook_fails", "only running it shows that"),

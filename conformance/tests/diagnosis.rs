@@ -6,6 +6,7 @@ use libtest_mimic::Trial;
 use oxrun_conformance::diagnosis::{CASES, Case, ask};
 use oxrun_conformance::harness::{Config, Sandbox, not_oxrun, oxrun_only, row, run};
 use oxrun_conformance::{Check, check};
+use serde_json::json;
 use std::process::ExitCode;
 
 fn answered(case: &Case) -> Check {
@@ -35,12 +36,42 @@ fn a_missing_capability_is_named() -> Check {
     before.assert_same()
 }
 
+/// A flag that a user namespace may not take from a mount of its creator's is named.
+fn a_locked_flag_of_a_mount_is_named() -> Check {
+    let mut s = Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))?;
+    let source = s.make_dir("source")?;
+    let mount = format!("mount -t tmpfs -o nosuid none {} && exec \"$@\"", source.display());
+    s.runtime_mut().wrap(&["unshare", "-m", "sh", "-c", &mount, "sh"]);
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+    let config = Config::new(&["/bin/probe", "report"])
+        .namespace("user", None)
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .mount("bind", &source, "/tmp", &["bind", "suid"]);
+    let bundle = s.bundle(&config)?;
+    let log = s.dir().join("log.json");
+    let mut command = s.runtime().command();
+    command.arg("--log").arg(&log).args(["--log-format", "json", "run", "--bundle"]);
+    command.arg(bundle.path()).arg("c1");
+    s.runtime().finish(command)?.exits(1)?;
+    let text = std::fs::read_to_string(log)?;
+    for part in ["operation not permitted", "\"field\":\"/mounts/7/options\"", "nosuid"] {
+        check!(text.contains(part), "{text}\n  expected: {part}");
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let mut tests: Vec<Trial> = CASES.iter().map(trial).collect();
     tests.push(oxrun_only(
         "a_missing_capability_is_named",
         "others name the call at most",
         a_missing_capability_is_named,
+    ));
+    tests.push(oxrun_only(
+        "a_locked_flag_of_a_mount_is_named",
+        "others print the flags in octal",
+        a_locked_flag_of_a_mount_is_named,
     ));
     run(tests)
 }

@@ -201,9 +201,12 @@ impl Container {
         }
         match launch::started(&self.dir, &self.state) {
             launch::Started::Failed(e) => Err(e),
-            launch::Started::Executing { faults } => loaded(self.state.pid, pidfd, faults, |signal| {
-                launch::unloadable(&self.state.program, signal, self.state.denies_execve.as_ref())
-            }),
+            launch::Started::Executing { faults } => {
+                let denied = self.state.denies_execve.as_ref();
+                loaded(self.state.pid, pidfd, faults, denied.is_some(), |signal| {
+                    launch::unloadable(&self.state.program, signal, denied)
+                })
+            }
         }
     }
 
@@ -421,8 +424,15 @@ impl Container {
 /// The kernel closes descriptors before it has loaded the program. One that it cannot load it then kills:
 /// a broken ELF, a stack or address space limit. There is no event for the end of loading, so what the
 /// kernel notes at its very end is looked for, in a loop bounded by time. A process that is dead by then
-/// was killed while it was loaded if it has touched no more pages since than loading does.
-fn loaded(pid: u32, pidfd: &OwnedFd, faults: u64, unloadable: impl Fn(i32) -> Error) -> Result<()> {
+/// was killed while it was loaded if it has touched no more pages since than loading does, or if its filter
+/// lets it `never` be executed: any other SIGSYS is the program's own.
+fn loaded(
+    pid: u32,
+    pidfd: &OwnedFd,
+    faults: u64,
+    never: bool,
+    unloadable: impl Fn(i32) -> Error,
+) -> Result<()> {
     for _ in 0..1000 {
         // In this order: what is read of a process that turns out to be dead is final.
         let loading = sys::loading(pid);
@@ -433,7 +443,8 @@ fn loaded(pid: u32, pidfd: &OwnedFd, faults: u64, unloadable: impl Fn(i32) -> Er
                 let _ = sys::poll_exit(pidfd.as_fd(), Some(1));
             }
             sys::Loading::Killed { signal, faults: then }
-                if faults != 0 && then.saturating_sub(faults) <= LOADING =>
+                if never
+                    || (signal != libc::SIGSYS && faults != 0 && then.saturating_sub(faults) <= LOADING) =>
             {
                 return Err(unloadable(signal));
             }
@@ -458,8 +469,9 @@ impl Exec {
     pub fn start(&self) -> Result<()> {
         match self.joined.start()? {
             launch::Started::Executing { faults } => {
-                loaded(self.joined.pid, &self.joined.pidfd, faults, |signal| {
-                    launch::unloadable(&self.program, signal, self.joined.denied())
+                let denied = self.joined.denied();
+                loaded(self.joined.pid, &self.joined.pidfd, faults, denied.is_some(), |signal| {
+                    launch::unloadable(&self.program, signal, denied)
                 })
             }
             launch::Started::Failed(e) => {

@@ -102,6 +102,19 @@ fn seccomp(rules: &serde_json::Value) -> Config {
     config().set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules }))
 }
 
+/// Maps of a user namespace that files of this host can have.
+fn map() -> serde_json::Value {
+    json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }])
+}
+
+fn idmapped(source: &Path) -> Config {
+    config().push(
+        "/mounts",
+        json!({ "type": "bind", "source": source, "destination": "/tmp", "options": ["bind", "idmap"],
+            "uidMappings": map(), "gidMappings": map() }),
+    )
+}
+
 fn no_v2_only() -> Option<&'static str> {
     (!Host::is_pure_v2()).then_some("needs a host with cgroup v2 alone")
 }
@@ -630,5 +643,45 @@ pub const CASES: &[Case] = &[
         ["no such file or directory"],
         no_unlisted_memory,
         |s| with(s, &config().set("/linux/resources/memory/limit", 1 << 28))
+    ),
+    case!(
+        a_filesystem_has_no_id_mapped_mounts,
+        "idmap on a filesystem without support",
+        Fails(1),
+        "/mounts/7/source",
+        ["the filesystem sysfs does not support id-mapped mounts"],
+        ["invalid argument"],
+        always,
+        |s| with(s, &idmapped(Path::new("/sys/kernel")))
+    ),
+    case!(
+        a_filter_kills_the_program,
+        "seccomp kills at execve",
+        Fails(255),
+        "/linux/seccomp/syscalls/0",
+        ["this rule answers with a kill to execve"],
+        [],
+        always,
+        |s| with(s, &seccomp(&json!([{ "names": ["execve"], "action": "SCMP_ACT_KILL_PROCESS" }])))
+    ),
+    case!(
+        the_interpreter_has_no_x_bit,
+        "script whose interpreter has no x bit",
+        Fails(255),
+        "/process/args/0",
+        ["/etc/passwd has mode 0644"],
+        ["exec /bin/x: permission denied"],
+        always,
+        |s| program(s, &config(), b"#!/etc/passwd\n", 0o755)
+    ),
+    case!(
+        a_script_has_dos_line_ends,
+        "script with DOS line ends",
+        Fails(255),
+        "/process/args/0",
+        ["carriage return"],
+        ["exec /bin/x: no such file or directory"],
+        always,
+        |s| program(s, &config(), b"#!/bin/probe\r\n", 0o755)
     ),
 ];

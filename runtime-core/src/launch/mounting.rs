@@ -3,6 +3,7 @@
 use super::report::{call, plain, strings, text};
 use crate::error::{Error, errno_text};
 use crate::plan::action::{BindMount, FilesystemMount};
+use crate::plan::options::MountOptions;
 use oxrun_init::fault::{Detail, Record};
 use std::path::Path;
 
@@ -60,9 +61,24 @@ pub(super) fn bind(b: &BindMount, field: &str, r: &Record<'_>) -> Error {
         _ if call.starts_with("open_tree") => e
             .saying(format!("{}: stat {source}: {}", head(&source, &b.destination), errno_text(r.errno)))
             .at(format!("{field}/source")),
-        _ if call.starts_with("mount_setattr") => e.at(format!("{field}/options")),
+        _ if call.starts_with("mount_setattr") => locked(e, b, r.errno).at(format!("{field}/options")),
         _ => e.at(format!("{field}/destination")),
     }
+}
+
+/// Names the flags that a user namespace may not take from a mount of its creator's.
+fn locked(e: Error, b: &BindMount, errno: i32) -> Error {
+    let clear = MountOptions { set: b.options.clear | b.options.clear_recursive, ..MountOptions::default() };
+    let flags = clear.words();
+    if errno != libc::EPERM || flags.is_empty() {
+        return e;
+    }
+    e.hint(format!(
+        "{} may be locked: inside a user namespace a flag of the mount that {} lies on cannot be taken away; \
+         leave it on by giving it among the options",
+        flags.join(" "),
+        b.source.display()
+    ))
 }
 
 fn head(source: &str, destination: &Path) -> String {

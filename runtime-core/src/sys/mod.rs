@@ -465,7 +465,9 @@ pub(crate) fn loading(pid: u32) -> Loading {
     let number = |n: usize| field(n).parse::<u64>().unwrap_or(0);
     match (field(3), number(26)) {
         ("Z" | "X", _) => match number(52) as i32 & 0x7f {
-            signal @ (libc::SIGKILL | libc::SIGSEGV) => Loading::Killed { signal, faults: number(10) },
+            signal @ (libc::SIGKILL | libc::SIGSEGV | libc::SIGSYS) => {
+                Loading::Killed { signal, faults: number(10) }
+            }
             _ => Loading::Done,
         },
         (_, 0) => Loading::Underway,
