@@ -224,6 +224,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         )],
     ),
     Scenario::named(
+        "userns",
+        &[cli(
+            0,
+            "300000",
+            "run --rm --uidmap 0:300000:65536 --gidmap 0:300000:65536 {image} {c} sh -c 'id; cat /proc/self/uid_map; touch /x && stat -c %u /x'",
+        )],
+    ),
+    Scenario::named(
         "state-root",
         &[
             cli(0, "", "run --detach --null-io {new} --runc-root {data}/state {image} {c} sleep 1000"),

@@ -119,3 +119,29 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
     ),
 ];
+
+/// The same with user namespaces.
+pub(super) const USERNS: &[Scenario] = &[
+    Scenario::named(
+        "userns-build",
+        &[
+            host(
+                "",
+                context!("FROM bb\\nRUN cat /proc/self/uid_map; touch made\\nUSER app\\nRUN id >/tmp/id\\n"),
+            ),
+            cli(0, "200000", classic!("")),
+            cli(0, "0:0\nuid=1000(app)", "run --rm {new} {c} sh -c 'stat -c %u:%g made; cat /tmp/id'"),
+        ],
+    ),
+    Scenario::named(
+        "userns-buildkit",
+        &[
+            host(
+                "",
+                context!("FROM bb\\nRUN cat /proc/self/uid_map; touch made\\nUSER app\\nRUN id >/tmp/id\\n"),
+            ),
+            host("200000", buildkit!("")),
+            cli(0, "0:0\nuid=1000(app)", "run --rm {new} {c} sh -c 'stat -c %u:%g made; cat /tmp/id'"),
+        ],
+    ),
+];

@@ -38,7 +38,7 @@ const PLAIN: &[&[Scenario]] = &[
     build::SCENARIOS,
 ];
 
-const USERNS: &[&[Scenario]] = &[userns::SCENARIOS];
+const USERNS: &[&[Scenario]] = &[userns::SCENARIOS, build::USERNS];
 
 /// Whom the containers' root is with user namespaces.
 const REMAPPED: &str = "oxrun-remap";
@@ -53,7 +53,7 @@ impl Kit for Docker {
     }
 
     fn teardown(&self) -> &'static [&'static str] {
-        &["rm --force --volumes {c} {c}-2", "volume rm --force {c}", "image rm --force {c}"]
+        &["rm --force --volumes {c} {c}-2"]
     }
 
     fn daemon(&self, scratch: &Path) -> Result<Option<Command>, String> {

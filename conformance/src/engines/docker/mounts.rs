@@ -67,6 +67,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "run --rm {new} --volume {c}:/root:ro bb sh -c 'cat /root/x; touch /root/y 2>&1; true'",
             ),
             cli(0, "kept", "run --rm {new} --mount type=volume,src={c},dst=/v,volume-nocopy bb cat /v/x"),
+            cli(0, "", "volume rm {c}"),
         ],
     ),
     Scenario::named(

@@ -44,7 +44,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             ENTER,
             0,
             "speed 38400 baud",
-            "run --rm --interactive --tty {new} bb sh -c 'stty -a; ls -l /dev/console /dev/ptmx | cut -c1-10; ls /proc/self/fd | wc -l; cat /proc/tty/drivers | wc -l; echo ready; read x'",
+            "run --rm --interactive --tty {new} bb sh -c 'until [ \"$(stty size 2>/dev/null)\" = \"24 80\" ]; do sleep 0.05; done; stty -a; ls -l /dev/console /dev/ptmx | cut -c1-10; ls /proc/self/fd | wc -l; cat /proc/tty/drivers | wc -l; echo ready; read x'",
         )],
     ),
     Scenario::named(

@@ -128,4 +128,39 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "", "update --memory 96m --memory-swap 192m {c}"),
         ],
     ),
+    Scenario::named(
+        "userns-joined",
+        &[
+            cli(
+                0,
+                "",
+                "run --detach {new} --ipc shareable bb sh -c 'echo shared >/dev/shm/x; exec sleep 1000'",
+            ),
+            cli(
+                0,
+                "shared",
+                "run --rm --runtime {side} --name {c}-2 --network container:{c} --ipc container:{c} --pid container:{c} bb sh -c 'until [ -s /dev/shm/x ]; do sleep 0.05; done; cat /dev/shm/x /proc/1/comm; cat /proc/self/uid_map; [ $(readlink /proc/1/ns/net) = $(readlink /proc/self/ns/net) ] && echo same'",
+            ),
+        ],
+    ),
+    Scenario::named(
+        "userns-volume",
+        &[
+            cli(0, "", "run --rm {new} --volume {c}:/v --user app bb sh -c 'stat -c %u:%g /v'"),
+            cli(
+                0,
+                "kept",
+                "run --rm {new} --volume {c}:/v bb sh -c 'echo kept >/v/x; cat /v/x; stat -c %u:%g /v/x'",
+            ),
+            cli(0, "", "volume rm {c}"),
+        ],
+    ),
+    Scenario::named(
+        "userns-device",
+        &[cli(
+            0,
+            "/dev/kmsg 1:b",
+            "run --rm {new} --device /dev/kmsg bb sh -c 'stat -c \"%n %t:%T %u\" /dev/kmsg; (: >/dev/kmsg) 2>&1; true'",
+        )],
+    ),
 ];
