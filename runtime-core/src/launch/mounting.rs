@@ -34,6 +34,9 @@ pub(super) fn filesystem(m: &FilesystemMount, field: &str, r: &Record<'_>) -> Er
         ),
         _ if call.starts_with("fsopen") => e.at(format!("{field}/type")),
         _ if call.starts_with("fsconfig") => at_option(e, m, field, r),
+        _ if call.starts_with("mount(") => e.hint(
+            "options longer than 255 bytes go to mount(2), which gives no reason; the kernel's log may have it",
+        ),
         _ if call.starts_with("openat2") || call.starts_with("mkdirat") => {
             e.at(format!("{field}/destination"))
         }
