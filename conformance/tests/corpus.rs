@@ -5,26 +5,18 @@
 #[path = "corpus/mod.rs"]
 mod corpus;
 
-use corpus::{compare, controls, documents, exec, observed, update};
-use oxrun_conformance::harness::{Host, conditional, run, test};
+use corpus::{compare, controls, documents, exec, lacking, observed, update};
+use oxrun_conformance::harness::{conditional, run, test};
 use oxrun_conformance::{Check, Failed, check_eq};
 use std::process::ExitCode;
+
+/// The update whose control is here.
+const UPDATE: &str = "docker28-shares.update.json";
 
 /// One document from create to delete.
 fn config(name: &str) -> Check {
     let (document, seen) = observed(name)?;
     controls::lines(&compare::differences(&document, &seen))
-}
-
-/// Whether a cgroup can be given a share of real time.
-fn no_real_time() -> Option<String> {
-    let roots = Host::cgroup_roots().unwrap_or_default();
-    let share = roots.iter().find_map(|root| std::fs::read_to_string(root.join("cpu.rt_runtime_us")).ok());
-    match share.as_deref().map(str::trim) {
-        None => Some("this kernel has no group scheduling of real-time processes".to_owned()),
-        Some("0") => Some("no real time is left for cgroups".to_owned()),
-        Some(_) => None,
-    }
 }
 
 /// One process in a running container.
@@ -50,7 +42,7 @@ fn control_of_a_further_process() -> Check {
 }
 
 fn control_of_an_update() -> Check {
-    let found = update::differences("docker28-shares.update.json", |document| {
+    let found = update::differences(UPDATE, |document| {
         document["linux"]["resources"]["cpu"]["shares"] = 301.into();
     })?;
     let fields: Vec<String> = found.into_iter().map(|d| d.field).collect();
@@ -67,21 +59,20 @@ fn every_document_is_there() -> Check {
 fn main() -> ExitCode {
     let mut tests = vec![test("every_document_is_there", every_document_is_there)];
     for name in documents::names("config").unwrap() {
-        let reason = if name == "docker20-rt.config.json" { no_real_time } else { || None };
-        tests.push(conditional(&name.clone(), reason, move || config(&name)));
+        tests.push(lacking::conditional_on(&name, &name, config));
     }
     for name in documents::names("process").unwrap() {
-        tests.push(test(&name.clone(), move || process(&name)));
+        tests.push(lacking::conditional_on(&name, &exec::container(&name), process));
     }
     for name in documents::names("update").unwrap() {
-        tests.push(test(&name.clone(), move || change(&name)));
+        tests.push(lacking::conditional_on(&name, &update::container(&name), change));
     }
     tests.push(test("control_of_a_further_process", control_of_a_further_process));
-    tests.push(test("control_of_an_update", control_of_an_update));
-    for name in controls::names() {
-        let title = format!("control_of_{}", name.replace([' ', '-'], "_"));
-        let reason = if name == "real time" { no_real_time } else { || None };
-        tests.push(conditional(&title, reason, move || controls::run(name)));
+    tests.push(conditional("control_of_an_update", || lacking::of_update(UPDATE), control_of_an_update));
+    for control in controls::all() {
+        let title = format!("control_of_{}", control.name.replace([' ', '-'], "_"));
+        let name = control.name;
+        tests.push(conditional(&title, move || control.lacking(), move || controls::run(name)));
     }
     tests.push(test("every_comparison_has_a_control", controls::every_comparison_has_one));
     run(tests)

@@ -22,6 +22,12 @@ const CONTAINERS: [(&str, &str); 7] = [
     ("podman43", "podman43-run-fg"),
 ];
 
+/// The config for a process.
+pub(crate) fn container(name: &str) -> String {
+    let found = CONTAINERS.iter().find(|(engine, _)| name.starts_with(engine));
+    format!("{}.config.json", found.map_or("", |(_, config)| config))
+}
+
 /// A running container for a recorded process.
 pub(crate) struct Running {
     stage: Stage,
@@ -31,9 +37,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn for_process(name: &str) -> Check<Self> {
-        let (_, config) =
-            CONTAINERS.iter().find(|(engine, _)| name.starts_with(engine)).ok_or("no config")?;
-        let config = format!("{config}.config.json");
+        let config = container(name);
         let mut stage = Stage::new(&documents::read(&config)?, is_rootless(&config))?;
         stage.program(&["/bin/probe", "sleep"].map(str::to_owned))?;
         let pid = stage.sandbox.runtime().start_ready(stage.bundle.path(), ID)?;

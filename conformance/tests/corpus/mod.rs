@@ -4,6 +4,7 @@ pub(crate) mod compare;
 pub(crate) mod controls;
 pub(crate) mod documents;
 pub(crate) mod exec;
+pub(crate) mod lacking;
 pub(crate) mod run;
 pub(crate) mod stage;
 pub(crate) mod standin;

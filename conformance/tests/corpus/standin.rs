@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -70,7 +71,7 @@ impl Drop for Mounted {
     }
 }
 
-/// Sources of bind mounts, on a mount that is shared: a mount that is not made private shows it. Each
+/// Sources of bind mounts, on a filesystem of their own that is shared: a mount that is not made private shows it. Each
 /// directory may have a filesystem of its own below: a recursive mount shows that.
 pub(crate) struct Sources<'a> {
     directory: PathBuf,
@@ -93,7 +94,8 @@ pub(crate) const NESTED: &str = "nested";
 
 impl<'a> Sources<'a> {
     pub(crate) fn new(directory: PathBuf, mounted: &'a mut Mounted) -> Check<Self> {
-        let directory = mounted.bind(&directory.clone(), directory)?;
+        mounted.tmpfs(directory.clone())?;
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755))?;
         sys::propagation(&directory, libc::MS_SHARED)?;
         Ok(Self { directory, mounted, made: BTreeMap::new() })
     }

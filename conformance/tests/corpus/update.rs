@@ -16,10 +16,15 @@ const CONTAINERS: [(&str, &str); 4] = [
     ("podman43-limits", "podman43-limits"),
 ];
 
+/// The config for an update.
+pub(crate) fn container(name: &str) -> String {
+    let found = CONTAINERS.iter().find(|(update, _)| name.starts_with(update));
+    format!("{}.config.json", found.map_or("", |(_, config)| config))
+}
+
 /// What differs after the update from the limits of the config with those of the update over them.
 pub(crate) fn differences(name: &str, change: impl FnOnce(&mut Value)) -> Check<Vec<Difference>> {
-    let (_, config) = CONTAINERS.iter().find(|(update, _)| name.starts_with(update)).ok_or("no config")?;
-    let config = format!("{config}.config.json");
+    let config = container(name);
     let mut stage = Stage::new(&documents::read(&config)?, is_rootless(&config))?;
     stage.program(&["/bin/probe", "sleep"].map(str::to_owned))?;
     let rt = stage.sandbox.runtime();

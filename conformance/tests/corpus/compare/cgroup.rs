@@ -59,6 +59,10 @@ impl<'a> Judge<'a> {
     }
 
     pub(super) fn limits(&mut self) {
+        if self.is_v2() {
+            self.limits_v2();
+            return;
+        }
         for (field, file, zero_is_none) in NUMBERS {
             let value = self.field(&format!("/linux/resources/{field}")).as_i64();
             let set = value.filter(|value| !(zero_is_none && *value == 0)).map(|value| value.to_string());
@@ -100,9 +104,16 @@ impl<'a> Judge<'a> {
 
     /// The process is where the path says, in every hierarchy.
     fn membership(&mut self) {
+        let host = self.saw("/host/mounts").as_array().into_iter().flatten();
+        let mounted: BTreeSet<String> = host.map(|mount| text(&mount["type"])).collect();
         let paths = |lines: &Value| {
+            let path = |line: &str| {
+                let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+                let version = if controllers.is_empty() { "cgroup2" } else { "cgroup" };
+                mounted.contains(version).then(|| path.to_owned())
+            };
             let lines = lines.as_array().into_iter().flatten().map(text);
-            json!(lines.filter_map(|l| l.splitn(3, ':').nth(2).map(str::to_owned)).collect::<BTreeSet<_>>())
+            json!(lines.filter_map(|line| path(&line)).collect::<BTreeSet<_>>())
         };
         let expected = match (self.namespace("cgroup"), self.field("/linux/cgroupsPath").as_str()) {
             (Some(_), _) => json!(["/"]),

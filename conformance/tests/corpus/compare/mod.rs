@@ -2,6 +2,7 @@
 //! alone; what was seen decides nothing but whether there is a difference. Differences are named by the field.
 
 mod cgroup;
+mod cgroup_v2;
 mod mounts;
 mod outside;
 mod process;

@@ -148,7 +148,7 @@ impl Judge<'_> {
         let expected = flags(plain_start, options, false);
         self.equal(field("options"), json!(expected), json!(words(&found["options"])));
         if kind == "cgroup" {
-            self.hierarchies(index, mount, left);
+            self.hierarchies(index, mount, &found, left);
             return;
         }
         self.equal(field("type"), kind, found["type"].clone());
@@ -231,11 +231,20 @@ impl Judge<'_> {
     }
 
     /// One directory for each hierarchy, which is the container's own.
-    fn hierarchies(&mut self, index: usize, mount: &Value, left: &mut Vec<Value>) {
+    fn hierarchies(&mut self, index: usize, mount: &Value, found: &Value, left: &mut Vec<Value>) {
         let target = text(&mount["destination"]);
         let base: BTreeSet<String> = ["rw", "relatime"].map(String::from).into();
         let expected = flags(base, &mount["options"], false);
         let host = self.saw("/host/mounts").as_array().cloned().unwrap_or_default();
+        if !host.iter().any(|m| m["type"] == "cgroup") {
+            let path = self.hierarchy_path("");
+            self.equal(
+                format!("/mounts/{index} (the only hierarchy)"),
+                json!(["cgroup2", path]),
+                json!([found["type"], found["root"]]),
+            );
+            return;
+        }
         for hierarchy in host.iter().filter(|m| m["type"] == "cgroup") {
             let name = text(&hierarchy["target"]).rsplit('/').next().unwrap_or_default().to_owned();
             let field = format!("/mounts/{index} ({name})");

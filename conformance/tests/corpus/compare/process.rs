@@ -5,6 +5,13 @@ use super::super::standin::text;
 use super::{Judge, set};
 use serde_json::{Value, json};
 
+/// Limits that version 2 of cgroups has nothing for.
+const ONLY_V1: [&str; 3] = [
+    "/linux/resources/memory/swappiness",
+    "/linux/resources/cpu/realtimeRuntime",
+    "/linux/resources/cpu/realtimePeriod",
+];
+
 /// The bit of a capability, by its name (capabilities(7)); 0 if there is none.
 fn capability(name: &str) -> u64 {
     const NAMES: &str = "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP \
@@ -100,7 +107,7 @@ impl Judge<'_> {
         self.warnings(missing, unraised);
     }
 
-    /// One line for each capability that cannot be had, and nothing else.
+    /// One line for each capability and each limit that cannot be had, and nothing else.
     fn warnings(&mut self, missing: u64, unraised: u64) {
         if self.seen["warnings"].is_null() {
             return;
@@ -118,11 +125,17 @@ impl Judge<'_> {
                 .filter_map(|l| l.split([' ', ':', '"']).find(|w| w.starts_with("CAP_")))
                 .map(String::from))
         };
+        let asked = |field: &&&str| self.is_v2() && !self.field(field).is_null();
+        let left_out = set(ONLY_V1.iter().filter(asked).map(|field| (*field).to_owned()));
+        let ignored = lines.iter().filter(|line| line.contains(": ignored: "));
+        let ignored = ignored.filter_map(|line| ONLY_V1.iter().find(|field| line.contains(**field)));
+        let ignored = set(ignored.map(|field| (*field).to_owned()));
         let count = |value: &Value| value.as_array().map_or(0, Vec::len);
-        let expected = count(&missing) + count(&unraised);
+        let expected = count(&missing) + count(&unraised) + count(&left_out);
         let (gone, low) = (told("cannot be given on this host"), told("can't raise ambient capability"));
         self.equal("(warnings) missing capabilities", missing, gone);
         self.equal("(warnings) ambient capabilities", unraised, low);
+        self.equal("(warnings) limits left out", left_out, ignored);
         let other = if lines.len() == expected { json!([]) } else { json!(lines) };
         self.equal("(warnings)", json!([]), other);
     }
