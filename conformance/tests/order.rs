@@ -161,7 +161,7 @@ fn a_file_on_a_directory_and_the_reverse_are_not_a_directory() -> Check {
         }
         let error = refusal_of(&s, &plan)?;
         check!(error.to_string().contains("not a directory"), "{target}: {error}");
-        check_eq!(error.field(), Some("/mounts/7"), "{error}");
+        check_eq!(error.field(), Some("/mounts/7/destination"), "{error}");
     }
     Ok(())
 }

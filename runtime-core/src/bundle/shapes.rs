@@ -28,8 +28,9 @@ fn full() -> Value {
         "hooks": {"createRuntime": [{"path": "/h", "args": ["h"], "env": ["A=b"], "timeout": 1}]},
         "annotations": {"a": "b"},
         "linux": {
-            "namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "uts"}, {"type": "network", "path": "/n"}],
+            "namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "uts"}, {"type": "network", "path": "/n"}, {"type": "user"}],
             "uidMappings": [{"containerID": 0, "hostID": 1, "size": 2}],
+            "gidMappings": [{"containerID": 0, "hostID": 1, "size": 2}],
             "devices": [{"path": "/dev/x", "type": "c", "major": 1, "minor": 2, "fileMode": 3, "uid": 4}],
             "sysctl": {"net.ipv4.ip_forward": "1"}, "cgroupsPath": "/c",
             "resources": {
@@ -44,7 +45,8 @@ fn full() -> Value {
                     "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]}],
             },
             "maskedPaths": ["/m"], "readonlyPaths": ["/r"], "rootfsPropagation": "rslave",
-            "personality": {"domain": "LINUX"},         },
+            "personality": {"domain": "LINUX"},
+        },
     })
 }
 
