@@ -110,6 +110,12 @@ impl Arch {
         tables::of(self).is_some()
     }
 
+    /// Every system call that [`compile`](super::compile) knows by name, with its number. Those of
+    /// x32 have the bit 0x4000_0000.
+    pub fn calls(self) -> impl Iterator<Item = (&'static str, u32)> {
+        tables::of(self).unwrap_or_default().iter().copied()
+    }
+
     /// Whether all 64 bits of an argument are compared. The others, x32 among them, compare the
     /// low halves only, of the argument as of the profile's value: what libseccomp does.
     pub(super) const fn wide(self) -> bool {

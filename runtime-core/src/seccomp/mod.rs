@@ -9,7 +9,8 @@
 //! - A listed architecture without a table of system calls is left out, as if it was not
 //!   listed; [`Program::omitted`] tells. Only the native one must have a table.
 //! - A rule without arguments beats all rules with arguments for the same call, wherever it
-//!   stands, and the first such rule counts. Else the first rule that matches counts.
+//!   stands, and the first such rule counts. A comparison under a mask of no bits is none. Else the
+//!   first rule that matches counts.
 //! - A rule with the result of the default action is dropped.
 //! - Two comparisons of the same argument in one rule make each comparison of that rule a rule
 //!   of its own, so one that matches is enough.
@@ -25,6 +26,7 @@ mod arch;
 mod assembler;
 mod codegen;
 mod error;
+mod interpreter;
 mod profile;
 mod rules;
 mod tables;
@@ -36,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 pub use arch::Arch;
 pub use error::SeccompError;
+pub use interpreter::{Call, evaluate};
 
 /// The most instructions the kernel takes (`BPF_MAXINSNS`).
 pub const MAX_INSNS: usize = 4096;

@@ -141,10 +141,15 @@ fn outcome(group: &[(u32, &ProfileRule<'_>)], wide: bool) -> Outcome {
         if rule.alternatives.is_empty() {
             return Outcome::Return(rule.action);
         }
-        rules.extend(rule.alternatives.iter().map(|tests| Rule {
-            tests: tests.iter().map(|test| if wide { *test } else { low_half(*test) }).collect(),
-            action: rule.action,
-        }));
+        for tests in &rule.alternatives {
+            let tests = tests.iter().map(|test| if wide { *test } else { low_half(*test) });
+            // Without a bit to compare, the comparison always holds.
+            let tests: Vec<Test> = tests.filter(|test| test.mask != 0).collect();
+            if tests.is_empty() {
+                return Outcome::Return(rule.action);
+            }
+            rules.push(Rule { tests, action: rule.action });
+        }
     }
     Outcome::Chain(Rc::new(Chain { wide, rules }))
 }

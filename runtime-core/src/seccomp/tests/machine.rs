@@ -1,49 +1,12 @@
-//! An interpreter of classic BPF for seccomp. It panics at anything the kernel's checker would
-//! refuse: an unknown operation, a jump out of the program, a load out of the data.
+//! Programs of the compiler hold only what the kernel's checker takes, also where no call gets to.
 
-use crate::seccomp::Insn;
+use crate::seccomp::{Insn, evaluate};
 
-/// One system call, as a filter sees it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Call {
-    pub(super) number: u32,
-    pub(super) arch: u32,
-    pub(super) args: [u64; 6],
-}
-
-impl Call {
-    fn word(&self, offset: u32) -> u32 {
-        match offset {
-            0 => self.number,
-            4 => self.arch,
-            16..64 if offset.is_multiple_of(4) => {
-                let arg = self.args[(offset as usize - 16) / 8];
-                if offset.is_multiple_of(8) { arg as u32 } else { (arg >> 32) as u32 }
-            }
-            _ => panic!("load from offset {offset}"),
-        }
-    }
-}
+pub(super) use crate::seccomp::Call;
 
 /// Runs a program on a call and returns its value.
 pub(super) fn run(program: &[Insn], call: &Call) -> u32 {
-    let (mut at, mut accumulator) = (0, 0);
-    loop {
-        let insn = program[at];
-        at += 1;
-        let branch = |holds: bool| usize::from(if holds { insn.jt } else { insn.jf });
-        match insn.code {
-            0x20 => accumulator = call.word(insn.k),
-            0x54 => accumulator &= insn.k,
-            0x05 => at += insn.k as usize,
-            0x15 => at += branch(accumulator == insn.k),
-            0x25 => at += branch(accumulator > insn.k),
-            0x35 => at += branch(accumulator >= insn.k),
-            0x45 => at += branch(accumulator & insn.k != 0),
-            0x06 => return insn.k,
-            code => panic!("operation {code:#x}"),
-        }
-    }
+    evaluate(program, call).unwrap_or_else(|| panic!("no result for {call:x?}"))
 }
 
 /// Checks every instruction, also those that no call reaches.

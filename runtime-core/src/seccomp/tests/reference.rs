@@ -101,7 +101,7 @@ impl<'a> Reference<'a> {
             own.extend(self.effective(entry.0));
         }
         own.sort_by_key(|(at, _)| *at);
-        let always = own.iter().find(|(_, rule)| no_args(rule));
+        let always = own.iter().find(|(_, rule)| no_args(rule) || always_holds(rule, wide));
         if let Some((_, rule)) = always.or_else(|| own.iter().find(|(_, rule)| matches(rule, call, wide))) {
             return value(rule.action(), rule.errno_ret());
         }
@@ -185,6 +185,17 @@ impl<'a> Reference<'a> {
 
 fn no_args(rule: &LinuxSyscall) -> bool {
     rule.args().as_ref().is_none_or(Vec::is_empty)
+}
+
+/// Whether the comparisons look at no bit.
+fn always_holds(rule: &LinuxSyscall, wide: bool) -> bool {
+    let args = rule.args().as_deref().unwrap_or_default();
+    let empty = |arg: &LinuxSeccompArg| {
+        let mask = if wide { arg.value() } else { arg.value() & 0xffff_ffff };
+        arg.op() == Operator::ScmpCmpMaskedEq && mask == 0
+    };
+    let twice = args.iter().enumerate().any(|(at, arg)| args[..at].iter().any(|a| a.index() == arg.index()));
+    if twice { args.iter().any(empty) } else { args.iter().all(empty) }
 }
 
 fn matches(rule: &LinuxSyscall, call: &Call, wide: bool) -> bool {
