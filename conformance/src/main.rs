@@ -1,11 +1,15 @@
 //! `oxrun-conformance` runs the suites that are more than a `cargo test`. Each prints what it does
 //! line by line, ends with its counts, and exits with 0 only if nothing failed.
 
+mod oracle;
+
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: oxrun-conformance hostile [--runtime PATH] [--controls] [T1 T4 ...]
        oxrun-conformance engines ...
-       oxrun-conformance diagnosis [--runtime PATH] [--peer NAME=PATH ...]";
+       oxrun-conformance diagnosis [--runtime PATH] [--peer NAME=PATH ...]
+       oxrun-conformance oracle seccomp [--corpus DIR] [--random N] [--directory DIR]
+                                        [--record FILE]";
 
 fn main() -> ExitCode {
     let args: Vec<String> =
@@ -18,6 +22,7 @@ fn main() -> ExitCode {
         "hostile" => oxrun_conformance::hostile::run(rest),
         "engines" => oxrun_conformance::engines::run(rest),
         "diagnosis" => oxrun_conformance::diagnosis::run(rest),
+        "oracle" => oracle::run(rest),
         "--help" | "-h" | "help" => {
             println!("{USAGE}");
             ExitCode::SUCCESS
