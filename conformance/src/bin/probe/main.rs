@@ -13,7 +13,8 @@ const USAGE: &str = "usage: oxrun-probe report [--sysctl NAME] [--stat PATH] [--
                    [--change PATH:umount|rw|ro] [--list DIR] [--out FILE] | hook FILE | exit N | sleep
                    | spawn N | hold NAMESPACE,... | signal-self N | chmod FILE MODE
                    | write FILE TEXT | write-fd N TEXT | alloc MIB | open-always PATH
-                   | open-until PATH allowed|denied | ls DIR | cat FILE | echo ARGS...";
+                   | open-until PATH allowed|denied | ls DIR | cat FILE | echo ARGS...
+                   | under-filter FILTER CALLS";
 
 /// What a subcommand ends with: an exit code, or a line for stderr.
 type Ending = Result<i32, String>;
@@ -56,6 +57,7 @@ fn dispatch(name: &str, rest: &[String]) -> Ending {
             let bytes = std::fs::read(file).map_err(text)?;
             std::io::stdout().write_all(&bytes).map(|()| 0).map_err(text)
         }
+        ("under-filter", [filter, calls]) => under_filter(filter, calls),
         ("echo", words) => say(&words.join(" ")).map(|()| 0),
         _ => Err(format!("unknown subcommand or wrong arguments\n{USAGE}")),
     }
@@ -169,6 +171,23 @@ fn open_until(path: &str, allowed: bool) -> Ending {
     say("ready")?;
     while is_allowed(path) != allowed {}
     Ok(i32::from(at_once))
+}
+
+/// Makes calls under a filter and writes their results to stdout, eight bytes each. The filter is a file
+/// of instructions, the calls a file of lines: `native` or `compat`, number and arguments in hexadecimal.
+fn under_filter(filter: &str, calls: &str) -> Ending {
+    let filter = std::fs::read(filter).map_err(text)?;
+    let mut list = Vec::new();
+    for line in std::fs::read_to_string(calls).map_err(text)?.lines() {
+        let (kind, numbers) = line.split_once(' ').ok_or("a call without a number")?;
+        let numbers = numbers.split(' ').map(|word| u64::from_str_radix(word, 16).map_err(|e| e.to_string()));
+        let numbers = numbers.collect::<Result<Vec<u64>, String>>()?;
+        let (number, args) = numbers.split_first().ok_or("a call without a number")?;
+        let args = <[u64; 6]>::try_from(args).map_err(|_| "a call has six arguments")?;
+        let number = u32::try_from(*number).map_err(|e| e.to_string())?;
+        list.push(sys::Call { compat: kind == "compat", number, args });
+    }
+    Err(text(sys::under_filter(&filter, &list, 1)))
 }
 
 fn list(directory: &str) -> Ending {
