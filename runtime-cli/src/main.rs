@@ -4,10 +4,13 @@
 //! record in the log; nothing but what was asked for goes to stdout, which may be the container's.
 
 #![deny(clippy::disallowed_methods)]
+#![cfg_attr(not(test), no_main)]
 
 mod args;
 mod cmd;
 mod console;
+#[cfg(not(test))]
+mod entry;
 mod foreground;
 mod log;
 mod spec_template;
@@ -15,10 +18,12 @@ mod spec_template;
 use args::{Command, Global, Invocation};
 use cmd::Failure;
 use log::Log;
-use std::process::ExitCode;
+use std::ffi::OsString;
 
-fn main() -> ExitCode {
-    let invocation = match args::parse(std::env::args_os()) {
+/// Carries out the command line; the exit code.
+#[cfg_attr(test, allow(dead_code))]
+fn run(args: impl Iterator<Item = OsString>) -> u8 {
+    let invocation = match args::parse(args) {
         Ok(invocation) => invocation,
         Err(rejection) => {
             let log = open_log(&rejection.global);
@@ -26,7 +31,7 @@ fn main() -> ExitCode {
                 eprintln!("{screen}");
             }
             log.error(&rejection.message, &[]);
-            return ExitCode::from(rejection.exit_code);
+            return rejection.exit_code;
         }
     };
     let log = open_log(&invocation.global);
@@ -34,12 +39,12 @@ fn main() -> ExitCode {
         log.warning(warning);
     }
     match carry_out(&invocation, &log) {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(failure) => {
             let details: Vec<(&str, &str)> =
                 failure.details.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
             log.error(&failure.message, &details);
-            ExitCode::from(failure.code)
+            failure.code
         }
     }
 }

@@ -22,10 +22,12 @@ use crate::plan::Plan;
 use crate::plan::action::CgroupDir;
 use crate::state::{State, StateDir};
 use crate::sys::{self, ExitStatus};
+use crate::template::Template;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// How long `delete` waits for a process that was killed, in milliseconds.
 const DEATH: i32 = 10_000;
@@ -70,19 +72,20 @@ pub struct Container {
     /// The process, if this handle's process made it or it was alive when it was opened.
     pidfd: Option<OwnedFd>,
     console: Option<OwnedFd>,
+    template: OnceLock<Template>,
 }
 
 impl Container {
     pub(crate) fn created(dir: StateDir, l: Launched) -> Container {
         // The handle does not keep others away.
         dir.unlock();
-        Container { dir, state: l.state, pidfd: Some(l.pidfd), console: l.console }
+        Container { dir, state: l.state, pidfd: Some(l.pidfd), console: l.console, template: OnceLock::new() }
     }
 
     pub(crate) fn open(dir: StateDir) -> Result<Container> {
         let state = dir.read()?;
         let pidfd = state.process();
-        Ok(Container { dir, state, pidfd, console: None })
+        Ok(Container { dir, state, pidfd, console: None, template: OnceLock::new() })
     }
 
     /// The id.
@@ -244,8 +247,13 @@ impl Container {
         &self.state
     }
 
-    pub(crate) fn config(&self) -> Result<Vec<u8>> {
-        self.dir.config()
+    /// What further processes are made from.
+    pub(crate) fn template(&self) -> Result<&Template> {
+        if let Some(template) = self.template.get() {
+            return Ok(template);
+        }
+        let template = Template::of(&self.dir)?;
+        Ok(self.template.get_or_init(|| template))
     }
 
     /// Sends a signal to the process, or with `all` to every process of the container's cgroup.

@@ -92,7 +92,7 @@ impl HostFacts {
     pub fn record() -> Result<HostFacts> {
         let kernel = sys::kernel_release();
         floor(&kernel)?;
-        let caps = sys::capabilities();
+        let caps = sys::capabilities(None);
         let (euid, egid) = sys::effective_ids();
         Ok(HostFacts {
             euid,
@@ -108,6 +108,21 @@ impl HostFacts {
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
             kernel,
         })
+    }
+
+    /// The same host for the calling process: what is the machine's stays, what is the process's is read again.
+    pub(crate) fn of_this_process(&self) -> HostFacts {
+        let caps = sys::capabilities(Some(self.last_cap));
+        let (euid, egid) = sys::effective_ids();
+        HostFacts {
+            euid,
+            egid,
+            in_user_namespace: in_user_namespace(),
+            bounding: caps.bounding,
+            effective: caps.effective,
+            map_helpers: None,
+            ..self.clone()
+        }
     }
 
     /// Whether the caller is root of the host: real root, not that of a user namespace.

@@ -35,6 +35,7 @@ mod runtime;
 pub mod seccomp;
 mod state;
 mod sys;
+mod template;
 pub mod time;
 
 pub use bundle::{Bundle, MAX_CONFIG, MAX_DEPTH, Warning};

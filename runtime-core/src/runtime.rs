@@ -118,8 +118,12 @@ impl Runtime {
             }
             _ => {}
         }
-        let config = Bundle::from_json(&container.config()?)?;
-        plan::exec(container.state(), &config, process, self.facts()?, options)
+        let template = container.template()?;
+        let facts = match self.facts.get() {
+            Some(facts) => facts,
+            None => &template.facts.of_this_process(),
+        };
+        plan::exec(container.state(), template, process, facts, options)
     }
 
     /// The process of a container's config, to start a further one from.
@@ -127,8 +131,7 @@ impl Runtime {
     /// # Errors
     /// If the private copy of the config cannot be read.
     pub fn process_of(&self, container: &Container) -> Result<Process> {
-        let config = Bundle::from_json(&container.config()?)?;
-        Ok(config.spec().process().clone().unwrap_or_default())
+        Ok(container.template()?.config.spec().process().clone().unwrap_or_default())
     }
 
     /// Finds an existing container.

@@ -5,7 +5,7 @@
 //! flocked for create, start and delete.
 //!
 //! Files: `state.json` (this module), `config.json` (the private copy), `start` (the fifo), `fault` (the page
-//! that init leaves).
+//! that init leaves), `making` (cgroups about to be made), `exec` ([`crate::template`]).
 
 use crate::bundle::Warning;
 use crate::error::{Error, ErrorKind, Result};
@@ -61,7 +61,8 @@ pub(crate) struct State {
 }
 
 /// Everything that is ever made in a state directory.
-const FILES: [&str; 6] = ["state.json", ".state.json", "config.json", "start", "fault", "making"];
+const FILES: [&str; 8] =
+    ["state.json", ".state.json", "config.json", "start", "fault", "making", "exec", ".exec"];
 
 /// An open state directory.
 #[derive(Debug)]

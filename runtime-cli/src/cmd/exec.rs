@@ -102,40 +102,47 @@ fn process(runtime: &Runtime, container: &Container, a: &args::Exec) -> Result<P
     if a.command.is_empty() {
         return Err(Failure::plain("exec args cannot be empty"));
     }
-    let base = runtime.process_of(container).map_err(|e| failed(&e))?;
-    let mut document = serde_json::to_value(&base).map_err(|e| Failure::plain(e.to_string()))?;
-    let mut set = |key: &str, value: serde_json::Value| document[key] = value;
-    set("args", a.command.clone().into());
-    set("terminal", a.tty.into());
-    set("consoleSize", serde_json::Value::Null);
-    let mut env = base.env().clone().unwrap_or_default();
+    let mut process = runtime.process_of(container).map_err(|e| failed(&e))?;
+    process.set_args(Some(a.command.clone()));
+    process.set_terminal(Some(a.tty));
+    process.set_console_size(None);
+    let mut env = process.env().clone().unwrap_or_default();
     env.extend(a.env.iter().cloned());
-    set("env", env.into());
+    process.set_env(Some(env));
     if let Some(cwd) = &a.cwd {
-        set("cwd", cwd.clone().into());
+        process.set_cwd(cwd.into());
     }
     if a.no_new_privs {
-        set("noNewPrivileges", true.into());
+        process.set_no_new_privileges(Some(true));
     }
     if let Some(profile) = &a.apparmor {
-        set("apparmorProfile", profile.clone().into());
+        process.set_apparmor_profile(Some(profile.clone()));
     }
     if let Some(label) = &a.process_label {
-        set("selinuxLabel", label.clone().into());
+        process.set_selinux_label(Some(label.clone()));
     }
-    if let Some(user) = &a.user {
-        document["user"]["uid"] = user.uid.into();
-        if let Some(gid) = user.gid {
-            document["user"]["gid"] = gid.into();
+    let user = process.user_mut();
+    if let Some(wanted) = &a.user {
+        user.set_uid(wanted.uid);
+        if let Some(gid) = wanted.gid {
+            user.set_gid(gid);
         }
     }
-    for gid in &a.additional_gids {
-        push(&mut document["user"]["additionalGids"], (*gid).into());
+    if !a.additional_gids.is_empty() {
+        let mut groups = user.additional_gids().clone().unwrap_or_default();
+        groups.extend(&a.additional_gids);
+        user.set_additional_gids(Some(groups));
     }
+    if a.caps.is_empty() { Ok(process) } else { with_capabilities(&process, &a.caps) }
+}
+
+/// The process with more capabilities. Read as a document, so that a name is treated as one of the config.
+fn with_capabilities(process: &Process, names: &[String]) -> Result<Process, Failure> {
+    let mut document = serde_json::to_value(process).map_err(|e| Failure::plain(e.to_string()))?;
     // Never the inheritable set: CVE-2022-29162.
-    for cap in &a.caps {
+    for name in names {
         for set in ["bounding", "effective", "permitted"] {
-            push(&mut document["capabilities"][set], cap.clone().into());
+            push(&mut document["capabilities"][set], name.clone().into());
         }
     }
     let json = serde_json::to_vec(&document).map_err(|e| Failure::plain(e.to_string()))?;

@@ -30,8 +30,11 @@ pub(super) fn image() -> Result<BorrowedFd<'static>> {
 
 fn make() -> std::io::Result<OwnedFd> {
     let mut seals = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-    let exec = sys::mfd_exec_known();
-    let fd = sys::memfd(c"oxrun-init", if exec { libc::MFD_EXEC } else { 0 })?;
+    // The flag is known from 6.3 on; before, every memfd is executable.
+    let (fd, exec) = match sys::memfd(c"oxrun-init", libc::MFD_EXEC) {
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => (sys::memfd(c"oxrun-init", 0)?, false),
+        made => (made?, true),
+    };
     let mut file = File::from(fd);
     file.write_all(BYTES)?;
     // A file that its user may not read makes the process undumpable and its /proc files root's: for root

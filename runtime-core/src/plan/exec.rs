@@ -6,22 +6,23 @@
 
 use super::action::{Action, Namespace};
 use super::namespaces::Namespaces;
-use super::process::{self, Kind};
+use super::process::{self, Filter, Kind};
 use super::{Builder, CreateOptions, Plan, scheduling};
-use crate::bundle::Bundle;
 use crate::error::Result;
 use crate::facts::HostFacts;
 use crate::state::State;
+use crate::template::Template;
 use oci_spec::runtime::Process;
 
-/// Plans a further process. `config` is the container's private copy.
+/// Plans a further process.
 pub(crate) fn exec(
     state: &State,
-    config: &Bundle,
+    template: &Template,
     p: &Process,
     facts: &HostFacts,
     options: &CreateOptions,
 ) -> Result<Plan> {
+    let config = &template.config;
     let p = &completed(p, config.spec().process().as_ref());
     super::check_process(p)?;
     let dirs = super::cgroups::below(&state.cgroups, &options.sub_cgroups)?;
@@ -36,6 +37,7 @@ pub(crate) fn exec(
         namespaces: Namespaces { new: state.namespaces.clone(), joined: Vec::new() },
         rootfs: state.rootfs.clone(),
         cgroups: dirs,
+        filter: Filter::Compiled(template.filter.as_ref()),
     };
     b.host("(lifecycle)", Action::Spawn { preserve_fds: options.preserve_fds });
     join(&mut b, state, p)?;

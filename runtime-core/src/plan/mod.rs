@@ -29,6 +29,7 @@ mod rootfs;
 mod scheduling;
 pub mod script;
 pub(crate) use exec::exec;
+pub(crate) use process::filter;
 mod sysctl;
 mod users;
 
@@ -164,6 +165,7 @@ pub(crate) struct Builder<'a> {
     namespaces: Namespaces,
     rootfs: PathBuf,
     cgroups: Vec<CgroupDir>,
+    filter: process::Filter<'a>,
 }
 
 impl Builder<'_> {
@@ -225,6 +227,7 @@ pub fn plan(id: &str, bundle: &Bundle, facts: &HostFacts, options: &CreateOption
         namespaces: Namespaces::of(spec, facts)?,
         rootfs: clean(&bundle.dir().join(root.path())),
         cgroups: Vec::new(),
+        filter: process::Filter::OfConfig,
     };
     check_process(process)?;
     // Of further processes only; a wrong one is to be known now.

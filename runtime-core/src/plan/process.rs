@@ -10,7 +10,7 @@ use super::action::Action;
 use super::caps::{self, CapSets, SYS_ADMIN};
 use crate::error::{Error, ErrorKind, Lane, Result};
 use crate::seccomp;
-use oci_spec::runtime::{Capabilities, Capability, LinuxPersonalityDomain, PosixRlimitType, Process};
+use oci_spec::runtime::{Capabilities, Capability, LinuxPersonalityDomain, PosixRlimitType, Process, Spec};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
@@ -24,6 +24,22 @@ pub(crate) enum Kind {
     First,
     /// One that joins it.
     Further,
+}
+
+/// Where the filter comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Filter<'a> {
+    /// The config's profile, to be compiled.
+    OfConfig,
+    /// It was compiled before.
+    Compiled(Option<&'a seccomp::Program>),
+}
+
+/// Compiles the filter of a config.
+pub(crate) fn filter(spec: &Spec) -> Result<Option<seccomp::Program>> {
+    let profile = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
+    let compiled = profile.map(|p| seccomp::compile(p, seccomp::Arch::native())).transpose();
+    compiled.map_err(|e| Error::config(e.field(), e.to_string()))
 }
 
 /// All steps from the root to the program.
@@ -52,12 +68,9 @@ pub(crate) fn process(b: &mut Builder<'_>, p: &Process, kind: Kind) -> Result<()
     if no_new_privs {
         b.init("/process/noNewPrivileges", Action::NoNewPrivs);
     }
-    let program = match b.linux().and_then(|l| l.seccomp().as_ref()) {
-        Some(profile) => Some(
-            seccomp::compile(profile, seccomp::Arch::native())
-                .map_err(|e| Error::config(e.field(), e.to_string()))?,
-        ),
-        None => None,
+    let program = match b.filter {
+        Filter::OfConfig => filter(b.spec)?,
+        Filter::Compiled(program) => program.cloned(),
     };
     let program = program.filter(|p| !p.insns.is_empty());
     if program.as_ref().is_some_and(|p| p.notify) {

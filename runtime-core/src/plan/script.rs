@@ -8,6 +8,7 @@ use super::options::MountOptions;
 use super::ranges::Ranges;
 use super::{Plan, Step};
 use crate::error::{Error, ErrorKind, Result};
+use crate::seccomp;
 use crate::state::document;
 use oxrun_init::encode::{StrList, Writer};
 use oxrun_init::script::{Bytes, Header, Op, bind, hook, require};
@@ -256,15 +257,7 @@ fn record_process(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
         Action::Created => out.push(n, &Op::Created {}),
         Action::Ready => out.push(n, &Op::Ready {}),
         Action::Seccomp(program) => {
-            let filter: Vec<u8> = program
-                .insns
-                .iter()
-                .flat_map(|i| {
-                    let [c0, c1] = i.code.to_le_bytes();
-                    let [k0, k1, k2, k3] = i.k.to_le_bytes();
-                    [c0, c1, i.jt, i.jf, k0, k1, k2, k3]
-                })
-                .collect();
+            let filter: Vec<u8> = program.insns.iter().flat_map(seccomp::Insn::bytes).collect();
             out.push(n, &Op::Seccomp { flags: program.flags, filter: Bytes(&filter) });
         }
         Action::Exec { .. } => out.push(n, &Op::Exec {}),

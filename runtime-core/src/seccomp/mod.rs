@@ -66,6 +66,24 @@ pub struct Insn {
     pub k: u32,
 }
 
+impl Insn {
+    /// Length of an instruction in bytes.
+    pub(crate) const SIZE: usize = 8;
+
+    /// The instruction as the kernel reads it.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; Insn::SIZE] {
+        let ([c0, c1], [k0, k1, k2, k3]) = (self.code.to_ne_bytes(), self.k.to_ne_bytes());
+        [c0, c1, self.jt, self.jf, k0, k1, k2, k3]
+    }
+
+    /// Reads what [`Insn::bytes`] has written.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Insn> {
+        let [c0, c1, jt, jf, k0, k1, k2, k3] = *bytes.first_chunk::<8>()?;
+        Some(Insn { code: u16::from_ne_bytes([c0, c1]), jt, jf, k: u32::from_ne_bytes([k0, k1, k2, k3]) })
+    }
+}
+
 /// A name that no architecture of the filter has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedName {

@@ -76,24 +76,20 @@ pub(crate) struct Caps {
     pub(crate) last: u32,
 }
 
-/// The caller's bounding and effective sets and the kernel's highest capability.
-pub(crate) fn capabilities() -> Caps {
+/// The caller's bounding and effective sets and the kernel's highest capability, where it is not known.
+pub(crate) fn capabilities(last: Option<u32>) -> Caps {
     let status = read_file("/proc/self/status").unwrap_or_default();
     let set = |name: &str| {
         let line = status.lines().find_map(|l| l.strip_prefix(name));
         line.and_then(|v| u64::from_str_radix(v.trim(), 16).ok())
     };
-    let last = read_file("/proc/sys/kernel/cap_last_cap").ok().and_then(|t| t.trim().parse().ok());
+    let last =
+        last.or_else(|| read_file("/proc/sys/kernel/cap_last_cap").ok().and_then(|t| t.trim().parse().ok()));
     Caps {
         bounding: set("CapBnd:").unwrap_or(0),
         effective: set("CapEff:").unwrap_or(0),
         last: last.unwrap_or(40).min(63),
     }
-}
-
-/// Whether the kernel knows MFD_EXEC (6.3).
-pub(crate) fn mfd_exec_known() -> bool {
-    memfd(c"oxrun", libc::MFD_EXEC).is_ok()
 }
 
 /// seccomp(2): whether the kernel knows these flags of a filter. A filter at no address is never loaded; the

@@ -1,0 +1,190 @@
+//! What exec needs of a container's config and host, prepared once and kept in the state directory.
+//!
+//! What must hold: it is a cache, never the only place of anything. Without it, with one of another version, or
+//! with a file that is not this user's own and nobody else's, everything is made again from the private copy of
+//! the config. What it leaves out of the config a further process never looks at.
+//!
+//! Format of `exec`: a line of JSON ([`Header`]), the config without what is left out, the filter's instructions
+//! as the kernel takes them.
+
+use crate::bundle::{self, Bundle};
+use crate::error::{Error, ErrorKind, Result};
+use crate::facts::HostFacts;
+use crate::plan;
+use crate::seccomp::{Insn, Program};
+use crate::state::StateDir;
+use crate::sys;
+use serde::{Deserialize, Serialize};
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+
+/// Changes with whatever reads or writes the file.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "-1");
+
+/// Nothing that a further process is made from.
+const LEFT_OUT: [(&str, &str); 8] = [
+    ("", "mounts"),
+    ("", "hooks"),
+    ("/linux/seccomp", "syscalls"),
+    ("/linux", "resources"),
+    ("/linux", "devices"),
+    ("/linux", "maskedPaths"),
+    ("/linux", "readonlyPaths"),
+    ("/linux", "sysctl"),
+];
+
+/// The prepared parts.
+#[derive(Debug)]
+pub(crate) struct Template {
+    /// The config without what a further process does not need, the filter among it.
+    pub(crate) config: Bundle,
+    /// The compiled filter.
+    pub(crate) filter: Option<Program>,
+    /// What the host was for the process that prepared it.
+    pub(crate) facts: HostFacts,
+}
+
+/// The first line of the file.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    version: String,
+    /// Length of the config in bytes.
+    config: usize,
+    facts: HostFacts,
+    /// The filter without its instructions, and how many those are.
+    filter: Option<(Program, usize)>,
+}
+
+impl Template {
+    /// The template of a container: from its file, else made, and kept for the next time.
+    pub(crate) fn of(dir: &StateDir) -> Result<Template> {
+        if let Some(template) = read(dir) {
+            return Ok(template);
+        }
+        let (template, file) = make(&dir.config()?, HostFacts::record()?)?;
+        keep(dir, &file);
+        Ok(template)
+    }
+}
+
+/// Prepares, and says what the file has to hold.
+fn make(config: &[u8], facts: HostFacts) -> Result<(Template, Vec<u8>)> {
+    let whole = Bundle::from_json(config)?;
+    let filter = plan::filter(whole.spec())?;
+    let mut document = bundle::parse(config)?;
+    for (parent, key) in LEFT_OUT {
+        if let Some(object) = document.pointer_mut(parent).and_then(serde_json::Value::as_object_mut) {
+            object.remove(key);
+        }
+    }
+    let rest = document.to_string().into_bytes();
+    let header = Header {
+        version: VERSION.to_owned(),
+        config: rest.len(),
+        facts: facts.clone(),
+        filter: filter.as_ref().map(|p| (Program { insns: Vec::new(), ..p.clone() }, p.insns.len())),
+    };
+    let mut file = serde_json::to_vec(&header)
+        .map_err(|e| Error::new(ErrorKind::Internal, format!("exec template: {e}")))?;
+    file.push(b'\n');
+    file.extend_from_slice(&rest);
+    file.extend(filter.iter().flat_map(|p| &p.insns).flat_map(Insn::bytes));
+    Ok((Template { config: Bundle::from_json(&rest)?, filter, facts }, file))
+}
+
+/// The file, if it is one that this user wrote with this version.
+fn read(dir: &StateDir) -> Option<Template> {
+    let file = sys::open_at(&dir.dir, c"exec", libc::O_RDONLY, 0).ok()?;
+    let mut file = std::fs::File::from(file);
+    let meta = file.metadata().ok()?;
+    if !meta.is_file() || meta.uid() != sys::effective_ids().0 || meta.mode() & 0o077 != 0 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.size()).ok()? + 1);
+    file.read_to_end(&mut bytes).ok()?;
+    decode(&bytes)
+}
+
+fn decode(bytes: &[u8]) -> Option<Template> {
+    let end = bytes.iter().position(|b| *b == b'\n')?;
+    let header: Header = serde_json::from_slice(bytes.get(..end)?).ok()?;
+    if header.version != VERSION {
+        return None;
+    }
+    let (config, insns) = bytes.get(end + 1..)?.split_at_checked(header.config)?;
+    let filter = match header.filter {
+        Some((program, count)) => {
+            let insns: Vec<Insn> = insns.chunks(Insn::SIZE).map_while(Insn::from_bytes).collect();
+            // One that was cut short would let more pass.
+            Some(Some(Program { insns, ..program }).filter(|p| p.insns.len() == count)?)
+        }
+        None => None,
+    };
+    Some(Template { config: Bundle::from_json(config).ok()?, filter, facts: header.facts })
+}
+
+/// Writes the file at once or not at all. That it cannot be written only means that it is made again.
+fn keep(dir: &StateDir, bytes: &[u8]) {
+    // Not while somebody removes the directory.
+    if dir.lock().is_err() {
+        return;
+    }
+    let written = dir.new_file(c".exec").is_ok_and(|mut file| file.write_all(bytes).is_ok());
+    if written {
+        let _ = std::fs::rename(dir.path.join(".exec"), dir.path.join("exec"));
+    }
+    dir.unlock();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = r#"{
+        "ociVersion": "1.0.2",
+        "process": {"args": ["x"], "cwd": "/", "env": ["A=1"], "user": {"uid": 1, "gid": 2}},
+        "root": {"path": "rootfs"},
+        "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+        "linux": {
+            "personality": {"domain": "LINUX32"},
+            "maskedPaths": ["/proc/kcore"],
+            "seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+                {"names": ["read", "write", "exit_group"], "action": "SCMP_ACT_ALLOW"}]}
+        }
+    }"#;
+
+    fn facts() -> HostFacts {
+        HostFacts::record().expect("this host")
+    }
+
+    #[test]
+    fn what_is_kept_is_what_was_made() {
+        let (made, file) = make(CONFIG.as_bytes(), facts()).expect("a template");
+        let read = decode(&file).expect("the same");
+        assert_eq!(read.filter, made.filter);
+        assert!(read.filter.is_some_and(|f| f.insns.len() > 5));
+        assert_eq!(read.facts, made.facts);
+        assert_eq!(read.config.spec(), made.config.spec());
+        let (rest, whole) = (read.config.spec(), Bundle::from_json(CONFIG.as_bytes()).expect("the config"));
+        assert_eq!(rest.process(), whole.spec().process());
+        assert!(rest.linux().as_ref().is_some_and(|l| l.personality().is_some()));
+        assert!(rest.mounts().as_ref().is_none_or(Vec::is_empty));
+    }
+
+    #[test]
+    fn what_is_cut_short_or_of_another_version_is_not_used() {
+        let (_, file) = make(CONFIG.as_bytes(), facts()).expect("a template");
+        for cut in [0, 1, 10, file.len() / 2, file.len() - 1] {
+            assert!(decode(&file[..cut]).is_none(), "{cut} of {}", file.len());
+        }
+        let other = String::from_utf8_lossy(&file).replacen(VERSION, "0.0.0-0", 1);
+        assert!(decode(other.as_bytes()).is_none());
+    }
+
+    #[test]
+    fn a_filter_without_instructions_is_not_taken_for_none() {
+        let (made, file) = make(CONFIG.as_bytes(), facts()).expect("a template");
+        let insns = made.filter.expect("a filter").insns.len() * Insn::SIZE;
+        assert!(decode(&file[..file.len() - insns]).is_none());
+    }
+}
