@@ -22,7 +22,7 @@ fn uses(text: &str) -> Vec<(usize, String)> {
 }
 
 /// Who may use the model, and why. A name that ends with a slash is a directory.
-const READERS: [(&str, &str); 11] = [
+const READERS: [(&str, &str); 12] = [
     ("bundle.rs", "reads config.json"),
     ("bundle/", "the same"),
     ("plan/", "makes the plan"),
@@ -34,6 +34,7 @@ const READERS: [(&str, &str); 11] = [
     ("cgroup/document.rs", "reads the limits of an update"),
     ("cgroup/update.rs", "carries them out, without a plan"),
     ("runtime.rs", "hands documents to planning"),
+    ("template.rs", "prepares one for the planning of further processes"),
 ];
 
 /// Parts of the planning directory that come after planning.
