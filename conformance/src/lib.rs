@@ -5,6 +5,7 @@
 //! - [`hostile`]: images and callers that attack the runtime
 //! - [`diagnosis`]: what a runtime answers to a config that cannot work
 //! - [`engines`]: container engines that drive the runtime
+//! - [`vm`]: machines with other kernels, cgroup layouts and systemd
 
 pub mod diagnosis;
 pub mod engines;
@@ -12,6 +13,7 @@ pub mod harness;
 pub mod hostile;
 mod locate;
 pub mod sys;
+pub mod vm;
 
 pub use libtest_mimic::Failed;
 

@@ -9,7 +9,8 @@ const USAGE: &str = "usage: oxrun-conformance hostile [--runtime PATH] [--contro
        oxrun-conformance engines ...
        oxrun-conformance diagnosis [--runtime PATH] [--peer NAME=PATH ...]
        oxrun-conformance oracle seccomp [--corpus DIR] [--random N] [--directory DIR]
-                                        [--record FILE]";
+                                        [--record FILE]
+       oxrun-conformance vm ...";
 
 fn main() -> ExitCode {
     let args: Vec<String> =
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         "engines" => oxrun_conformance::engines::run(rest),
         "diagnosis" => oxrun_conformance::diagnosis::run(rest),
         "oracle" => oracle::run(rest),
+        "vm" => oxrun_conformance::vm::run(rest),
         "--help" | "-h" | "help" => {
             println!("{USAGE}");
             ExitCode::SUCCESS

@@ -7,7 +7,9 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 fn c_path(path: &Path) -> io::Result<CString> {
@@ -130,6 +132,50 @@ pub fn readable(fd: BorrowedFd<'_>, within: Duration) -> io::Result<bool> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// Waits until one of `fds` is readable or hung up. All `false` means that the time is over.
+///
+/// # Errors
+/// What the kernel answers.
+pub fn poll(fds: &[BorrowedFd<'_>], limit: Duration) -> io::Result<Vec<bool>> {
+    let mut set: Vec<libc::pollfd> =
+        fds.iter().map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 }).collect();
+    let millis = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
+    loop {
+        // SAFETY: the pointer and the length describe `set`, which outlives the call.
+        match check(unsafe { libc::poll(set.as_mut_ptr(), set.len() as libc::nfds_t, millis) }) {
+            Ok(_) => return Ok(set.iter().map(|p| p.revents != 0).collect()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Blocks INT, TERM and HUP and returns a descriptor that is readable when one is pending.
+///
+/// # Errors
+/// What the kernel answers.
+pub fn block_signals() -> io::Result<OwnedFd> {
+    // SAFETY: `set` is plain data, filled by sigemptyset before any other use, and the descriptor
+    // is the kernel's newest.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            libc::sigaddset(&mut set, signal);
+        }
+        libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+        check(libc::signalfd(-1, &set, libc::SFD_CLOEXEC)).map(|fd| OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// Makes the kernel kill the program that `command` starts when the thread that starts it ends.
+pub fn die_with_parent(command: &mut Command) {
+    // SAFETY: the closure makes one system call, which takes numbers only, and allocates nothing.
+    unsafe {
+        command.pre_exec(|| check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)).map(drop));
     }
 }
 

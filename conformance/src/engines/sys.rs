@@ -5,7 +5,8 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Duration;
+
+pub(super) use crate::sys::{block_signals, poll};
 
 fn check(ret: libc::c_int) -> io::Result<libc::c_int> {
     if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(ret) }
@@ -44,35 +45,6 @@ pub(super) fn mount(
 pub(super) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: takes no pointer. The value fits: descriptors are small integers.
     own(unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) } as libc::c_int)
-}
-
-/// Waits until one of `fds` is readable or hung up. All `false` means that the time is over.
-pub(super) fn poll(fds: &[BorrowedFd<'_>], limit: Duration) -> io::Result<Vec<bool>> {
-    let mut set: Vec<libc::pollfd> =
-        fds.iter().map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 }).collect();
-    let millis = libc::c_int::try_from(limit.as_millis()).unwrap_or(libc::c_int::MAX);
-    loop {
-        // SAFETY: the pointer and the length describe `set`, which outlives the call.
-        match check(unsafe { libc::poll(set.as_mut_ptr(), set.len() as libc::nfds_t, millis) }) {
-            Ok(_) => return Ok(set.iter().map(|p| p.revents != 0).collect()),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-}
-
-/// Blocks INT, TERM and HUP and returns a descriptor that is readable when one is pending.
-pub(super) fn block_signals() -> io::Result<OwnedFd> {
-    // SAFETY: `set` is plain data, filled by sigemptyset before any other use.
-    unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut set);
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-            libc::sigaddset(&mut set, signal);
-        }
-        libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
-        own(libc::signalfd(-1, &set, libc::SFD_CLOEXEC))
-    }
 }
 
 /// Gives every signal its default action, so that a daemon does not inherit what a shell ignored.
