@@ -129,8 +129,9 @@ fn hold(names: &str) -> Ending {
     }
     // New pid and time namespaces are those of the first child.
     let program = std::env::args_os().next().ok_or("no argv[0]")?;
-    let mut child =
-        Command::new(program).arg("sleep").stdout(std::process::Stdio::null()).spawn().map_err(text)?;
+    let mut command = Command::new(program);
+    sys::start_by_fork(&mut command);
+    let mut child = command.arg("sleep").stdout(std::process::Stdio::null()).spawn().map_err(text)?;
     let code = sleep(&child.id().to_string());
     let _ = child.kill();
     let _ = child.wait();

@@ -7,7 +7,9 @@ use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
 /// The entry point of the program.
 // SAFETY: no other symbol of this name exists, because the crate is `no_main`.
@@ -312,6 +314,13 @@ pub(crate) fn term_is_pending() -> bool {
 pub(crate) fn signal_self(signal: i32) -> io::Result<()> {
     // SAFETY: getpid and kill take numbers only.
     check(unsafe { libc::kill(libc::getpid(), signal) }).map(drop)
+}
+
+/// Makes a command start by fork(2). Linux before 6.3 refuses vfork(2) while a time namespace waits
+/// for the first child.
+pub(crate) fn start_by_fork(command: &mut Command) {
+    // SAFETY: the closure does nothing.
+    unsafe { command.pre_exec(|| Ok(())) };
 }
 
 /// Enters new namespaces.
