@@ -222,7 +222,7 @@ pub const CASES: &[Case] = &[
         Fails(1),
         "/process/args/0",
         ["is a directory"],
-        ["exec: \"/bin\"", "is a directory"],
+        ["exec: \"/bin\"", "permission denied"],
         always,
         |s| with(s, &config().args(&["/bin"]))
     ),

@@ -3,7 +3,7 @@
 //! What must hold: the message stays word for word as callers of runc know it; the reason is looked for
 //! after the failure and is a hint.
 
-use super::report::{call, strings};
+use super::report::strings;
 use crate::bundle::Warning;
 use crate::check::program::{self, Who, Why};
 use crate::check::view::View;
@@ -36,9 +36,6 @@ pub(super) fn lookup(plan: &Plan, name: &str, candidates: &[PathBuf], r: &Record
         _ => None,
     });
     match why {
-        Some(why) if why.ends_with("is a directory") && name.contains('/') => {
-            e.saying(format!("exec: {name:?}: is a directory")).with_call(call(r), r.errno)
-        }
         Some(why) => e.hint(why),
         None if candidates.is_empty() && !name.is_empty() => {
             e.hint("PATH of the process is empty: give the path of the program, or PATH in /process/env")
