@@ -156,6 +156,14 @@ impl Ctx {
         }
     }
 
+    /// Makes this process untraceable for good.
+    pub fn never_dumpable(&mut self) {
+        if self.dumpable {
+            self.dumpable = false;
+            self.set_dumpable();
+        }
+    }
+
     /// Says "reached" and waits for "go". The end of the stream means that the creator is gone.
     pub fn barrier(&mut self, step: u32) -> Result<(), Stop> {
         let fd = self.send.take();

@@ -19,7 +19,9 @@ pub fn open(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     let Some(devpts) = &ctx.devpts else {
         return Err(Stop::detail(Detail::Text, b"a terminal needs a devpts mount on /dev/pts"));
     };
-    let master = sys::open_name(devpts, c"ptmx", O_RDWR | O_NOCTTY)?;
+    // What the container has mounted over it may answer to any ioctl as it likes.
+    let own = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS;
+    let master = sys::openat2(devpts.raw(), c"ptmx", O_RDWR | O_NOCTTY, 0, own)?;
     sys::ioctl(&master, TIOCSPTLCK, &mut 0i32)?;
     let peer = sys::ioctl_int(&master, TIOCGPTPEER, (O_RDWR | O_NOCTTY) as usize).map(Fd::own)?;
     if uid != 0 {

@@ -41,8 +41,10 @@ pub fn oom_score_adj(value: &CStr) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Enters an existing namespace.
-pub fn setns(path: &CStr, kind: u32) -> Result<(), Stop> {
+/// Enters an existing namespace. Whoever lives there may trace what has the same rights; but this process still
+/// sees the host's files, and the files of its /proc are not needed any more.
+pub fn setns(ctx: &mut Ctx, path: &CStr, kind: u32) -> Result<(), Stop> {
+    ctx.never_dumpable();
     let fd = sys::open_host(path, O_RDONLY)?;
     if kind == CLONE_NEWNS as u32 && is_hosts(&fd)? {
         return Err(Stop::detail(Detail::HostMounts, path.to_bytes()));
@@ -110,8 +112,9 @@ pub fn open_cgroup(ctx: &mut Ctx, path: &CStr) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Enters namespaces of a container, all at once.
-pub fn enter(ctx: &Ctx, flags: u32) -> Result<(), Stop> {
+/// Enters namespaces of a container, all at once. Its processes may not trace this one.
+pub fn enter(ctx: &mut Ctx, flags: u32) -> Result<(), Stop> {
+    ctx.never_dumpable();
     Ok(sys::setns_raw(ctx.fifo, flags)?)
 }
 

@@ -73,7 +73,7 @@ fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
         Op::Barrier {} => ctx.barrier(step),
         Op::JoinTasks { files } => join::tasks(files),
         Op::OomScoreAdj { value } => join::oom_score_adj(value),
-        Op::SetNs { path, kind } => join::setns(path, kind),
+        Op::SetNs { path, kind } => join::setns(ctx, path, kind),
         Op::NewUser {} => join::new_user(),
         Op::BecomeRoot { drop_groups } => join::become_root(ctx, drop_groups != 0),
         Op::OpenTasks { path } => join::open_tasks(ctx, path),

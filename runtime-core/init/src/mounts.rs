@@ -200,7 +200,7 @@ fn change(mount: &Fd, attr: &MountAttr) -> Result<(), Errno> {
 /// sends nothing back. A source to be shared with the host was cloned by the host and was received
 /// with the last "go".
 pub fn bind(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
-    let Op::Bind { source, dest, flags, set, clear, rset, rclear, propagation } = *op else {
+    let Op::Bind { source, dest, flags, set, clear, rset, rclear, propagation, device } = *op else {
         return Ok(());
     };
     let recursive = if flags & flag::RECURSIVE != 0 { AT_RECURSIVE } else { 0 };
@@ -211,7 +211,17 @@ pub fn bind(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     if flags & flag::PROC != 0 && sys::fs_magic(&tree)? != PROC_MAGIC {
         return Err(Stop::detail(Detail::NotProc, dest.to_bytes()));
     }
-    let is_dir = sys::stat(tree.raw())?.mode & S_IFMT == S_IFDIR;
+    let there = sys::stat(tree.raw())?;
+    let node = match flags & (flag::CHAR | flag::BLOCK) {
+        0 => None,
+        flag::CHAR => Some(S_IFCHR),
+        _ => Some(S_IFBLK),
+    };
+    // The name is the container's: on the host it may be that of another device, or of anything.
+    if node.is_some_and(|kind| there.mode & S_IFMT != kind || there.rdev != device) {
+        return Err(Stop::detail(Detail::DeviceMismatch, source.to_bytes()));
+    }
+    let is_dir = there.mode & S_IFMT == S_IFDIR;
     attributes(&tree, [set, clear, rset, rclear], propagation)?;
     let leaf = if is_dir { Leaf::Dir } else { Leaf::File };
     let (target, _) = files::ensure(ctx.root()?, dest, leaf)?;

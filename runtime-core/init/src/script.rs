@@ -207,10 +207,10 @@ ops! {
         /// The SELinux label of its root directory; none if it is empty.
         label: &'a CStr
     }
-    /// Clone a tree of the host and attach it.
+    /// Clone a tree of the host and attach it. `device` is the number of the node that the source must be.
     16 Bind {
         source: &'a CStr, dest: &'a CStr, flags: u32, set: u64, clear: u64, rset: u64, rclear: u64,
-        propagation: u64
+        propagation: u64, device: u64
     }
     /// Change the attributes of the mount at a path of the container.
     17 SetAttr { dest: &'a CStr, set: u64, clear: u64, recursive: u32, propagation: u64 }
@@ -327,6 +327,10 @@ pub mod bind {
     pub const RECURSIVE: u32 = 1;
     /// The source must be a procfs: nothing else may lie on /proc (CVE-2019-16884).
     pub const PROC: u32 = 2;
+    /// The source must be a character device with the number given.
+    pub const CHAR: u32 = 4;
+    /// The source must be a block device with the number given.
+    pub const BLOCK: u32 = 8;
 }
 
 /// A record: the number of the plan's step it belongs to, from 1, and the operation.

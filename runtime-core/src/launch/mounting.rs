@@ -59,6 +59,7 @@ pub(super) fn bind(b: &BindMount, field: &str, r: &Record<'_>) -> Error {
             types(e, &b.destination, b.source.is_dir()).at(format!("{field}/destination"))
         }
         Detail::NotProc => e.at(format!("{field}/source")),
+        Detail::DeviceMismatch => another_device(e, b),
         // The device of the host that stands for a node has no field of its own.
         _ if !field.starts_with("/mounts/") => e,
         _ if call.starts_with("open_tree") => e
@@ -67,6 +68,15 @@ pub(super) fn bind(b: &BindMount, field: &str, r: &Record<'_>) -> Error {
         _ if call.starts_with("mount_setattr") => locked(e, b, r.errno).at(format!("{field}/options")),
         _ => e.at(format!("{field}/destination")),
     }
+}
+
+/// Inside a user namespace the host's node is bound, by the path that it is to have in the container.
+fn another_device(e: Error, b: &BindMount) -> Error {
+    let wanted = b.device.as_ref().map_or(String::new(), |d| format!("{} {}:{}", d.kind, d.major, d.minor));
+    let path = b.source.display();
+    e.saying(format!("error creating device {path}: {path} of the host is not {wanted}")).hint(
+        "a user namespace makes no nodes: the host's is bound, so its path must be the same in the container",
+    )
 }
 
 /// Names the flags that a user namespace may not take from a mount of its creator's.

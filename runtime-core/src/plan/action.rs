@@ -219,6 +219,9 @@ pub struct BindMount {
     pub recursive: bool,
     /// Flags.
     pub options: MountOptions,
+    /// The source stands for this node, and must be it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceNode>,
 }
 
 /// A scheduler and its parameters, in the kernel's numbers (sched_setattr(2)).

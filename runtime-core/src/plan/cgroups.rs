@@ -385,5 +385,6 @@ fn one(
         destination,
         recursive: false,
         options: options.clone(),
+        device: None,
     })
 }

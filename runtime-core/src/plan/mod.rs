@@ -105,7 +105,7 @@ pub struct Plan {
     pub cgroups: Vec<CgroupDir>,
     /// Hooks that run after create: startContainer, which is a step of the plan too, poststart and poststop.
     pub later_hooks: Vec<HookAction>,
-    /// Whether init must stay traceable by its user while it sets up.
+    /// Whether init must stay traceable by its user while it sets up; until it joins a namespace that others are in.
     pub dumpable: bool,
     /// Whether it may stand still for as long as the container is paused.
     pub patient: bool,

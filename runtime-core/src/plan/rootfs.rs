@@ -216,7 +216,7 @@ fn bind(
         let clone = Action::CloneSource { source: source.clone(), recursive, idmap };
         b.push(lane, format!("{field}/source"), clone);
     }
-    b.init(field, Action::Bind(BindMount { source, staged, destination, recursive, options }));
+    b.init(field, Action::Bind(BindMount { source, staged, destination, recursive, options, device: None }));
     Ok(())
 }
 
@@ -275,18 +275,19 @@ fn listed_devices(b: &mut Builder<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A node, or the host's own bound over a file where nodes cannot be made.
+/// A node, or the host's own bound over a file where nodes cannot be made. A FIFO anybody may make.
 fn push_device(b: &mut Builder<'_>, field: &str, node: DeviceNode) {
-    if b.namespaces.has(Namespace::User) || b.facts.in_user_namespace {
+    if node.kind != 'p' && (b.namespaces.has(Namespace::User) || b.facts.in_user_namespace) {
         let source = node.path.clone();
         b.init(
             field,
             Action::Bind(BindMount {
                 source,
                 staged: false,
-                destination: node.path,
+                destination: node.path.clone(),
                 recursive: false,
                 options: MountOptions::default(),
+                device: Some(node),
             }),
         );
     } else {

@@ -353,12 +353,18 @@ fn bind_mount(out: &mut Writer, n: u32, b: &BindMount) -> Result<()> {
             source: &path(source)?,
             dest: &path(&b.destination)?,
             flags: if b.recursive { bind::RECURSIVE } else { 0 }
-                | if b.destination == Path::new("/proc") { bind::PROC } else { 0 },
+                | if b.destination == Path::new("/proc") { bind::PROC } else { 0 }
+                | match &b.device {
+                    None => 0,
+                    Some(node) if node.kind == 'b' => bind::BLOCK,
+                    Some(_) => bind::CHAR,
+                },
             set: o.set,
             clear: o.clear,
             rset: o.set_recursive,
             rclear: o.clear_recursive,
             propagation: o.propagation,
+            device: b.device.as_ref().map_or(0, |node| libc::makedev(node.major, node.minor)),
         },
     );
     Ok(())
