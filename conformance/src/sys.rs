@@ -82,6 +82,16 @@ pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
     check(result).map(drop)
 }
 
+/// Enters the namespace at a path; a pid namespace is that of later children.
+///
+/// # Errors
+/// What the kernel answers.
+pub fn enter(path: &Path) -> io::Result<()> {
+    let file = std::fs::File::open(path)?;
+    // SAFETY: the descriptor is open; 0 takes a namespace of any kind.
+    check(unsafe { libc::setns(file.as_raw_fd(), 0) }).map(drop)
+}
+
 /// Makes orphaned descendants children of the calling process.
 ///
 /// # Errors

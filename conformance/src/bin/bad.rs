@@ -2,11 +2,13 @@
 //! the call and hands it to the real runtime, `OXRUN_BAD_RUNTIME`. What it does wrong is said by
 //! `OXRUN_BAD_HOW`: `leak` hands every descriptor from 3 to 17 to the container, `unmask` masks
 //! nothing, `climb` takes `..` in the links of an image by its letters, `follow` makes the targets
-//! of mounts by their paths on the host.
+//! of mounts by their paths on the host, `ordinary` makes directories of the image's links,
+//! `inherit` makes capabilities inheritable, `user` is always root, `enter`
+//! enters a container with the caller's directory and cgroup, `exe` and `visible` execute their own file inside.
 
 use oxrun_conformance::Check;
 use oxrun_conformance::harness::Config;
-use oxrun_conformance::sys::Inherited;
+use oxrun_conformance::sys::{self, Inherited};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -28,10 +30,16 @@ fn main() -> ExitCode {
 }
 
 fn pass_on() -> Check {
-    let runtime = std::env::var_os("OXRUN_BAD_RUNTIME").ok_or("OXRUN_BAD_RUNTIME is not set")?;
+    let runtime = std::env::var_os("OXRUN_BAD_RUNTIME").unwrap_or_default();
     let how = std::env::var("OXRUN_BAD_HOW").unwrap_or_default();
     let mut words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let creates = words.iter().any(|word| word == "create" || word == "run");
+    if words.first().is_some_and(|word| word == "linger") {
+        loop {
+            std::thread::park();
+        }
+    }
+    let is = |names: &[&str]| words.iter().any(|word| names.iter().any(|name| word == name));
+    let (creates, executes, asks) = (is(&["create", "run"]), is(&["exec"]), is(&["state"]));
     let mut open = Vec::new();
     match how.as_str() {
         "leak" if creates => {
@@ -45,7 +53,26 @@ fn pass_on() -> Check {
         "unmask" if creates => unmask(&words)?,
         "climb" if creates => climb(&words)?,
         "follow" if creates => follow(&words)?,
-        "leak" | "unmask" | "climb" | "follow" => {}
+        "ordinary" if creates => ordinary(&words)?,
+        "inherit" if creates => change(&words, |config| {
+            let bounding = config.get("/process/capabilities/bounding").clone();
+            config.set("/process/capabilities/inheritable", bounding)
+        })?,
+        "user" => words.iter_mut().filter(|word| *word == "1").for_each(|word| *word = "0".into()),
+        "enter" if executes => return enter(&runtime, &words),
+        "exe" if asks => return state(&runtime, &words),
+        "exe" if executes => {
+            let pid = pid(&runtime, &words, 1)?;
+            return linger_in(&[format!("/proc/{pid}/ns/pid")], true);
+        }
+        "exe" | "visible" if creates => {
+            let wanted = if how == "exe" { &["pid"][..] } else { &["user", "pid"] };
+            let paths = joined(&words, wanted)?;
+            if paths.len() == wanted.len() {
+                linger_in(&paths, how == "exe")?;
+            }
+        }
+        "leak" | "unmask" | "climb" | "follow" | "ordinary" | "inherit" | "enter" | "exe" | "visible" => {}
         _ => return Err(format!("OXRUN_BAD_HOW: unknown {how:?}").into()),
     }
     let error = Command::new(runtime).args(words).exec();
@@ -123,4 +150,88 @@ fn unmask(words: &[OsString]) -> Check {
         Command::new("mknod").arg(null).args(["c", "1", "3"]).status()?;
     }
     Ok(())
+}
+
+fn change(words: &[OsString], how: impl Fn(Config) -> Config) -> Check {
+    let file = bundle(words)?.join("config.json");
+    let config = how(Config::parse(&std::fs::read_to_string(&file)?)?);
+    Ok(std::fs::write(&file, config.text())?)
+}
+
+/// Makes directories of the links and files that stand where filesystems of the kernel belong.
+fn ordinary(words: &[OsString]) -> Check {
+    for name in ["proc", "sys"] {
+        let place = bundle(words)?.join("rootfs").join(name);
+        if !std::fs::symlink_metadata(&place)?.is_dir() {
+            std::fs::remove_file(&place)?;
+            std::fs::create_dir(&place)?;
+        }
+    }
+    Ok(())
+}
+
+/// The paths of the namespaces that a container joins, of these kinds.
+fn joined(words: &[OsString], kinds: &[&str]) -> Check<Vec<String>> {
+    let config = Config::parse(&std::fs::read_to_string(bundle(words)?.join("config.json"))?)?;
+    let list = config.get("/linux/namespaces").as_array().cloned().unwrap_or_default();
+    let path =
+        |kind: &&str| list.iter().find(|entry| entry["type"] == **kind)?["path"].as_str().map(str::to_owned);
+    Ok(kinds.iter().filter_map(path).collect())
+}
+
+/// Executes this file in namespaces, where it stays; a copy of it, if the container is going to write to it.
+fn linger_in(paths: &[String], copied: bool) -> Check {
+    let program = std::env::current_exe()?;
+    let copy = std::env::current_dir()?.join("copy");
+    if copied && program != copy {
+        return Err(Command::new(copy).args(std::env::args_os().skip(1)).exec().into());
+    }
+    for path in paths {
+        sys::enter(Path::new(path))?;
+    }
+    let mut child = Command::new(program).arg("linger").spawn()?;
+    if copied {
+        child.wait()?;
+        std::process::exit(1);
+    }
+    // It ends with the pid namespace.
+    Ok(())
+}
+
+fn ask(runtime: &OsString, words: &[OsString], id: &OsString) -> Check<serde_json::Value> {
+    let root = words.iter().take_while(|word| !["exec", "state"].iter().any(|name| *word == name));
+    let output = Command::new(runtime).args(root).arg("state").arg(id).output()?;
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The pid of the container whose id stands `back` words before the program of exec.
+fn pid(runtime: &OsString, words: &[OsString], back: usize) -> Check<String> {
+    let program = words.iter().position(|word| word.to_string_lossy().starts_with("/bin/"));
+    let id = program.and_then(|index| words.get(index - back)).ok_or("no id before the program")?;
+    Ok(ask(runtime, words, id)?["pid"].to_string())
+}
+
+/// Tells a state whose process is one of this file.
+fn state(runtime: &OsString, words: &[OsString]) -> Check {
+    let mut state = ask(runtime, words, words.last().ok_or("no id")?)?;
+    if state["status"] == "created" {
+        let null = std::process::Stdio::null;
+        let child = Command::new(std::env::current_exe()?).arg("linger").stdout(null()).spawn()?;
+        state["pid"] = child.id().into();
+    }
+    println!("{state}");
+    Ok(())
+}
+
+/// Enters a container with a working directory that was opened outside.
+fn enter(runtime: &OsString, words: &[OsString]) -> Check {
+    let pid = pid(runtime, words, 1)?;
+    let cwd = words.iter().position(|word| word == "--cwd").and_then(|index| words.get(index + 1));
+    let program = words.iter().skip_while(|word| !word.to_string_lossy().starts_with("/bin/"));
+    let mut command = Command::new("nsenter");
+    command.args(["--target", &pid, "--mount", "--pid"]);
+    if let Some(cwd) = cwd {
+        command.arg(format!("--wd={}", cwd.to_string_lossy()));
+    }
+    Err(command.arg("--").args(program).exec().into())
 }

@@ -2,7 +2,7 @@
 //! process of a created container must hold nothing through which the host could be reached.
 
 use super::canary::Canary;
-use super::{Attack, Control, Outcome, Refusal};
+use super::{Attack, Control, Outcome};
 use crate::Check;
 use crate::harness::{Config, Sandbox};
 use crate::sys::Inherited;
@@ -13,8 +13,7 @@ use std::os::unix::fs::FileTypeExt as _;
 const REPORT: &[&str] = &["/bin/probe", "report"];
 
 pub(super) fn attacks() -> Vec<Attack> {
-    let attack =
-        |name, variant, run, judge| Attack { name, variant, run, judge, control: Control::Bad("leak") };
+    let attack = |name, variant, run, judge| super::attack(name, variant, run, judge, Control::Bad("leak"));
     vec![
         attack("T4", "the caller leaks descriptor 17", one_leaked, closed),
         attack("T16", "the payload lists its descriptors", many_leaked, only_standard),
@@ -27,15 +26,10 @@ fn run(sandbox: &Sandbox, options: &[&str]) -> Check<Outcome> {
     let bundle = sandbox.bundle(&Config::new(REPORT))?;
     let path = bundle.path().to_string_lossy();
     let words = [&["run", "--bundle", path.as_ref()], options, &["victim"]].concat();
-    let output = sandbox.runtime().call(&words)?;
-    if output.code != 0 {
-        let refusal = Refusal { code: output.code, stderr: output.stderr };
-        return Ok(Outcome { refusal: Some(refusal), ..Outcome::default() });
-    }
-    Ok(Outcome { report: Some(output.json()?), ..Outcome::default() })
+    Outcome::of(sandbox.runtime().call(&words)?)
 }
 
-fn leak(canary: &Canary, numbers: &[i32]) -> Check<Vec<Inherited>> {
+pub(super) fn leak(canary: &Canary, numbers: &[i32]) -> Check<Vec<Inherited>> {
     let open = |number: &i32| Inherited::open(canary.path(), *number);
     Ok(numbers.iter().map(open).collect::<Result<_, _>>()?)
 }

@@ -2,7 +2,8 @@
 //! must not be made there. T6: `/dev` is the image's own directory and its `null` is not the null
 //! device; a mask made from it would show what the attacker chose, or nothing would be masked.
 
-use super::{Attack, Control, Outcome, Refusal};
+use super::canary::Canary;
+use super::{Attack, Control, Outcome, RUNC, attack, untouched};
 use crate::Check;
 use crate::harness::{Config, Sandbox};
 use crate::sys;
@@ -20,9 +21,8 @@ const MASKED_DIRECTORY: &str = "/etc/masked.d";
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 
 pub(super) fn attacks() -> Vec<Attack> {
-    let control = Control::Runc115;
-    let t1 = |variant, run| Attack { name: "T1", variant, run, judge: untouched, control };
-    let t6 = |variant, run| Attack { name: "T6", variant, run, judge: masked, control };
+    let t1 = |variant, run| attack("T1", variant, run, untouched, RUNC);
+    let t6 = |variant, run| attack("T6", variant, run, masked, RUNC);
     vec![
         t1("/dev is an absolute symlink to the host", |s, c| symlinked_dev(s, c.path())),
         t1("/dev is a relative symlink to the host", |s, _| symlinked_dev(s, Path::new("../../canary"))),
@@ -32,26 +32,20 @@ pub(super) fn attacks() -> Vec<Attack> {
         t6("null is the zero device", |s, _| own_dev(s, &|dev| node(dev, &["c", "1", "5"]))),
         t6("null is a FIFO", |s, _| own_dev(s, &|dev| node(dev, &["p"]))),
         t6("console is a symlink into /proc/sys", |s, _| hostile_console(s)),
+        attack(
+            "T6",
+            "a device's path in a user namespace is a file of the host",
+            foreign_node,
+            only_null,
+            RUNC,
+        ),
     ]
-}
-
-/// T1: the host's tree is as it was; the container runs, or the runtime says why not.
-fn untouched(outcome: &Outcome) -> Result<(), String> {
-    if !outcome.canary.is_empty() {
-        return Err(format!("the host was changed: {}", outcome.canary.join(", ")));
-    }
-    if outcome.refused_cleanly()? {
-        return Ok(());
-    }
-    outcome.seen().map(drop)
 }
 
 /// T6: refused, or every masked path is the null device or an empty read-only directory, and
 /// nothing was mounted where the console symlink leads.
 fn masked(outcome: &Outcome) -> Result<(), String> {
-    if !outcome.canary.is_empty() {
-        return Err(format!("the host was changed: {}", outcome.canary.join(", ")));
-    }
+    outcome.spared()?;
     if outcome.refused_cleanly()? {
         return Ok(());
     }
@@ -81,21 +75,36 @@ fn symlinked_dev(sandbox: &Sandbox, target: &Path) -> Check<Outcome> {
     let dev = bundle.rootfs().join("dev");
     fs::remove_dir(&dev)?;
     symlink(target, &dev)?;
-    let output = sandbox.runtime().run(bundle.path(), "victim")?;
-    if output.code != 0 {
-        return Ok(refused(output.code, output.stderr));
-    }
-    Ok(Outcome { report: Some(output.json()?), ..Outcome::default() })
-}
-
-fn refused(code: i32, stderr: String) -> Outcome {
-    Outcome { refusal: Some(Refusal { code, stderr }), ..Outcome::default() }
+    Outcome::of(sandbox.runtime().run(bundle.path(), "victim")?)
 }
 
 fn node(dev: &Path, kind: &[&str]) -> Check {
     let status = Command::new("mknod").arg(dev.join("null")).args(kind).status()?;
     crate::check!(status.success(), "mknod failed");
     Ok(())
+}
+
+/// A null device with a name that on the host is a file. In a user namespace nodes cannot be made, and what is
+/// bound instead must be the device.
+fn foreign_node(sandbox: &Sandbox, canary: &Canary) -> Check<Outcome> {
+    let path = canary.path().join("secret");
+    let path = path.to_string_lossy();
+    let maps = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+    let config = Config::new(&["/bin/probe", "report", "--stat", &path])
+        .namespace("user", None)
+        .set("/linux/uidMappings", maps.clone())
+        .set("/linux/gidMappings", maps)
+        .push("/linux/devices", json!({ "path": path, "type": "c", "major": 1, "minor": 3 }));
+    Outcome::of(sandbox.runtime().run(sandbox.bundle(&config)?.path(), "victim")?)
+}
+
+fn only_null(outcome: &Outcome) -> Result<(), String> {
+    untouched(outcome)?;
+    let stats = outcome.report.iter().filter_map(|report| report["stat"].as_object()).flatten();
+    match stats.into_iter().find(|(_, stat)| stat["type"] != "char" || stat["rdev"] != "1:3") {
+        Some((path, stat)) => Err(format!("the container has {path} of the host: {stat}")),
+        None => Ok(()),
+    }
 }
 
 /// The configuration of T6: `/dev` is a bind of `dev`, `/tmp` takes the report.
@@ -166,7 +175,7 @@ fn create_and_start(
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
     let output = runtime.call(&words)?;
     if output.code != 0 {
-        return Ok(refused(output.code, output.stderr));
+        return Ok(Outcome::refused(output.code, output.stderr));
     }
     // Kept open until the payload has ended: a hangup would end it.
     let _master: Option<OwnedFd> = match console {
@@ -176,7 +185,7 @@ fn create_and_start(
     let pid = runtime.pid("victim")?;
     let output = runtime.start("victim")?;
     if output.code != 0 {
-        return Ok(refused(output.code, output.stderr));
+        return Ok(Outcome::refused(output.code, output.stderr));
     }
     runtime.wait_for(pid)?;
     let text = fs::read_to_string(sandbox.dir().join("out/report.json")).ok();

@@ -4,7 +4,7 @@
 //! while the targets of mounts are made in it.
 
 use super::canary::Canary;
-use super::{Attack, Control, Outcome, Refusal};
+use super::{Attack, Control, Outcome, untouched};
 use crate::harness::{Bundle, Config, Sandbox};
 use crate::{Check, sys};
 use serde_json::json;
@@ -30,10 +30,8 @@ enum Site {
 }
 
 pub(super) fn attacks() -> Vec<Attack> {
-    let attack =
-        |name, variant, run| Attack { name, variant, run, judge: untouched, control: Control::Bad("climb") };
-    let t9 =
-        |variant, run| Attack { name: "T9", variant, run, judge: untouched, control: Control::Bad("follow") };
+    let attack = |name, variant, run| super::attack(name, variant, run, untouched, Control::Bad("climb"));
+    let t9 = |variant, run| super::attack("T9", variant, run, untouched, Control::Bad("follow"));
     vec![
         attack("T1", "/dev is a dangling link over .., relative", |s, c| dangling(s, c, Site::Dev, "nope/")),
         attack("T1", "/dev is a dangling link over .., absolute", |s, c| dangling(s, c, Site::Dev, "/nope/")),
@@ -60,17 +58,6 @@ pub(super) fn attacks() -> Vec<Attack> {
         t9("a directory of the volume is exchanged for a link", |s, c| race(s, c, exchange)),
         t9("a directory of the volume is removed and a link is made", |s, c| race(s, c, replace)),
     ]
-}
-
-/// The host's tree is as it was; the container runs, or the runtime says why not.
-fn untouched(outcome: &Outcome) -> Result<(), String> {
-    if !outcome.canary.is_empty() {
-        return Err(format!("the host was changed: {}", outcome.canary.join(", ")));
-    }
-    if outcome.refused_cleanly()? {
-        return Ok(());
-    }
-    outcome.seen().map(drop)
 }
 
 /// Runs a container whose link leads over a missing directory and `..` to the canary tree.
@@ -105,16 +92,7 @@ fn dangling(sandbox: &Sandbox, canary: &Canary, site: Site, start: &str) -> Chec
     // Only /dev is there already.
     let _ = fs::remove_dir(&place);
     symlink(target, place)?;
-    report(sandbox, &bundle, "victim")
-}
-
-fn report(sandbox: &Sandbox, bundle: &Bundle, id: &str) -> Check<Outcome> {
-    let output = sandbox.runtime().run(bundle.path(), id)?;
-    if output.code == 0 {
-        return Ok(Outcome { report: Some(output.json()?), ..Outcome::default() });
-    }
-    let refusal = Refusal { code: output.code, stderr: output.stderr };
-    Ok(Outcome { refusal: Some(refusal), ..Outcome::default() })
+    Outcome::of(sandbox.runtime().run(bundle.path(), "victim")?)
 }
 
 /// The volume of T9: `x` is a directory, `link` leads to the canary tree.
@@ -182,7 +160,7 @@ fn race(sandbox: &Sandbox, canary: &Canary, swap: fn(&Volume, u32)) -> Check<Out
 fn turns(sandbox: &Sandbox, bundle: &Bundle) -> Check<Outcome> {
     let mut last = Outcome::default();
     for turn in 0..RUNS {
-        last = report(sandbox, bundle, &format!("victim-{turn}"))?;
+        last = Outcome::of(sandbox.runtime().run(bundle.path(), &format!("victim-{turn}"))?)?;
         if untouched(&last).is_err() {
             break;
         }

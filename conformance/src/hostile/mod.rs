@@ -3,20 +3,29 @@
 //! fail. A judge that cannot fail proves nothing. The host's side of an attack is a canary tree
 //! whose every attribute is compared; one run may take five seconds.
 
+mod binary;
 mod canary;
+mod cwd;
 mod descriptors;
 mod devices;
+mod exec;
 mod links;
+mod neighbour;
+mod procfs;
 
-use crate::harness::{Runtime, Sandbox, first_version_line, guarded, isolate};
+use crate::harness::{Output, Runtime, Sandbox, first_version_line, guarded, isolate};
 use crate::{Check, Failed, locate};
 use canary::Canary;
 use serde_json::Value;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(5);
+/// `nobody`: who calls the runtime where the caller has no rights.
+const USER: u32 = 65534;
 
 /// What an attack led to.
 #[derive(Debug, Default)]
@@ -29,6 +38,8 @@ struct Outcome {
     canary: Vec<String>,
     /// Number and target of what init held while created.
     init: Vec<(i32, String)>,
+    /// What became of files of the host that an attack was after, one sentence each.
+    host: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -38,6 +49,26 @@ struct Refusal {
 }
 
 impl Outcome {
+    /// A call that ended with the payload's report on stdout, or was refused.
+    fn of(output: Output) -> Check<Self> {
+        if output.code == 0 {
+            return Ok(Self { report: Some(output.json()?), ..Self::default() });
+        }
+        Ok(Self::refused(output.code, output.stderr))
+    }
+
+    fn refused(code: i32, stderr: String) -> Self {
+        Self { refusal: Some(Refusal { code, stderr }), ..Self::default() }
+    }
+
+    /// The host's tree is as it was.
+    fn spared(&self) -> Result<(), String> {
+        if self.canary.is_empty() && self.host.is_empty() {
+            return Ok(());
+        }
+        Err(format!("the host was changed: {}", [&*self.canary, &*self.host].concat().join(", ")))
+    }
+
     /// A refusal counts only if the runtime itself made it and said why.
     fn refused_cleanly(&self) -> Result<bool, String> {
         let Some(refusal) = &self.refusal else {
@@ -57,11 +88,20 @@ impl Outcome {
     }
 }
 
+/// The host's tree is as it was; the container ran, or the runtime said why not.
+fn untouched(outcome: &Outcome) -> Result<(), String> {
+    outcome.spared()?;
+    if outcome.refused_cleanly()? {
+        return Ok(());
+    }
+    outcome.seen().map(drop)
+}
+
 /// Which bad runtime must fail the judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Control {
-    /// Debian 12's runc.
-    Runc115,
+    /// A release that is known for it, as Debian 12 has it: name and version.
+    Released(&'static str, &'static str),
     /// `oxrun-bad` around a good runtime; the word says what it does wrong.
     Bad(&'static str),
 }
@@ -73,10 +113,36 @@ struct Attack {
     run: fn(&Sandbox, &Canary) -> Check<Outcome>,
     judge: fn(&Outcome) -> Result<(), String>,
     control: Control,
+    /// Whether the caller has no rights: [`USER`] calls.
+    rootless: bool,
 }
 
+/// An attack by root with the name, the variant, and who must fail.
+fn attack(
+    name: &'static str,
+    variant: &'static str,
+    run: fn(&Sandbox, &Canary) -> Check<Outcome>,
+    judge: fn(&Outcome) -> Result<(), String>,
+    control: Control,
+) -> Attack {
+    Attack { name, variant, run, judge, control, rootless: false }
+}
+
+const RUNC: Control = Control::Released("runc", "1.1.5");
+const CRUN: Control = Control::Released("crun", "1.8.1");
+
 fn attacks() -> Vec<Attack> {
-    [devices::attacks(), links::attacks(), descriptors::attacks()].into_iter().flatten().collect()
+    let all = [
+        devices::attacks(),
+        links::attacks(),
+        procfs::attacks(),
+        cwd::attacks(),
+        descriptors::attacks(),
+        binary::attacks(),
+        exec::attacks(),
+        neighbour::attacks(),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 #[derive(Default)]
@@ -135,10 +201,28 @@ fn chosen(options: &Options) -> impl Iterator<Item = Attack> {
         .filter(move |attack| names.is_empty() || names.iter().any(|name| name == attack.name))
 }
 
-fn sandbox(probe: &Path, runtime: &Path) -> Check<Sandbox> {
+fn sandbox(attack: &Attack, probe: &Path, runtime: &Path) -> Check<Sandbox> {
     let mut sandbox = Sandbox::with_runtime(probe, runtime)?;
     sandbox.runtime_mut().limit(LIMIT);
+    if attack.rootless {
+        let state = sandbox.runtime().root();
+        fs::create_dir(&state)?;
+        chown(&state, Some(USER), Some(USER))?;
+        let (id, copy) = (USER.to_string(), executable(&sandbox, runtime, "runtime")?);
+        // The copy takes the place of the first word.
+        let line = format!("shift; exec {} \"$@\"", copy.display());
+        let user = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"];
+        sandbox.runtime_mut().wrap(&[&user[..], &["sh", "-c", &line, "sh"]].concat());
+    }
     Ok(sandbox)
+}
+
+/// A copy of a program that everybody may execute.
+fn executable(sandbox: &Sandbox, program: &Path, name: &str) -> Check<PathBuf> {
+    let copy = sandbox.dir().join(name);
+    fs::copy(program, &copy)?;
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
+    Ok(copy)
 }
 
 fn outcome(attack: &Attack, sandbox: &Sandbox) -> Check<Outcome> {
@@ -157,7 +241,7 @@ fn suite(options: &Options, probe: &Path) -> Check<bool> {
     let (mut passed, mut failed) = (0, 0);
     for attack in chosen(options) {
         let result = guarded(|| {
-            let sandbox = sandbox(probe, &runtime)?;
+            let sandbox = sandbox(&attack, probe, &runtime)?;
             let outcome = outcome(&attack, &sandbox)?;
             (attack.judge)(&outcome)?;
             Ok(match outcome.refusal {
@@ -183,9 +267,7 @@ fn suite(options: &Options, probe: &Path) -> Check<bool> {
 
 /// The controls: every judge must fail on its bad runtime.
 fn controls(options: &Options, probe: &Path) -> Check<bool> {
-    let installed = locate::program("runc").ok();
-    let bad = installed.clone().filter(|path| first_version_line(path).contains(" 1.1.5"));
-    let good = match options.runtime.clone().or(installed) {
+    let good = match options.runtime.clone().or_else(|| locate::program("runc").ok()) {
         Some(path) => path,
         None => Runtime::under_test()?,
     };
@@ -193,16 +275,25 @@ fn controls(options: &Options, probe: &Path) -> Check<bool> {
     let (mut passed, mut failed) = (0, 0);
     for attack in chosen(options) {
         let title = format!("{} {}: control", attack.name, attack.variant);
-        let (runtime, how) = match (attack.control, &bad) {
-            (Control::Bad(how), _) => (&stand_in, how),
-            (Control::Runc115, Some(path)) => (path, ""),
-            (Control::Runc115, None) => {
-                println!("{title} not run: runc 1.1.5 is not installed");
-                continue;
-            }
+        let (runtime, how) = match attack.control {
+            Control::Bad(how) => (stand_in.clone(), how),
+            Control::Released(name, version) => match released(name, version) {
+                Some(path) => (path, ""),
+                None => {
+                    println!("{title} not run: {name} {version} is not installed");
+                    continue;
+                }
+            },
         };
         let attempt = || {
-            let mut sandbox = sandbox(probe, runtime)?;
+            let mut sandbox = sandbox(&attack, probe, &runtime)?;
+            let good = if attack.rootless { executable(&sandbox, &good, "good")? } else { good.clone() };
+            if attack.control == CRUN {
+                // A v2 tree with controllers beside v1 is what it does not run on.
+                let line = "umount --lazy /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\"";
+                let words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", line, "sh"];
+                sandbox.runtime_mut().wrap(&words);
+            }
             sandbox.runtime_mut().env("OXRUN_BAD_RUNTIME", &good);
             sandbox.runtime_mut().env("OXRUN_BAD_HOW", how);
             outcome(&attack, &sandbox)
@@ -226,4 +317,10 @@ fn controls(options: &Options, probe: &Path) -> Check<bool> {
     }
     println!("{passed} passed, {failed} failed");
     Ok(failed == 0 && passed > 0)
+}
+
+/// A release of a runtime, if it is installed.
+fn released(name: &str, version: &str) -> Option<PathBuf> {
+    let path = locate::program(name).ok()?;
+    first_version_line(&path).split(' ').any(|word| word.starts_with(version)).then_some(path)
 }

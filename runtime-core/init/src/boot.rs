@@ -25,6 +25,10 @@ pub struct Ctx {
     pub root: Option<Fd>,
     /// The procfs that was mounted on /proc.
     pub proc: Option<Fd>,
+    /// The sysfs that was mounted on /sys.
+    pub sys: Option<Fd>,
+    /// A procfs that nobody else sees, where there is none on /proc.
+    pub private_proc: Option<Fd>,
     /// The devpts that was mounted on /dev/pts.
     pub devpts: Option<Fd>,
     /// The empty directory that covers masked directories.
@@ -103,6 +107,8 @@ pub fn boot() -> Ctx {
         dumpable: false,
         root: None,
         proc: None,
+        sys: None,
+        private_proc: None,
         devpts: None,
         empty: None,
         cgroup: None,

@@ -180,12 +180,13 @@ pub fn symlink(root: &Fd, target: &CStr, path: &CStr) -> Result<(), Stop> {
 
 /// Writes to a file of our own procfs, over whose files nothing may be mounted.
 fn write_proc(ctx: &mut Ctx, path: &CStr, value: &CStr) -> Result<Result<(), Errno>, Stop> {
-    if ctx.proc.is_none() {
+    if ctx.proc.is_none() && ctx.private_proc.is_none() {
         let fs = sys::fsopen(c"proc")?;
         sys::fscreate(&fs)?;
-        ctx.proc = Some(sys::fsmount(&fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)?);
+        let attr = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+        ctx.private_proc = Some(sys::fsmount(&fs, attr)?);
     }
-    let Some(proc) = &ctx.proc else {
+    let Some(proc) = ctx.proc.as_ref().or(ctx.private_proc.as_ref()) else {
         return Ok(Ok(()));
     };
     let resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS;

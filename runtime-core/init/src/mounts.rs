@@ -58,6 +58,7 @@ pub fn mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     attach(&mount, &target, dest)?;
     match (fstype.to_bytes(), dest.to_bytes()) {
         (b"proc", b"/proc") => ctx.proc = Some(mount),
+        (b"sysfs", b"/sys") => ctx.sys = Some(mount),
         (b"devpts", b"/dev/pts") => ctx.devpts = Some(mount),
         _ => {}
     }
@@ -225,7 +226,37 @@ pub fn bind(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     attributes(&tree, [set, clear, rset, rclear], propagation)?;
     let leaf = if is_dir { Leaf::Dir } else { Leaf::File };
     let (target, _) = files::ensure(ctx.root()?, dest, leaf)?;
+    // What it covers is not what paths lead to any more.
+    match dest.to_bytes() {
+        b"/proc" => ctx.proc = None,
+        b"/sys" => ctx.sys = None,
+        _ => {}
+    }
     attach(&tree, &target, dest)
+}
+
+/// What a path that is to be covered leads to; nothing if nothing is there. In the kernel's own filesystems it is
+/// looked up below their mounts: whoever writes to the image may take the directory that they are mounted on
+/// out of the path for a moment, and nothing would be covered.
+fn coverable(ctx: &Ctx, path: &CStr) -> Result<Option<Fd>, Stop> {
+    let bytes = path.to_bytes_with_nul();
+    let below = |mount: &'_ Option<Fd>, name: &[u8]| match bytes.strip_prefix(name) {
+        Some(rest @ [b'/', ..]) if mount.is_some() => CStr::from_bytes_with_nul(rest).ok(),
+        _ => None,
+    };
+    let (top, path) = match (below(&ctx.proc, b"/proc"), below(&ctx.sys, b"/sys")) {
+        (Some(rest), _) => (ctx.proc.as_ref(), rest),
+        (_, Some(rest)) => (ctx.sys.as_ref(), rest),
+        _ => (None, path),
+    };
+    let top = match top {
+        Some(mount) => mount,
+        None => ctx.root()?,
+    };
+    match files::resolve(top, path) {
+        Err(Errno(ENOENT | ENOTDIR)) => Ok(None),
+        r => Ok(Some(r?)),
+    }
 }
 
 /// Changes a mount that is there.
@@ -245,9 +276,8 @@ pub fn set_attr(
 /// Covers a path so that nothing can be read from it. A file gets a clone of the host's null
 /// device, a directory one of a single empty tree.
 pub fn mask(ctx: &mut Ctx, path: &CStr, data: Strs<'_>) -> Result<(), Stop> {
-    let target = match files::resolve(ctx.root()?, path) {
-        Err(Errno(ENOENT | ENOTDIR)) => return Ok(()),
-        r => r?,
+    let Some(target) = coverable(ctx, path)? else {
+        return Ok(());
     };
     if sys::stat(target.raw())?.mode & S_IFMT != S_IFDIR {
         let null = sys::open_tree(AT_FDCWD, c"/dev/null", OPEN_TREE_CLONE)?;
@@ -289,9 +319,8 @@ pub fn mask(ctx: &mut Ctx, path: &CStr, data: Strs<'_>) -> Result<(), Stop> {
 
 /// Puts a read-only clone of a path over itself.
 pub fn readonly(ctx: &Ctx, path: &CStr) -> Result<(), Stop> {
-    let target = match files::resolve(ctx.root()?, path) {
-        Err(Errno(ENOENT | ENOTDIR)) => return Ok(()),
-        r => r?,
+    let Some(target) = coverable(ctx, path)? else {
+        return Ok(());
     };
     let clone = sys::open_tree(target.raw(), c"", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH)?;
     change(&clone, &MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() })?;
@@ -323,6 +352,7 @@ pub fn pivot(ctx: &mut Ctx, move_root: bool, flags: u64) -> Result<(), Stop> {
         propagation(c"/", flags)?;
     }
     ctx.root = None;
+    ctx.sys = None;
     ctx.devpts = None;
     ctx.empty = None;
     Ok(())

@@ -101,6 +101,7 @@ pub fn created(ctx: &mut Ctx, step: u32) -> Result<(), Stop> {
     ctx.barrier(step)?;
     ctx.received = None;
     ctx.proc = None;
+    ctx.private_proc = None;
     drop(sys::Fd::own(ctx.control as usize));
     ctx.control = -1;
     sys::enter(Phase::Waiting, step);

@@ -2,6 +2,7 @@
 //! itself (no libc of the image, no `/proc`), and say what it sees without interpreting it.
 #![no_main]
 
+mod attack;
 mod report;
 mod sys;
 
@@ -14,10 +15,10 @@ const USAGE: &str = "usage: oxrun-probe report [--sysctl NAME] [--stat PATH] [--
                    | spawn N | hold NAMESPACE,... | signal-self N | chmod FILE MODE
                    | write FILE TEXT | write-fd N TEXT | alloc MIB | open-always PATH
                    | open-until PATH allowed|denied | ls DIR | cat FILE | echo ARGS...
-                   | under-filter FILTER CALLS";
+                   | under-filter FILTER CALLS | hold-exe OUT | peek PATH OUT";
 
 /// What a subcommand ends with: an exit code, or a line for stderr.
-type Ending = Result<i32, String>;
+pub(crate) type Ending = Result<i32, String>;
 
 /// Runs the subcommand named by the first argument and returns the exit code.
 pub(crate) fn run() -> i32 {
@@ -49,6 +50,8 @@ fn dispatch(name: &str, rest: &[String]) -> Ending {
         ("chmod", [file, mode]) => chmod(file, mode),
         ("write", [file, value]) => std::fs::write(file, value).map(|()| 0).map_err(text),
         ("write-fd", [fd, value]) => sys::write_fd(number(fd)?, value.as_bytes()).map(|()| 0).map_err(text),
+        ("hold-exe", [out]) => attack::hold_exe(out),
+        ("peek", [path, out]) => attack::peek(path, out),
         ("alloc", [mib]) => alloc(number(mib)?),
         ("open-always", [path]) => open_always(path),
         ("open-until", [path, what]) => open_until(path, what == "allowed"),
@@ -63,7 +66,7 @@ fn dispatch(name: &str, rest: &[String]) -> Ending {
     }
 }
 
-fn text(error: std::io::Error) -> String {
+pub(crate) fn text(error: std::io::Error) -> String {
     error.to_string()
 }
 
@@ -71,7 +74,7 @@ fn number(word: &str) -> Result<i32, String> {
     word.parse().map_err(|_| format!("{word:?} is not a number"))
 }
 
-fn say(line: &str) -> Result<(), String> {
+pub(crate) fn say(line: &str) -> Result<(), String> {
     let mut out = std::io::stdout();
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(text)
 }

@@ -454,3 +454,18 @@ mod arch {
         i64::MIN
     }
 }
+
+/// Kills a process and waits until it is gone.
+pub(crate) fn kill_and_wait(pid: i32) -> io::Result<()> {
+    // SAFETY: the call takes numbers only.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = check(fd as libc::c_int)?;
+    let mut entry = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: the descriptor is ours alone, the pointer is one valid pollfd.
+    unsafe {
+        libc::kill(pid, libc::SIGKILL);
+        libc::poll(&mut entry, 1, -1);
+        libc::close(fd);
+    }
+    Ok(())
+}

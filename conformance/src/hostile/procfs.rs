@@ -1,0 +1,124 @@
+//! T2: `/proc` or `/sys` of the image is not an ordinary directory. What is mounted through a link is not where the
+//! runtime looks for it: labels and sysctls then go to files of the image (CVE-2019-19921, CVE-2023-27561).
+
+use super::canary::Canary;
+use super::{Attack, Control, Outcome, attack};
+use crate::harness::{Bundle, Config, Sandbox};
+use crate::{Check, sys};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const REPORT: &[&str] = &["/bin/probe", "report"];
+const WORDS: &str = "must be mounted on ordinary directory";
+const MASKED: &str = "/proc/timer_list";
+const READONLY: &str = "/proc/sys";
+/// Containers that are made while something swaps.
+const RUNS: usize = 40;
+
+pub(super) fn attacks() -> Vec<Attack> {
+    let t2 = |variant, run| attack("T2", variant, run, refused, Control::Bad("ordinary"));
+    vec![
+        t2("/proc is an absolute symlink to the host", |s, c| planted(s, "proc", c.path())),
+        t2("/proc is a relative symlink to the host", |s, _| planted(s, "proc", Path::new("../../canary"))),
+        t2("/proc is a symlink into the image", |s, _| planted(s, "proc", Path::new("etc"))),
+        t2("/proc is a symlink to nothing", |s, _| planted(s, "proc", Path::new("nothing"))),
+        t2("/sys is an absolute symlink to the host", |s, c| planted(s, "sys", c.path())),
+        t2("/sys is a symlink into the image", |s, _| planted(s, "sys", Path::new("etc"))),
+        t2("/proc is a file", |s, _| planted(s, "proc", Path::new(""))),
+        attack("T2", "/proc is exchanged for a symlink", race, in_place, Control::Bad("unmask")),
+    ]
+}
+
+/// Refused in the words that engines know, and the host as it was.
+fn refused(outcome: &Outcome) -> Result<(), String> {
+    outcome.spared()?;
+    if !outcome.refused_cleanly()? {
+        return Err("the container was run".to_owned());
+    }
+    match &outcome.refusal {
+        Some(refusal) if refusal.stderr.contains(WORDS) => Ok(()),
+        refusal => Err(format!("refused in other words: {refusal:?}")),
+    }
+}
+
+/// Refused, or what the payload has at `/proc` is a procfs, whose files are masked and read-only as they were to be.
+fn in_place(outcome: &Outcome) -> Result<(), String> {
+    outcome.spared()?;
+    if outcome.refused_cleanly()? {
+        return Ok(());
+    }
+    let report = outcome.seen()?;
+    let mounts = report["mounts"].as_array().ok_or("the payload has no /proc")?;
+    let places: Vec<_> =
+        mounts.iter().filter(|m| m["type"] == "proc" && m["root"] == "/").map(|m| &m["target"]).collect();
+    if places != ["/proc"] {
+        return Err(format!("procfs is mounted on {places:?}"));
+    }
+    for (path, good) in [(MASKED, "char"), (READONLY, "dir")] {
+        let stat = &report["stat"][path];
+        if stat["type"] != good || (path == READONLY && stat["readonly"] != true) {
+            return Err(format!("{path} is open: {stat}"));
+        }
+    }
+    Ok(())
+}
+
+/// Puts a link, or with no target a file, in the place of a directory of the image.
+fn planted(sandbox: &Sandbox, name: &str, target: &Path) -> Check<Outcome> {
+    let bundle = sandbox.bundle(&Config::new(REPORT))?;
+    let place = bundle.rootfs().join(name);
+    fs::remove_dir(&place)?;
+    match target.as_os_str().is_empty() {
+        true => fs::write(&place, "")?,
+        false => symlink(target, &place)?,
+    }
+    Outcome::of(sandbox.runtime().run(bundle.path(), "victim")?)
+}
+
+/// Another container of the same image exchanges `/proc` and a link while a container is created. When it is
+/// started everything is in its place again.
+fn race(sandbox: &Sandbox, _: &Canary) -> Check<Outcome> {
+    let out = sandbox.make_dir("out")?;
+    let words = ["/bin/probe", "report", "--out", "/tmp/report.json", "--stat", MASKED, "--stat", READONLY];
+    let config = Config::new(&words).mount("bind", &out, "/tmp", &["bind", "rw"]);
+    let bundle = sandbox.bundle(&config)?;
+    let mut last = Outcome::default();
+    for turn in 0..RUNS {
+        last = exchanged(sandbox, &bundle, &format!("victim-{turn}"))?;
+        if in_place(&last).is_err() {
+            break;
+        }
+    }
+    Ok(last)
+}
+
+fn exchanged(sandbox: &Sandbox, bundle: &Bundle, id: &str) -> Check<Outcome> {
+    let (proc, link) = (bundle.rootfs().join("proc"), bundle.rootfs().join("link"));
+    let _ = fs::remove_file(&link);
+    symlink("etc", &link)?;
+    let over = AtomicBool::new(false);
+    let created = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                // Both names are there for good.
+                let _ = sys::exchange(&proc, &link);
+            }
+        });
+        let created = sandbox.runtime().create(bundle.path(), id);
+        over.store(true, Ordering::Relaxed);
+        created
+    })?;
+    if proc.is_symlink() {
+        sys::exchange(&proc, &link)?;
+    }
+    if created.code != 0 {
+        return Ok(Outcome::refused(created.code, created.stderr));
+    }
+    let pid = sandbox.runtime().pid(id)?;
+    sandbox.runtime().start(id)?.success()?;
+    sandbox.runtime().wait_for(pid)?;
+    let text = fs::read_to_string(sandbox.dir().join("out/report.json"))?;
+    Ok(Outcome { report: Some(serde_json::from_str(&text)?), ..Outcome::default() })
+}
