@@ -4,13 +4,13 @@
 //! while the targets of mounts are made in it.
 
 use super::canary::Canary;
-use super::{Attack, Control, Outcome, untouched};
+use super::{Attack, Control, Outcome, RUNC, untouched};
 use crate::harness::{Bundle, Config, Sandbox};
 use crate::{Check, sys};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// More steps up than any scratch directory is deep.
@@ -55,6 +55,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         attack("T8", "a masked path lies behind a dangling link over .., absolute", |s, c| {
             dangling(s, c, Site::MaskedParent, "/nope/")
         }),
+        super::attack("T8", "a remount leads to a filesystem of the host", remount, untouched, RUNC),
         t9("a directory of the volume is exchanged for a link", |s, c| race(s, c, exchange)),
         t9("a directory of the volume is removed and a link is made", |s, c| race(s, c, replace)),
     ]
@@ -93,6 +94,36 @@ fn dangling(sandbox: &Sandbox, canary: &Canary, site: Site, start: &str) -> Chec
     let _ = fs::remove_dir(&place);
     symlink(target, place)?;
     Outcome::of(sandbox.runtime().run(bundle.path(), "victim")?)
+}
+
+/// A volume lands on a tmpfs of the container by a link of the image, and the remount of that tmpfs on the volume.
+fn remount(sandbox: &Sandbox, _: &Canary) -> Check<Outcome> {
+    let host = sandbox.make_dir("host")?;
+    sys::mount(Path::new("host"), &host, "tmpfs", 0)?;
+    fs::create_dir(host.join("volume"))?;
+    let tmpfs = Path::new("tmpfs");
+    let config = Config::new(REPORT)
+        .set("/root/readonly", false)
+        .mount("tmpfs", tmpfs, "/scratch", &["size=1m"])
+        .mount("bind", &host.join("volume"), "/volume", &["bind"])
+        .mount("tmpfs", tmpfs, "/scratch", &["remount", "size=64k"]);
+    let bundle = sandbox.bundle(&config)?;
+    symlink("scratch", bundle.rootfs().join("volume"))?;
+    let options = || -> Check<String> {
+        let table = fs::read_to_string("/proc/self/mountinfo")?;
+        let line = table.lines().find(|line| line.contains(&format!(" {} ", host.display())));
+        Ok(line.ok_or("the filesystem is not mounted")?.to_owned())
+    };
+    let before = options()?;
+    let result = sandbox.runtime().run(bundle.path(), "victim").and_then(Outcome::of);
+    let after = options();
+    sys::unmount(&host)?;
+    let mut outcome = result?;
+    let after = after?;
+    if before != after {
+        outcome.host.push(format!("{before} became {after}"));
+    }
+    Ok(outcome)
 }
 
 /// The volume of T9: `x` is a directory, `link` leads to the canary tree.

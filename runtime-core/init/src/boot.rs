@@ -31,6 +31,8 @@ pub struct Ctx {
     pub private_proc: Option<Fd>,
     /// The devpts that was mounted on /dev/pts.
     pub devpts: Option<Fd>,
+    /// The devices of the filesystems that were mounted, and how many there are.
+    pub mounted: ([u64; 64], usize),
     /// The empty directory that covers masked directories.
     pub empty: Option<Fd>,
     /// The v2 cgroup that the clone is born in.
@@ -110,6 +112,7 @@ pub fn boot() -> Ctx {
         sys: None,
         private_proc: None,
         devpts: None,
+        mounted: ([0; 64], 0),
         empty: None,
         cgroup: None,
         tasks: None,

@@ -61,6 +61,8 @@ pub enum Detail {
     CopyUp = 13,
     /// A mount namespace to be joined is the host's.
     HostMounts = 14,
+    /// A filesystem to be changed is not the container's.
+    Foreign = 15,
 }
 
 /// How a hook ended: the first four bytes of the text of [`Detail::Hook`]; the next four are its exit
@@ -97,6 +99,7 @@ impl Detail {
             Hook,
             CopyUp,
             HostMounts,
+            Foreign,
         ]
         .get(n as usize)
         .copied()

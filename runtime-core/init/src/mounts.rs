@@ -55,6 +55,7 @@ pub fn mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     if require & need::COPY_UP != 0 && !made {
         copyup::copy(&target, &mount)?;
     }
+    remember(ctx, &mount)?;
     attach(&mount, &target, dest)?;
     match (fstype.to_bytes(), dest.to_bytes()) {
         (b"proc", b"/proc") => ctx.proc = Some(mount),
@@ -68,7 +69,7 @@ pub fn mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
 /// A new filesystem whose options are too long for fsconfig(2): 255 bytes. mount(2) takes a page of them, but
 /// puts the mount on a path. That path is the root of this process, which nobody inside can change: the
 /// mount lies over it, where `/..` leads, until its clone is taken to be attached by descriptor.
-pub fn old_mount(ctx: &Ctx, op: &Op<'_>) -> Result<(), Stop> {
+pub fn old_mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     let Op::OldMount { fstype, source, dest, flags, propagation, data } = *op else {
         return Ok(());
     };
@@ -79,10 +80,22 @@ pub fn old_mount(ctx: &Ctx, op: &Op<'_>) -> Result<(), Stop> {
     if propagation != 0 {
         change(&mount, &MountAttr { propagation: propagation & !MS_REC, ..MountAttr::default() })?;
     }
+    remember(ctx, &mount)?;
     attach(&mount, &target, dest)
 }
 
-/// Changes what is mounted on a path.
+/// Notes that a filesystem is the container's. One too many is only not known as such.
+fn remember(ctx: &mut Ctx, mount: &Fd) -> Result<(), Stop> {
+    let (devices, count) = &mut ctx.mounted;
+    if let Some(slot) = devices.get_mut(*count) {
+        *slot = sys::stat(mount.raw())?.device;
+        *count += 1;
+    }
+    Ok(())
+}
+
+/// Changes what is mounted on a path: the mount; its filesystem only if it was mounted here. With a link an image
+/// leads to a tree of the host, whose filesystem is everybody's.
 pub fn remount(ctx: &Ctx, op: &Op<'_>) -> Result<(), Stop> {
     let Op::Remount { dest, filesystem, set, clear, rset, rclear, propagation, data } = *op else {
         return Ok(());
@@ -90,6 +103,11 @@ pub fn remount(ctx: &Ctx, op: &Op<'_>) -> Result<(), Stop> {
     let mount = files::resolve(ctx.root()?, dest)?;
     if filesystem != 0 {
         let fs = sys::fspick(&mount)?;
+        let device = sys::stat(mount.raw())?.device;
+        let (devices, count) = &ctx.mounted;
+        if !devices.get(..*count).is_some_and(|known| known.contains(&device)) {
+            return Err(Stop::detail(Detail::Foreign, dest.to_bytes()));
+        }
         configure(&fs, c"", data)?;
         sys::fsreconfigure(&fs).map_err(|e| said(&fs, e))?;
     }

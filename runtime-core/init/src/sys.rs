@@ -290,6 +290,8 @@ pub struct Stat {
     pub uid: u32,
     pub gid: u32,
     pub rdev: u64,
+    /// The device that the file is on.
+    pub device: u64,
     pub inode: u64,
 }
 
@@ -327,7 +329,8 @@ pub fn stat_path(path: &CStr) -> Result<Stat, Errno> {
 
 fn stat_of(s: &Statx) -> Stat {
     let rdev = makedev(s.rdev_major, s.rdev_minor);
-    Stat { mode: u32::from(s.mode), uid: s.uid, gid: s.gid, rdev, inode: s.ino }
+    let device = makedev(s.dev_major, s.dev_minor);
+    Stat { mode: u32::from(s.mode), uid: s.uid, gid: s.gid, rdev, device, inode: s.ino }
 }
 
 /// `faccessat2(2)` with the effective ids: may this process execute it?

@@ -46,7 +46,15 @@ pub(super) fn filesystem(m: &FilesystemMount, field: &str, r: &Record<'_>) -> Er
 
 /// A mount of the container that could not be changed.
 pub(super) fn remount(destination: &Path, r: &Record<'_>) -> Error {
-    mounting("", destination, r)
+    let e = mounting("", destination, r);
+    match r.detail {
+        Detail::Foreign => e
+            .saying(format!("{}: no mount of this config made the filesystem there", head("", destination)))
+            .hint(
+                "with bind beside remount the mount is changed alone, and not the filesystem that others use",
+            ),
+        _ => e,
+    }
 }
 
 /// A tree of the host that could not be bound.
