@@ -455,7 +455,7 @@ mod arch {
     }
 }
 
-/// Kills a process and waits until it is gone.
+/// Kills a process and waits until it is gone, at most a second.
 pub(crate) fn kill_and_wait(pid: i32) -> io::Result<()> {
     // SAFETY: the call takes numbers only.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
@@ -464,7 +464,7 @@ pub(crate) fn kill_and_wait(pid: i32) -> io::Result<()> {
     // SAFETY: the descriptor is ours alone, the pointer is one valid pollfd.
     unsafe {
         libc::kill(pid, libc::SIGKILL);
-        libc::poll(&mut entry, 1, -1);
+        libc::poll(&mut entry, 1, 1000);
         libc::close(fd);
     }
     Ok(())
