@@ -2,18 +2,15 @@
 //! itself inside, a container that can see it holds its `/proc/PID/exe`, and writes there when it has ended.
 
 use super::canary::Canary;
-use super::{Attack, Control, Outcome, attack, executable};
+use super::{Attack, Control, Outcome, attack, ended, executable};
 use crate::harness::{Config, Sandbox};
 use crate::{Check, check, sys};
 use std::fs;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn attacks() -> Vec<Attack> {
     let t5 = |variant, run, judge| attack("T5", variant, run, judge, Control::Bad("exe"));
@@ -106,14 +103,13 @@ fn call(sandbox: &Sandbox, words: &[&str]) -> Check<(Child, UnixStream)> {
 /// Waits until the watcher has held something, or there is nothing more to hold.
 fn held(sandbox: &Sandbox, watcher: i32, mut child: Child, stdin: UnixStream) -> Check<Outcome> {
     let before = state_of(sandbox.runtime().program())?;
-    let watching = sys::pidfd(watcher)?;
-    if !sys::readable(watching.as_fd(), PATIENCE)? {
+    if !ended(watcher)? {
         sys::kill(watcher, libc::SIGTERM)?;
-        check!(sys::readable(watching.as_fd(), PATIENCE)?, "the watcher does not end");
+        check!(ended(watcher)?, "the watcher does not end");
     }
     drop(stdin);
-    // A victim that lives in the watcher's pid namespace has ended with it.
-    child.wait()?;
+    // A victim that lives in the watcher's pid namespace has ended with it, and may have been reaped.
+    let _ = child.wait();
     let report = serde_json::from_slice(&fs::read(sandbox.dir().join("out/report.json"))?)?;
     let mut outcome = Outcome { report: Some(report), ..Outcome::default() };
     if state_of(sandbox.runtime().program())? != before {

@@ -14,14 +14,15 @@ mod neighbour;
 mod procfs;
 
 use crate::harness::{Output, Runtime, Sandbox, first_version_line, guarded, isolate};
-use crate::{Check, Failed, locate};
+use crate::{Check, Failed, locate, sys};
 use canary::Canary;
 use serde_json::Value;
 use std::fs;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(5);
 /// `nobody`: who calls the runtime where the caller has no rights.
@@ -323,4 +324,21 @@ fn controls(options: &Options, probe: &Path) -> Check<bool> {
 fn released(name: &str, version: &str) -> Option<PathBuf> {
     let path = locate::program(name).ok()?;
     first_version_line(&path).split(' ').any(|word| word.starts_with(version)).then_some(path)
+}
+
+/// Waits for the first process of a pid namespace, which ends after all others, whom somebody has to reap: those
+/// whose runtime is gone are ours. False if it is still there when the time is over.
+fn ended(pid: i32) -> Check<bool> {
+    let gone = match sys::pidfd(pid) {
+        Ok(gone) => gone,
+        Err(_) => return Ok(true),
+    };
+    let end = Instant::now() + LIMIT;
+    while !sys::readable(gone.as_fd(), Duration::from_millis(20))? {
+        while let Ok(Some(_)) = sys::reap(-1) {}
+        if Instant::now() > end {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -3,15 +3,13 @@
 //! still sees the host's files (the class of CVE-2016-9962).
 
 use super::canary::Canary;
-use super::{Attack, Control, Outcome, USER, attack};
+use super::{Attack, Control, Outcome, USER, attack, ended};
 use crate::harness::{Bundle, Config, Sandbox};
-use crate::{Check, sys};
+use crate::{Check, check};
 use serde_json::json;
 use std::fs;
-use std::os::fd::AsFd as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
-use std::time::Duration;
 
 const RUNS: usize = 10;
 
@@ -77,11 +75,7 @@ fn peek(sandbox: &Sandbox, _: &Canary) -> Check<Outcome> {
         runtime.run(bundle.path(), &format!("victim-{turn}"))?;
     }
     runtime.kill("neighbour", "TERM")?;
-    let gone = sys::pidfd(neighbour)?;
-    // The first process of a pid namespace ends after all others, whom somebody has to reap.
-    while !sys::readable(gone.as_fd(), Duration::from_millis(20))? {
-        while let Ok(Some(_)) = sys::reap(-1) {}
-    }
+    check!(ended(neighbour)?, "the neighbour does not end");
     let report = serde_json::from_slice(&fs::read(sandbox.dir().join("out/report.json"))?)?;
     Ok(Outcome { report: Some(report), ..Outcome::default() })
 }
