@@ -17,6 +17,7 @@ use crate::cgroup::watch::Watch;
 use crate::cgroup::{freezer, live};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks;
+use crate::launch::agent::{self, Connection};
 use crate::launch::{self, Launched, Stdio};
 use crate::plan::Plan;
 use crate::plan::action::CgroupDir;
@@ -27,7 +28,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 /// How long `delete` waits for a process that was killed, in milliseconds.
 const DEATH: i32 = 10_000;
@@ -165,14 +166,26 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::WrongState`] if it is not created, or paused; [`ErrorKind::Exec`] if the program cannot be executed.
     pub fn start(&self) -> Result<()> {
-        // Neither a program that takes long to load nor a hook may keep others from deleting the container.
-        let (fifo, pidfd) = self.locked(|| self.begin())?;
-        self.executed(&fifo, pidfd)?;
+        // Neither a program that takes long to load nor a hook may keep others from deleting the container; nor an
+        // agent: a container that cannot be started has no need of it.
+        let agent = match &self.state.agent {
+            Some(agent) if self.status()? == Status::Created => Some(Connection::open(agent)?),
+            _ => None,
+        };
+        let asked = agent.is_some();
+        let (fifo, pidfd, listener) = self.locked(|| self.begin())?;
+        if let (Some(agent), Some(pipe)) = (agent, listener) {
+            let (pid, state) = (self.state.pid, self.state.document("created", self.state.pid));
+            agent.hand_over(pipe, pid, pidfd, &state).inspect_err(|_| {
+                let _ = sys::pidfd_signal(pidfd, libc::SIGKILL);
+            })?;
+        }
+        self.executed(&fifo, pidfd, asked.then_some(agent::ANSWER))?;
         self.run_hooks("poststart", "running", self.state.pid)
     }
 
     /// Lets init go on; once.
-    fn begin(&self) -> Result<(OwnedFd, &OwnedFd)> {
+    fn begin(&self) -> Result<(OwnedFd, &OwnedFd, Option<OwnedFd>)> {
         let wrong = |text: &str| Err(Error::new(ErrorKind::WrongState, text));
         let (Some(pidfd), true) = (&self.pidfd, self.alive()) else {
             return wrong("cannot start a container that has stopped");
@@ -183,19 +196,26 @@ impl Container {
         let Some(fifo) = self.dir.fifo()? else {
             return wrong("cannot start an already running container");
         };
+        let listener = self.state.agent.as_ref().map(|_| self.dir.listener()).transpose()?;
+        if let Some(listener) = &listener {
+            sys::agent::smallest_pipe(listener).map_err(|e| Error::io("fcntl(F_SETPIPE_SZ)", &e))?;
+        }
         let mut end = fifo.try_clone().map(std::fs::File::from).map_err(|e| Error::io("dup", &e))?;
         std::io::Write::write_all(&mut end, b"s").map_err(|e| Error::io("write(start)", &e))?;
         self.dir.remove_fifo();
-        Ok((fifo, pidfd))
+        Ok((fifo, pidfd, listener))
     }
 
     /// Waits for the execve: it closes init's end of the fifo. That is not yet success: a broken ELF or a limit
-    /// kills after the point of no return.
-    fn executed(&self, fifo: &OwnedFd, pidfd: &OwnedFd) -> Result<()> {
+    /// kills after the point of no return. If it takes longer than `patience`, in milliseconds, nobody waits for it.
+    fn executed(&self, fifo: &OwnedFd, pidfd: &OwnedFd, patience: Option<i32>) -> Result<()> {
         let gone = libc::POLLERR | libc::POLLHUP;
         loop {
             let mut fds = [(fifo.as_fd(), 0), (pidfd.as_fd(), libc::POLLIN)];
-            let events = sys::poll(&mut fds, None).map_err(|e| Error::io("poll(start)", &e))?;
+            let events = sys::poll(&mut fds, patience).map_err(|e| Error::io("poll(start)", &e))?;
+            if events.iter().all(|e| *e == 0) {
+                return Ok(());
+            }
             let closed = events.first().is_some_and(|e| e & gone != 0);
             let exited = events.get(1).is_some_and(|e| *e != 0);
             if exited || closed {
@@ -239,8 +259,16 @@ impl Container {
             crate::plan::action::Action::Lookup { name, .. } => Some(name.clone()),
             _ => None,
         });
+        // Before anything is made.
+        let agent = match plan.agent() {
+            Some(agent) => {
+                let status = self.status()?.to_string();
+                Some((Connection::open(agent)?, self.state.document(&status, self.state.pid)))
+            }
+            None => None,
+        };
         let joined = launch::join(plan, init.as_fd(), self.state.pid, stdio)?;
-        Ok(Exec { joined, program: program.unwrap_or_default() })
+        Ok(Exec { joined, agent: agent.into(), program: program.unwrap_or_default() })
     }
 
     pub(crate) fn state(&self) -> &State {
@@ -466,6 +494,8 @@ fn loaded(
 #[derive(Debug)]
 pub struct Exec {
     joined: launch::Joined,
+    /// The agent that gets the listener of its filter, and the container's state for it.
+    agent: Mutex<Option<(Connection, String)>>,
     program: String,
 }
 
@@ -475,20 +505,25 @@ impl Exec {
     /// # Errors
     /// [`ErrorKind::Exec`] if it cannot be executed.
     pub fn start(&self) -> Result<()> {
-        match self.joined.start()? {
-            launch::Started::Executing { faults } => {
+        let agent = self.agent.lock().map_or(None, |mut agent| agent.take());
+        let done = match self.joined.start(agent) {
+            Ok(launch::Started::Executing { faults }) => {
                 let denied = self.joined.denied();
                 loaded(self.joined.pid, &self.joined.pidfd, faults, denied.is_some(), |signal| {
                     launch::unloadable(&self.program, signal, denied)
                 })
             }
-            launch::Started::Failed(e) => {
-                // It is about to end, and nobody else will wait for it.
-                let _ = sys::poll_exit(self.joined.pidfd.as_fd(), Some(1000));
-                sys::reap(&self.joined.pidfd);
+            Ok(launch::Started::Failed(e)) => Err(e),
+            Err(e) => {
+                let _ = sys::pidfd_signal(&self.joined.pidfd, libc::SIGKILL);
                 Err(e)
             }
-        }
+        };
+        done.inspect_err(|_| {
+            // It is about to end, and nobody else will wait for it.
+            let _ = sys::poll_exit(self.joined.pidfd.as_fd(), Some(1000));
+            sys::reap(&self.joined.pidfd);
+        })
     }
 
     /// Its pid, as the caller sees it.

@@ -4,12 +4,12 @@
 //! derived; a pid in it is only a hint until the pidfd's identity agrees. The directory is the lock: it is
 //! flocked for create, start and delete.
 //!
-//! Files: `state.json` (this module), `config.json` (the private copy), `start` (the fifo), `fault` (the page
+//! Files: `state.json` (this module), `config.json` (the private copy), `start` and `listener` (fifos), `fault` (the page
 //! that init leaves), `making` (cgroups about to be made), `exec` ([`crate::template`]).
 
 use crate::bundle::Warning;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::action::{Action, CgroupDir, HookAction, Namespace};
+use crate::plan::action::{Action, Agent, CgroupDir, HookAction, Namespace};
 use crate::plan::{Plan, Step};
 use crate::sys;
 use serde::{Deserialize, Serialize};
@@ -58,11 +58,14 @@ pub(crate) struct State {
     /// What the filter answers to its execve, if it does not let it pass.
     #[serde(default)]
     pub(crate) denies_execve: Option<Warning>,
+    /// Who gets the listener of its filter.
+    #[serde(default)]
+    pub(crate) agent: Option<Agent>,
 }
 
 /// Everything that is ever made in a state directory.
-const FILES: [&str; 8] =
-    ["state.json", ".state.json", "config.json", "start", "fault", "making", "exec", ".exec"];
+const FILES: [&str; 9] =
+    ["state.json", ".state.json", "config.json", "start", "listener", "fault", "making", "exec", ".exec"];
 
 /// An open state directory.
 #[derive(Debug)]
@@ -141,6 +144,23 @@ impl StateDir {
     pub(crate) fn new_fifo(&self) -> Result<OwnedFd> {
         sys::mkfifo(&self.dir, c"start", 0o600).map_err(|e| self.failed("mkfifo", "start", &e))?;
         sys::open_at(&self.dir, c"start", libc::O_RDWR, 0).map_err(|e| self.failed("open", "start", &e))
+    }
+
+    /// Makes the fifo through which init tells of its listener: the writing end.
+    pub(crate) fn new_listener(&self) -> Result<OwnedFd> {
+        let open = |flags| sys::open_at(&self.dir, c"listener", flags, 0);
+        let made = sys::mkfifo(&self.dir, c"listener", 0o600);
+        made.map_err(|e| self.failed("mkfifo", "listener", &e))?;
+        // A fifo that nobody reads cannot be opened for writing alone.
+        let both = open(libc::O_RDWR);
+        let end = both.and_then(|_reader| open(libc::O_WRONLY));
+        end.map_err(|e| self.failed("open", "listener", &e))
+    }
+
+    /// The reading end of the same.
+    pub(crate) fn listener(&self) -> Result<OwnedFd> {
+        sys::open_at(&self.dir, c"listener", libc::O_RDONLY | libc::O_NONBLOCK, 0)
+            .map_err(|e| self.failed("open", "listener", &e))
     }
 
     /// Takes the fifo away: from now on nobody else can start the container.
@@ -295,6 +315,7 @@ impl State {
             first_start_hook,
             program: program.unwrap_or_default(),
             denies_execve: plan.denies_execve.clone(),
+            agent: plan.agent().cloned(),
         }
     }
 

@@ -41,6 +41,8 @@ pub struct Ctx {
     pub tasks: Option<Fd>,
     /// What the host sent with its last "go".
     pub received: Option<Fd>,
+    /// The pipe through which the host learns of the filter's listener, and what goes through it.
+    pub handover: Option<(Fd, &'static mut [u8])>,
     /// What the next "reached" takes along.
     pub send: Option<Fd>,
     /// The working directory could not be entered yet.
@@ -117,6 +119,7 @@ pub fn boot() -> Ctx {
         cgroup: None,
         tasks: None,
         received: None,
+        handover: None,
         send: None,
         pending_cwd: None,
         program: None,

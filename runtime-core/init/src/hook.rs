@@ -142,7 +142,7 @@ fn as_program(ctx: &Ctx, step: u32) -> Result<(), Stop> {
     while let Some(Some(record)) = script.next() {
         match record.op {
             _ if record.step <= step => {}
-            Op::Seccomp { flags, filter } => identity::seccomp(flags, filter.0)?,
+            Op::Seccomp { flags, filter } => identity::seccomp(flags, filter.0, None)?,
             Op::Caps { effective, permitted, inheritable } => {
                 identity::caps(effective, permitted, inheritable)?
             }

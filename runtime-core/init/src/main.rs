@@ -124,7 +124,8 @@ fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
         Op::Ready {} => program::ready(ctx, step),
         Op::Hook { .. } => hook::run(ctx, op, step),
         Op::Created {} => program::created(ctx, step),
-        Op::Seccomp { flags, filter } => identity::seccomp(flags, filter.0),
+        Op::Seccomp { flags, filter } => identity::seccomp(flags, filter.0, ctx.handover.take()),
+        Op::Listener {} => identity::listener(ctx),
         Op::Arguments { argv, envp } => program::arguments(ctx, argv, envp),
         Op::Exec {} => program::exec(ctx, step),
     }

@@ -99,7 +99,6 @@ pub fn lookup(ctx: &mut Ctx, candidates: Strs<'static>) -> Result<(), Stop> {
 /// Everything is set up. The host is told, lets go, and a byte of the fifo starts the program.
 pub fn created(ctx: &mut Ctx, step: u32) -> Result<(), Stop> {
     ctx.barrier(step)?;
-    ctx.received = None;
     ctx.proc = None;
     ctx.private_proc = None;
     drop(sys::Fd::own(ctx.control as usize));
@@ -117,7 +116,6 @@ pub fn created(ctx: &mut Ctx, step: u32) -> Result<(), Stop> {
 /// from the end of the control socket, which the execve closes.
 pub fn ready(ctx: &mut Ctx, step: u32) -> Result<(), Stop> {
     ctx.barrier(step)?;
-    ctx.received = None;
     sys::note_faults(sys::minor_faults());
     Ok(sys::close_from(ctx.first_private, CLOSE_RANGE_CLOEXEC)?)
 }

@@ -73,6 +73,19 @@ pub fn note(text: &[u8]) {
 
 /// Ends this process after a failure, leaving everything the host needs on the fault page.
 pub fn die(stop: &Stop) -> ! {
+    report(stop);
+    exit(255)
+}
+
+/// The same without a system call: one could wait for an agent that there is not.
+pub fn break_down(stop: &Stop) -> ! {
+    report(stop);
+    loop {
+        trap();
+    }
+}
+
+fn report(stop: &Stop) {
     if let Some(p) = page() {
         if stop.detail == Detail::None {
             p.set_text(b"");
@@ -81,7 +94,6 @@ pub fn die(stop: &Stop) -> ! {
         p.errno.store(stop.errno, Relaxed);
         p.phase.store(Phase::Failed as u32, Relaxed);
     }
-    exit(255)
 }
 
 /// Leaves a failure on the page for the process that this one was copied from, and ends.
@@ -196,17 +208,22 @@ pub use mount::*;
 pub fn exit(code: i32) -> ! {
     loop {
         raw(nr::EXIT_GROUP, [code as usize, 0, 0, 0, 0, 0]);
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: raises SIGILL.
-        unsafe {
-            core::arch::asm!("ud2")
-        };
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: raises SIGTRAP.
-        unsafe {
-            core::arch::asm!("brk #1")
-        };
+        trap();
     }
+}
+
+/// An illegal instruction.
+fn trap() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: raises SIGILL.
+    unsafe {
+        core::arch::asm!("ud2")
+    };
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: raises SIGTRAP.
+    unsafe {
+        core::arch::asm!("brk #1")
+    };
 }
 
 /// An open descriptor, closed when dropped. Closing is not noted on the fault page.
@@ -476,6 +493,13 @@ pub fn recvmsg(fd: i32, msg: &mut MsgHdr, flags: u32) -> Result<usize, Errno> {
 /// `mmap(2)` of a file, or of nothing with `fd` -1.
 pub fn mmap(len: usize, prot: u32, flags: u32, fd: i32) -> Result<usize, Errno> {
     sc!(nr::MMAP, 0, len, prot, flags, fd, 0)
+}
+
+/// Memory that stays for good.
+pub fn buffer(len: usize) -> Result<&'static mut [u8], Errno> {
+    let at = mmap(len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1)?;
+    // SAFETY: a fresh private mapping of `len` bytes, used by nobody else and never unmapped.
+    Ok(unsafe { core::slice::from_raw_parts_mut(at as *mut u8, len) })
 }
 
 /// `prctl(2)`.

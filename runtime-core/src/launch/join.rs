@@ -3,6 +3,7 @@
 //! What must hold: it is born where the container's processes are. The one cgroup that it may take instead of the
 //! container's own is that of the container's first process, and only if the container's own takes nobody.
 
+use super::agent::{ANSWER, Connection};
 use super::{Place, Started, Stdio, Streams, carry_out, page, preserved, report};
 use crate::bundle::Warning;
 use crate::error::{Error, ErrorKind, Result};
@@ -10,7 +11,7 @@ use crate::plan::action::Action;
 use crate::plan::{Plan, script};
 use crate::sys;
 use std::fs::File;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 /// A further process of a container: set up, its program not yet executed.
@@ -95,9 +96,26 @@ impl Joined {
         self.denied.as_ref()
     }
 
-    /// Lets the program be executed; what the fault page says then.
-    pub(crate) fn start(&self) -> Result<Started> {
-        sys::send(&self.control, &[0; 4], &[]).map_err(|e| Error::io("sendmsg(go)", &e))?;
+    /// Lets the program be executed, and gives the listener of its filter to the agent, with the container's state; what
+    /// the fault page says then.
+    pub(crate) fn start(&self, agent: Option<(Connection, String)>) -> Result<Started> {
+        let go = |fds: &[BorrowedFd<'_>]| {
+            sys::send(&self.control, &[0; 4], fds).map_err(|e| Error::io("sendmsg(go)", &e))
+        };
+        if let Some((agent, state)) = agent {
+            let (pipe, end) = sys::agent::pipe().map_err(|e| Error::io("pipe2", &e))?;
+            sys::agent::smallest_pipe(&pipe).map_err(|e| Error::io("fcntl(F_SETPIPE_SZ)", &e))?;
+            go(&[end.as_fd()])?;
+            drop(end);
+            agent.hand_over(pipe, self.pid, &self.pidfd, &state)?;
+            let mut fds = [(self.control.as_fd(), libc::POLLIN), (self.pidfd.as_fd(), libc::POLLIN)];
+            let ready = sys::poll(&mut fds, Some(ANSWER)).map_err(|e| Error::io("poll(exec)", &e))?;
+            if ready.iter().all(|r| *r == 0) {
+                return Ok(Started::Executing { faults: 0 });
+            }
+        } else {
+            go(&[])?;
+        }
         // The end of the socket: the execve, or the end of the process.
         let mut buf = [0u8; 8];
         sys::receive(&self.control, &mut buf).map_err(|e| Error::io("recvmsg", &e))?;

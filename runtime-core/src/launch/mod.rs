@@ -11,6 +11,7 @@
 //! message is the number of a step. The end of the stream is never success: the fault
 //! page and the exit status say what happened. On failure everything that was made is undone.
 
+pub(crate) mod agent;
 mod executing;
 mod image;
 mod join;
@@ -206,6 +207,9 @@ impl Host<'_> {
                 (_, Action::Clone { .. }) => self.cloned(number)?,
                 (_, Action::Created) => {
                     self.reached(number)?;
+                    if let (Some(_), Place::New(dir)) = (self.plan.agent(), self.place) {
+                        self.source = Some(dir.new_listener().map_err(in_step)?);
+                    }
                     self.record().map_err(in_step)?;
                     self.go()?;
                     return Ok(());

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, errno_text};
 use crate::hooks::{self, End};
 use crate::plan::Plan;
 use crate::plan::action::{Action, HookAction, Lsm, Namespace};
+use crate::seccomp::FLAG_WAIT_KILLABLE_RECV;
 use crate::sys::ExitStatus;
 use oxrun_init::fault::{self, Detail, Phase, Record, ended as how_ended};
 use std::path::Path;
@@ -164,11 +165,23 @@ fn explain(plan: &Plan, action: &Action, field: &str, r: &Record<'_>) -> Error {
         | Action::IoPriority { .. }
         | Action::MemoryPolicy { .. } => share::explain(action, plain("", r), r.errno),
         Action::Personality { .. } => plain("error setting the personality", r),
-        Action::Seccomp(_) => plain("unable to init seccomp", r),
+        Action::Seccomp(program) => seccomp(program.flags, r),
         // Only the cgroup says so: one with controllers below it takes no process.
         Action::Clone { .. } if r.errno == libc::EBUSY => plain("error adding pid of init to cgroups", r),
         Action::Clone { .. } => plain("unable to create the container's process", r),
         _ => plain("error during container init", r),
+    }
+}
+
+/// A filter that the kernel does not take. Callers know the words of the second one.
+fn seccomp(flags: u32, r: &Record<'_>) -> Error {
+    let e = plain("unable to init seccomp", r);
+    match r.errno {
+        libc::EBUSY => e.hint("the calling process is itself under a filter that asks an agent"),
+        libc::EINVAL if flags & FLAG_WAIT_KILLABLE_RECV != 0 => {
+            e.saying("error adding WaitKill flag to seccomp filter: SetWaitKill requires linux 5.19 or newer")
+        }
+        _ => e,
     }
 }
 

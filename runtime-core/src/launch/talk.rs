@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// How long init may take from one message to the next, in milliseconds. Only something that stopped it, or a
 /// filesystem that does not answer, takes that long.
-const PATIENCE: i32 = 120_000;
+pub(super) const PATIENCE: i32 = 120_000;
 
 /// What init says: which step it is at, the pid of a clone, and a descriptor.
 pub(super) struct Message {

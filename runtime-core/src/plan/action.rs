@@ -151,6 +151,15 @@ pub struct ClockOffset {
     pub nanosecs: u32,
 }
 
+/// Who decides about the calls that a filter leaves to somebody else.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Agent {
+    /// The socket it listens on.
+    pub path: PathBuf,
+    /// What it is told beside the container's state.
+    pub metadata: String,
+}
+
 /// A hook to run.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct HookAction {
@@ -383,6 +392,8 @@ pub enum Action {
     Created,
     /// A further process of a container is set up.
     Ready,
+    /// Hand the listener of the filter that follows to an agent.
+    Listener(Agent),
     /// Load the filter.
     Seccomp(Program),
     /// Become the program.

@@ -73,6 +73,7 @@ fn verb(action: &Action) -> &'static str {
         Action::Home { .. } => "env",
         Action::Lookup { .. } => "lookup",
         Action::Created => "created",
+        Action::Listener(_) => "agent",
         Action::Seccomp(_) => "seccomp",
         Action::Exec { .. } => "exec",
     }
@@ -255,6 +256,7 @@ fn sentence_process(action: &Action) -> String {
         },
         Action::Created => "wait for start".to_owned(),
         Action::Ready => "tell the caller".to_owned(),
+        Action::Listener(agent) => format!("{} decides about some calls", agent.path.display()),
         Action::Seccomp(p) => {
             let archs: Vec<&str> = p.archs.iter().map(|a| a.name()).collect();
             format!("{} instructions for {}, default {}", p.insns.len(), archs.join(" "), p.default_action)

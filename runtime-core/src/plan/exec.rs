@@ -62,12 +62,8 @@ pub(crate) fn exec(
         later_hooks: Vec::new(),
         dumpable: facts.euid != 0,
         patient: options.ignore_paused,
-        denies_execve: config
-            .spec()
-            .linux()
-            .as_ref()
-            .and_then(|l| l.seccomp().as_ref())
-            .and_then(super::execve::denied),
+        // The template does not have the rules any more.
+        denies_execve: state.denies_execve.clone(),
         config: config.bytes.clone(),
     })
 }

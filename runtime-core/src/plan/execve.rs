@@ -5,11 +5,17 @@ use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction as Action};
 
 /// Says which part of a profile keeps the program from being executed; none if nothing certainly does.
 pub(super) fn denied(profile: &LinuxSeccomp) -> Option<Warning> {
+    let denied = answer_to(profile, "execve")?;
+    Some(Warning { message: format!("{} of the program itself", denied.message), ..denied })
+}
+
+/// Says which part of a profile does not let a call pass; none if nothing certainly does.
+pub(super) fn answer_to(profile: &LinuxSeccomp, name: &str) -> Option<Warning> {
     let default = profile.default_action();
     let rules = profile.syscalls().iter().flatten().enumerate();
     // A rule with the result of the default action is none; one without arguments beats all with arguments.
     let mut rules = rules
-        .filter(|(_, r)| r.names().iter().any(|n| n == "execve"))
+        .filter(|(_, r)| r.names().iter().any(|n| n == name))
         .filter(|(_, r)| (r.action(), r.errno_ret()) != (default, profile.default_errno_ret()))
         .peekable();
     let some = rules.peek().is_some();
@@ -17,19 +23,19 @@ pub(super) fn denied(profile: &LinuxSeccomp) -> Option<Warning> {
     let (field, what, answer) = match certain {
         Some((i, rule)) => {
             let field = format!("/linux/seccomp/syscalls/{i}");
-            (field, "this rule", answer(rule.action(), rule.errno_ret())?)
+            (field, "this rule".to_owned(), answer(rule.action(), rule.errno_ret())?)
         }
         None if some => return None,
         None => {
             let field = "/linux/seccomp/defaultAction".to_owned();
             (
                 field,
-                "no rule names execve, and the default action",
+                format!("no rule names {name}, and the default action"),
                 answer(default, profile.default_errno_ret())?,
             )
         }
     };
-    Some(Warning { field, message: format!("{what} answers {answer} to execve of the program itself") })
+    Some(Warning { field, message: format!("{what} answers {answer} to {name}") })
 }
 
 /// An action in words, unless the call is let through or somebody else decides.

@@ -133,6 +133,14 @@ impl Plan {
         filters.flatten().map(|name| (name.field(), name.name.as_str()))
     }
 
+    /// The agent that gets the filter's listener.
+    pub(crate) fn agent(&self) -> Option<&action::Agent> {
+        self.steps.iter().find_map(|s| match &s.action {
+            Action::Listener(agent) => Some(agent),
+            _ => None,
+        })
+    }
+
     /// A reference to step `number`, from 1, for errors.
     #[must_use]
     pub(crate) fn step_ref(&self, number: u32) -> StepRef {

@@ -6,7 +6,7 @@
 //! CAP_SYS_ADMIN, which is kept until then and only for that.
 
 use super::Builder;
-use super::action::Action;
+use super::action::{Action, Agent};
 use super::caps::{self, CapSets, SYS_ADMIN};
 use crate::error::{Error, ErrorKind, Lane, Result};
 use crate::seccomp;
@@ -38,8 +38,22 @@ pub(crate) enum Filter<'a> {
 /// Compiles the filter of a config.
 pub(crate) fn filter(spec: &Spec) -> Result<Option<seccomp::Program>> {
     let profile = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
-    let compiled = profile.map(|p| seccomp::compile(p, seccomp::Arch::native())).transpose();
-    compiled.map_err(|e| Error::config(e.field(), e.to_string()))
+    let Some(profile) = profile else {
+        return Ok(None);
+    };
+    let wrong = |e: seccomp::SeccompError| Error::config(e.field(), e.to_string());
+    let program = seccomp::compile(profile, seccomp::Arch::native()).map_err(wrong)?;
+    seccomp::check_listener(profile).map_err(wrong)?;
+    // The one call that init makes between the filter and the program to hand over the listener.
+    if program.notify
+        && let Some(denied) = super::execve::answer_to(profile, "write")
+    {
+        return Err(Error::config(
+            denied.field,
+            format!("SCMP_ACT_NOTIFY needs the write syscall: {}", denied.message),
+        ));
+    }
+    Ok(Some(program))
 }
 
 /// All steps from the root to the program.
@@ -73,10 +87,6 @@ pub(crate) fn process(b: &mut Builder<'_>, p: &Process, kind: Kind) -> Result<()
         Filter::Compiled(program) => program.cloned(),
     };
     let program = program.filter(|p| !p.insns.is_empty());
-    if program.as_ref().is_some_and(|p| p.notify) {
-        return Err(Error::config("/linux/seccomp", "SCMP_ACT_NOTIFY cannot be carried out yet")
-            .of_kind(ErrorKind::Unsupported));
-    }
     let sets = capabilities(b, p);
     b.init(
         "/process/capabilities/bounding",
@@ -283,6 +293,10 @@ fn arguments(
         super::start_hooks(b)?;
     }
     if let Some(program) = filter {
+        if program.notify {
+            let agent = agent(b, kind)?;
+            b.init("/linux/seccomp/listenerPath", Action::Listener(agent));
+        }
         b.init("/linux/seccomp", Action::Seccomp(program));
     }
     if let Some(sets) = last {
@@ -290,6 +304,30 @@ fn arguments(
     }
     b.init("/process/args", Action::Exec { args, env });
     Ok(())
+}
+
+/// The agent of a filter that has one.
+fn agent(b: &Builder<'_>, kind: Kind) -> Result<Agent> {
+    let no = |field: &str, text: &str| Err(Error::config(field, text).of_kind(ErrorKind::Unsupported));
+    // The listener is taken from a process that its own user cannot trace.
+    if b.facts.euid != 0 {
+        return no(
+            "/linux/seccomp",
+            "SCMP_ACT_NOTIFY cannot be carried out yet for a caller that is not root",
+        );
+    }
+    // A hook loads the filter itself, and nobody would answer for it.
+    let hooks = b.spec.hooks().as_ref().and_then(|h| h.start_container().as_ref());
+    if kind == Kind::First && hooks.is_some_and(|h| !h.is_empty()) {
+        return no(
+            "/hooks/startContainer",
+            "a startContainer hook cannot be run yet under a filter with SCMP_ACT_NOTIFY",
+        );
+    }
+    let profile = b.linux().and_then(|l| l.seccomp().as_ref());
+    let path = profile.and_then(|p| p.listener_path().clone()).unwrap_or_default();
+    let metadata = profile.and_then(|p| p.listener_metadata().clone()).unwrap_or_default();
+    Ok(Agent { path, metadata })
 }
 
 fn check_strings(field: &str, list: &[String]) -> Result<()> {

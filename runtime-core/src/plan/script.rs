@@ -256,6 +256,7 @@ fn record_process(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
         }
         Action::Created => out.push(n, &Op::Created {}),
         Action::Ready => out.push(n, &Op::Ready {}),
+        Action::Listener(_) => out.push(n, &Op::Listener {}),
         Action::Seccomp(program) => {
             let filter: Vec<u8> = program.insns.iter().flat_map(seccomp::Insn::bytes).collect();
             out.push(n, &Op::Seccomp { flags: program.flags, filter: Bytes(&filter) });

@@ -6,6 +6,7 @@
 //! through a pidfd.
 #![allow(unsafe_code)]
 
+pub(crate) mod agent;
 pub(crate) mod bpf;
 pub(crate) mod look;
 mod mntns;
@@ -266,6 +267,11 @@ pub(crate) fn socketpair() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Sends bytes and descriptors as one message.
 pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    send_some(socket, bytes, fds).map(drop)
+}
+
+/// The same on a stream, which may take less: how many bytes.
+pub(crate) fn send_some(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let payload = size_of_val(raw.as_slice());
     // SAFETY: arithmetic only.
@@ -294,7 +300,7 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> i
         let r = unsafe { libc::sendmsg(fd, &raw const msg, libc::MSG_NOSIGNAL) };
         match check(r as libc::c_long) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            r => return r.map(drop),
+            r => return r.map(|n| n as usize),
         }
     }
 }
