@@ -140,6 +140,32 @@ fn the_directory_of_the_cgroup_mounts_is_read_only() -> Check {
     Ok(())
 }
 
+/// The propagation of the cgroup mounts where all mounts of the host are shared.
+fn cgroup_tags(propagation: &str) -> Check<Vec<String>> {
+    let mut s = sandbox()?;
+    let script = "mount --make-rshared / && exec \"$@\"";
+    s.runtime_mut().wrap(&["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"]);
+    let options = ["ro", "nosuid", "noexec", "nodev", propagation];
+    let config = Config::new(REPORT).without_mount("/sys/fs/cgroup").mount(
+        "cgroup",
+        Path::new("cgroup"),
+        "/sys/fs/cgroup",
+        &options,
+    );
+    let report = s.report(&config)?;
+    let kinds = ["cgroup", "cgroup2"].map(Value::from);
+    let found = report["mounts"].as_array().unwrap().iter().filter(|m| kinds.contains(&m["type"]));
+    Ok(found.map(|m| m["tags"].to_string()).collect())
+}
+
+fn cgroup_mounts_take_their_propagation_from_the_options() -> Check {
+    let private = cgroup_tags("rprivate")?;
+    check!(!private.is_empty() && private.iter().all(|t| t == "[]"), "private ones are {private:?}");
+    let slaves = cgroup_tags("rslave")?;
+    check!(!slaves.is_empty() && slaves.iter().all(|t| t.contains("master:")), "slaves are {slaves:?}");
+    Ok(())
+}
+
 fn a_directory_is_bound_read_write() -> Check {
     let s = sandbox()?;
     let source = s.make_dir("source")?;
@@ -392,6 +418,7 @@ fn main() -> ExitCode {
         mounts_keep_the_order_of_the_configuration,
         a_later_mount_covers_an_earlier_one,
         the_cgroup_mount_shows_the_controllers_read_only,
+        cgroup_mounts_take_their_propagation_from_the_options,
         a_directory_is_bound_read_write,
         a_directory_is_bound_read_only,
         a_file_is_bound_on_a_file_that_is_made,

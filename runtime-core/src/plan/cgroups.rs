@@ -336,7 +336,9 @@ pub(crate) fn mount(b: &mut Builder<'_>, field: &str, destination: &Path, option
         } else {
             data.collect()
         };
-        let flags = MountOptions { propagation: 0, ..flags.clone() };
+        // A bind is a slave of the host's mount unless the options say otherwise; a new mount is private.
+        let propagation = if own { 0 } else { flags.propagation };
+        let flags = MountOptions { propagation, ..flags.clone() };
         b.init(field, one(own, "cgroup", dir.dir(), &destination.join(&name), &flags, data));
         for controller in controllers.iter().filter(|c| Path::new(c) != name && !c.contains('=')) {
             b.init(
