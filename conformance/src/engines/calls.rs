@@ -52,6 +52,21 @@ impl Side {
         scratch.join(format!("{}.calls", self.name()))
     }
 
+    /// Where `copy` puts the runtime: the file keeps its name, which its messages begin with.
+    pub(super) fn copied(self, scratch: &Path, runtime: &Path) -> PathBuf {
+        scratch.join(format!("{}.copy", self.name())).join(runtime.file_name().unwrap_or_default())
+    }
+
+    /// Copies the runtime to where every user can reach it.
+    pub(super) fn copy(self, scratch: &Path, runtime: &Path) -> Result<PathBuf, String> {
+        let copy = self.copied(scratch, runtime);
+        let dir = copy.parent().unwrap_or(scratch);
+        fs::create_dir_all(dir)
+            .and_then(|()| fs::copy(runtime, &copy))
+            .map_err(|e| format!("copying {}: {e}", runtime.display()))?;
+        Ok(copy)
+    }
+
     /// Writes the wrapper around `runtime`.
     pub(super) fn install(self, scratch: &Path, runtime: &Path) -> Result<(), String> {
         let [log, path] = [&self.log(scratch), runtime]
@@ -62,7 +77,11 @@ impl Side {
         let fail = |e: std::io::Error| format!("{}: {e}", wrapper.display());
         fs::write(&wrapper, text).map_err(fail)?;
         fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).map_err(fail)?;
-        fs::write(self.log(scratch), "").map_err(fail)
+        let log = self.log(scratch);
+        // The engine may not be root.
+        fs::write(&log, "")
+            .and_then(|()| fs::set_permissions(&log, fs::Permissions::from_mode(0o666)))
+            .map_err(|e| format!("{}: {e}", log.display()))
     }
 
     /// The calls from byte `offset` of the log on, and the length of the log.

@@ -1,6 +1,7 @@
 //! What is particular to one engine stands behind one trait: how it is started and called, where its
 //! runtimes keep their state, and what is played with it.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calls::Side;
 use super::scenario::Scenario;
-use super::{containerd, docker};
+use super::{containerd, docker, podman};
 
 /// Where Debian puts the engines; a `docker` elsewhere is not the one under test.
 pub(super) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -20,11 +21,14 @@ pub(super) enum Engine {
     Containerd,
     Docker,
     DockerUserns,
+    Podman,
+    PodmanRootless,
 }
 
 impl Engine {
     /// In the order in which they are listed.
-    pub(super) const ALL: &[Self] = &[Self::Containerd, Self::Docker, Self::DockerUserns];
+    pub(super) const ALL: &[Self] =
+        &[Self::Containerd, Self::Docker, Self::DockerUserns, Self::Podman, Self::PodmanRootless];
 
     /// What the command line calls it.
     pub(super) fn name(self) -> &'static str {
@@ -32,6 +36,8 @@ impl Engine {
             Self::Containerd => "containerd",
             Self::Docker => "docker",
             Self::DockerUserns => "docker-userns",
+            Self::Podman => "podman",
+            Self::PodmanRootless => "podman-rootless",
         }
     }
 
@@ -46,6 +52,8 @@ impl Engine {
             Self::Containerd => &containerd::Containerd,
             Self::Docker => &docker::Docker { userns: false },
             Self::DockerUserns => &docker::Docker { userns: true },
+            Self::Podman => &podman::Podman { rootless: false },
+            Self::PodmanRootless => &podman::Podman { rootless: true },
         }
     }
 
@@ -62,6 +70,12 @@ pub(super) type Package = (&'static str, &'static str);
 pub(super) trait Kit {
     /// The packages that it needs beside the image's.
     fn packages(&self) -> &'static [Package];
+
+    /// Who calls the engine, if not root: that user's runtimes must be able to log their calls, and
+    /// containers to write what the host hands them.
+    fn user(&self) -> Option<u32> {
+        None
+    }
 
     /// Tables of scenarios.
     fn scenarios(&self) -> &'static [&'static [Scenario]];
@@ -99,6 +113,36 @@ pub(super) fn environment(command: &mut Command, scratch: &Path) {
         .env("HOME", scratch.join("home"))
         .env("TERM", "xterm")
         .current_dir(scratch);
+}
+
+/// A user of the suite's own, in the private copy of /etc.
+pub(super) struct Account {
+    pub(super) name: &'static str,
+    /// User id and group id.
+    pub(super) id: u32,
+    /// The first of 65536 ids that it may give to user namespaces.
+    pub(super) subordinates: u32,
+}
+
+impl Account {
+    /// Adds it to the files that list users and what ids they may use.
+    pub(super) fn make(&self) -> Result<(), String> {
+        let Self { name, id, subordinates } = self;
+        for (file, line) in [
+            ("/etc/passwd", format!("x:{id}:{id}::/:/bin/false")),
+            ("/etc/group", format!("x:{id}:")),
+            ("/etc/subuid", format!("{subordinates}:65536")),
+            ("/etc/subgid", format!("{subordinates}:65536")),
+        ] {
+            std::fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(file)
+                .and_then(|mut f| writeln!(f, "{name}:{line}"))
+                .map_err(|e| format!("{file}: {e}"))?;
+        }
+        Ok(())
+    }
 }
 
 /// Where a daemon of ours listens.

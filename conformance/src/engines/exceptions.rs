@@ -1,6 +1,6 @@
 //! What may differ between the two runtimes, and what cannot be asked for yet: each with its reason.
 
-use super::engine::Engine::{self, Containerd, Docker, DockerUserns};
+use super::engine::Engine::{self, Containerd, Docker, DockerUserns, Podman, PodmanRootless};
 
 /// A difference that is known and right, or a scenario that cannot be asked for yet.
 #[derive(Debug)]
@@ -37,6 +37,16 @@ pub(super) const ACCEPTED: &[Exception] = &[
         "rootfs-propagation",
         "the reference leaves a shared root private if the image is a mount by itself",
     ),
+    because(Podman, "mounts", MASKS),
+    because(PodmanRootless, "mounts", MASKS),
+    because(Podman, "cgroup-view", MASKS),
+    because(PodmanRootless, "cgroup-view", MASKS),
+    because(Podman, "bind-dir-on-file", INTERNALS),
+    because(Podman, "tmpfs", "the mode of what a tmpfs covers is an option of the mount, not set afterwards"),
+    because(Podman, "sysctl-missing", WORDING),
+    because(Podman, "hook-fails", WORDING),
+    because(Podman, "hooks", "the reference runs poststart in create, before the process is started"),
+    because(Podman, "personality", "the reference of Debian 12 ignores the personality"),
 ];
 
 /// Scenarios that are played and shown, but do not count.

@@ -3,8 +3,8 @@
 //! runtime under test must have been called: a wrapper between engine and runtime counts.
 //!
 //! The engines run isolated (`isolate`), over an image made on the spot (`image`) and without
-//! network. `engine` says what an engine is, `scenario` what a scenario consists of; `containerd` and
-//! `docker` hold them.
+//! network. `engine` says what an engine is, `scenario` what a scenario consists of; `containerd`,
+//! `docker` and `podman` hold them.
 
 mod calls;
 mod cgroups;
@@ -17,6 +17,7 @@ mod exceptions;
 mod image;
 mod isolate;
 mod play;
+mod podman;
 mod scenario;
 mod sys;
 mod text;
@@ -36,7 +37,7 @@ use scenario::{Report, Verdict};
 const USAGE: &str =
     "usage: oxrun-conformance engines [--runtime PATH] [--reference PATH] [--keep] [--only NAME]... ENGINE...
        oxrun-conformance engines --packages
-ENGINE is containerd, docker or docker-userns. --only picks scenarios. --keep keeps the scratch directory.";
+ENGINE is containerd, docker, docker-userns, podman or podman-rootless. --only picks scenarios. --keep keeps the scratch directory.";
 
 /// The package that the image is made of.
 const IMAGE: Package = ("busybox-static", "/bin/busybox");

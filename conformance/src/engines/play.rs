@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
@@ -37,16 +38,28 @@ pub(super) fn inside(job: &Job) -> ExitCode {
 fn prepare(job: &Job) -> Result<(), String> {
     for dir in ["bin", "data", "home"] {
         let dir = job.scratch.join(dir);
-        fs::create_dir(&dir).map_err(|e| format!("mkdir {}: {e}", dir.display()))?;
+        fs::create_dir(&dir)
+            .and_then(|()| hand_over(job, &dir))
+            .map_err(|e| format!("mkdir {}: {e}", dir.display()))?;
     }
     for (side, path) in [(Side::Reference, &job.reference), (Side::Tested, &job.runtime)] {
         if !path.is_file() {
             return Err(format!("{} cannot be seen inside", path.display()));
         }
-        side.install(&job.scratch, path)?;
+        match job.engine.kit().user() {
+            // The directories above it may be closed to that user.
+            Some(_) => side.install(&job.scratch, &side.copy(&job.scratch, path)?)?,
+            None => side.install(&job.scratch, path)?,
+        }
     }
     Side::Reference.select(&job.scratch)?;
     Ok(())
+}
+
+/// Gives a directory to whoever calls the engine.
+fn hand_over(job: &Job, dir: &Path) -> std::io::Result<()> {
+    let user = job.engine.kit().user();
+    if user.is_some() { chown(dir, user, user) } else { Ok(()) }
 }
 
 fn emit(report: &Report) -> Result<(), String> {
@@ -142,6 +155,7 @@ impl Player<'_> {
         let scratch = &self.job.scratch;
         let data = self.side.data(scratch);
         let made = fs::create_dir_all(&data)
+            .and_then(|()| hand_over(self.job, &data))
             .and_then(|()| fs::write(data.join("in"), "given\n"))
             .map_err(|e| format!("{}: {e}", data.display()));
         if let Err(e) = made.and_then(|()| self.side.select(scratch)) {

@@ -56,6 +56,7 @@ impl Names {
             (side.wrapper(&job.scratch).to_string_lossy().into_owned(), "RUNTIME"),
             (Side::link(&job.scratch).to_string_lossy().into_owned(), "RUNTIME"),
             (side.data(&job.scratch).to_string_lossy().into_owned(), "DATA"),
+            (side.copied(&job.scratch, path).to_string_lossy().into_owned(), "RUNTIME"),
             (path.to_string_lossy().into_owned(), "RUNTIME"),
             (job.scratch.to_string_lossy().into_owned(), "SCRATCH"),
         ];
@@ -64,6 +65,10 @@ impl Names {
             for (verb, with) in [("create", "RUNTIME create failed"), ("run", "RUNTIME run failed")] {
                 pairs.push((format!("{} {verb} failed", name.unwrap_or("runc")), with));
             }
+        }
+        // Podman says which runtime an error is of.
+        for what in ["RUNTIME create failed", "exec failed"] {
+            pairs.push((format!("{}: {what}", side.name()), what));
         }
         Self { pairs }
     }

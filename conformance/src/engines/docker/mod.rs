@@ -18,7 +18,7 @@ use std::process::Command;
 use serde_json::json;
 
 use super::calls::Side;
-use super::engine::{Kit, Package, socket, write};
+use super::engine::{Account, Kit, Package, socket, write};
 use super::scenario::Scenario;
 
 /// The daemon, as it is or with a user namespace for every container.
@@ -41,7 +41,7 @@ const PLAIN: &[&[Scenario]] = &[
 const USERNS: &[&[Scenario]] = &[userns::SCENARIOS, build::USERNS];
 
 /// Whom the containers' root is with user namespaces.
-const REMAPPED: &str = "oxrun-remap";
+const REMAPPED: Account = Account { name: "oxrun-remap", id: 4242, subordinates: 200_000 };
 
 impl Kit for Docker {
     fn packages(&self) -> &'static [Package] {
@@ -75,8 +75,8 @@ impl Kit for Docker {
             },
         });
         if self.userns {
-            subordinates()?;
-            settings["userns-remap"] = json!(REMAPPED);
+            REMAPPED.make()?;
+            settings["userns-remap"] = json!(REMAPPED.name);
         }
         write(&config, &settings.to_string())?;
         let mut command = Command::new("/usr/sbin/dockerd");
@@ -108,24 +108,4 @@ impl Kit for Docker {
         // BuildKit names no directory.
         vec![scratch.join("exec/runtime-runc/moby"), "/run/runc".into(), "/run/oxrun".into()]
     }
-}
-
-/// Gives the remapped user its ids, in the private copy of /etc.
-fn subordinates() -> Result<(), String> {
-    use std::io::Write;
-    let lines = [
-        ("/etc/passwd", "x:4242:4242::/:/bin/false"),
-        ("/etc/group", "x:4242:"),
-        ("/etc/subuid", "200000:65536"),
-        ("/etc/subgid", "200000:65536"),
-    ];
-    for (file, line) in lines {
-        std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(file)
-            .and_then(|mut f| writeln!(f, "{REMAPPED}:{line}"))
-            .map_err(|e| format!("{file}: {e}"))?;
-    }
-    Ok(())
 }

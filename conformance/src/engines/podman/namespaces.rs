@@ -1,0 +1,101 @@
+//! Podman scenarios of namespaces: own, the host's, another container's, or a path.
+
+use super::super::scenario::{Scenario, cli, host};
+
+/// In the order in which they are played.
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::named(
+        "network-none",
+        &[cli(
+            0,
+            "lo",
+            "run --rm {new} bb sh -c 'ls /sys/class/net; wc -l </proc/net/route; ip link show lo'",
+        )],
+    ),
+    Scenario::named(
+        "network-host",
+        &[cli(0, "lo", "run --rm --name {c} --network host bb sh -c 'ls /sys/class/net'")],
+    ),
+    Scenario::named(
+        "pid-host",
+        &[cli(
+            0,
+            "outside",
+            "run --rm {new} --pid host bb sh -c '[ $$ != 1 ] && grep -q engines /proc/1/cmdline && echo outside'",
+        )],
+    ),
+    Scenario::named(
+        "pid-shared",
+        &[
+            cli(0, "", "run --detach {new} bb sleep 1000"),
+            cli(0, "sleep", "run --rm --name {c}-2 --pid container:{c} bb cat /proc/1/comm"),
+            cli(
+                0,
+                "",
+                "run --detach --name {c}-2 --pid container:{c} bb sh -c 'sleep 1000 & exec sleep 1000'",
+            ),
+            cli(0, "", "rm --force --time 0 {c}-2").any_text(),
+            cli(0, "true", "inspect --format {{.State.Running}} {c}"),
+        ],
+    ),
+    Scenario::named(
+        "ipc-shared",
+        &[
+            cli(0, "", "run --detach {new} --ipc shareable bb sh -c 'echo here >/dev/shm/x; sleep 1000'"),
+            host(
+                "here",
+                "for i in $(seq 100); do {client} exec {c} test -s /dev/shm/x && break; sleep 0.1; done; {client} run --rm --name {c}-2 --ipc container:{c} bb cat /dev/shm/x",
+            ),
+        ],
+    ),
+    Scenario::named(
+        "network-shared",
+        &[
+            cli(0, "", "run --detach {new} --sysctl net.core.somaxconn=777 bb sleep 1000"),
+            cli(
+                0,
+                "777",
+                "run --rm --name {c}-2 --network container:{c} bb cat /proc/sys/net/core/somaxconn",
+            ),
+        ],
+    ),
+    Scenario::named(
+        "all-shared",
+        &[
+            cli(0, "", "run --detach {new} --hostname first bb sleep 1000"),
+            host(
+                "shared",
+                "{client} run --rm --name {c}-2 --network container:{c} --ipc container:{c} --pid container:{c} --uts container:{c} bb sh -c 'hostname; for n in net ipc pid uts mnt; do readlink /proc/1/ns/$n /proc/self/ns/$n | uniq | wc -l; done; echo shared'",
+            ),
+        ],
+    ),
+    Scenario::named(
+        "uts-host",
+        &[host(
+            "same",
+            "[ \"$({client} run --rm --name {c} --uts host bb hostname)\" = \"$(hostname)\" ] && echo same",
+        )],
+    ),
+    Scenario::named(
+        "ipc-host",
+        &[host(
+            "seen",
+            "echo seen >/dev/shm/{side}; {client} run --rm --name {c} --ipc host bb cat /dev/shm/{side}; rm /dev/shm/{side}",
+        )],
+    ),
+    Scenario::named(
+        "network-path",
+        &[host(
+            "joined",
+            "unshare --net sleep 20 >/dev/null 2>&1 & p=$!; sleep 0.3; {client} run --rm --name {c} --network ns:/proc/$p/ns/net bb sh -c 'ls /sys/class/net; echo joined'; kill -9 $p",
+        )],
+    ),
+    Scenario::named(
+        "join-gone",
+        &[
+            cli(0, "", "run --detach {new} bb true"),
+            cli(0, "0", "wait {c}"),
+            cli(126, "container is stopped", "run --rm --name {c}-2 --pid container:{c} bb true"),
+        ],
+    ),
+];
