@@ -1,6 +1,6 @@
 //! Podman scenarios of pods: containers that share the namespaces of an infra container.
 
-use super::super::scenario::{Scenario, cli, host, until};
+use super::super::scenario::{Scenario, cli, until};
 
 /// Makes the scenario's pod; its infra container sleeps and comes from the suite's image.
 macro_rules! pod {
@@ -71,15 +71,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 0,
                 "libpod",
                 "run --rm --pod {c}-pod --name {c} --cgroupns host bb sh -c 'sed s,^[0-9]*:,, /proc/self/cgroup | sort | sed s,/[^/]*/[0-9a-f]*/,/POD/,'",
-            ),
-        ],
-    ),
-    Scenario::named(
-        "pod-kube",
-        &[
-            host(
-                "created",
-                "printf 'apiVersion: v1\\nkind: Pod\\nmetadata:\\n  name: {c}-pod\\nspec:\\n  restartPolicy: Never\\n  containers:\\n  - name: one\\n    image: localhost/bb:latest\\n    command: [sh, -c, \"echo from kube; id -u\"]\\n    securityContext:\\n      runAsUser: 1000\\n      readOnlyRootFilesystem: true\\n' >{data}/pod.yaml; {client} play kube --network none --quiet {data}/pod.yaml >/dev/null 2>{data}/err && echo created || cat {data}/err",
             ),
         ],
     ),
