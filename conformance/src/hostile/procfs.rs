@@ -102,6 +102,10 @@ fn race(sandbox: &Sandbox, _: &Canary) -> Check<Outcome> {
     Ok(last)
 }
 
+fn spin(turns: u32) {
+    (0..turns).for_each(|_| std::hint::spin_loop());
+}
+
 fn exchanged(sandbox: &Sandbox, bundle: &Bundle, id: &str) -> Check<Outcome> {
     let (proc, link) = (bundle.rootfs().join("proc"), bundle.rootfs().join("link"));
     let _ = fs::remove_file(&link);
@@ -109,9 +113,16 @@ fn exchanged(sandbox: &Sandbox, bundle: &Bundle, id: &str) -> Check<Outcome> {
     let over = AtomicBool::new(false);
     let created = std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                // Both names are there for good.
+            // Away for a moment, in place for a longer one: where it is nearly never in place everything is
+            // refused. No two moments are of one length.
+            for round in 0u32.. {
                 let _ = sys::exchange(&proc, &link);
+                spin(round % 64 * 16);
+                let _ = sys::exchange(&proc, &link);
+                spin(round.wrapping_mul(7919) % 4096);
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
             }
         });
         let created = sandbox.runtime().create(bundle.path(), id);
@@ -124,7 +135,10 @@ fn exchanged(sandbox: &Sandbox, bundle: &Bundle, id: &str) -> Check<Outcome> {
     if created.code != 0 {
         return Ok(Outcome::refused(created.code, created.stderr));
     }
-    let pid = sandbox.runtime().pid(id)?;
+    // A bad runtime may leave a container that is dead already.
+    let Ok(pid) = sandbox.runtime().pid(id) else {
+        return Ok(Outcome::refused(created.code, created.stderr));
+    };
     sandbox.runtime().start(id)?.success()?;
     sandbox.runtime().wait_for(pid)?;
     let text = fs::read_to_string(sandbox.dir().join("out/report.json"))?;
