@@ -3,7 +3,7 @@
 use super::{Ctx, Failure, print};
 use crate::args;
 use crate::spec_template;
-use oxrun_core::{Bundle, CreateOptions, Error};
+use oxrun_core::{Bundle, Error};
 use std::path::Path;
 
 /// `spec`: writes a config.json to start from.
@@ -34,7 +34,7 @@ pub(crate) fn explain(ctx: &Ctx<'_>, a: &args::Explain) -> Result<u8, Failure> {
     let bundle = Bundle::open(a.bundle.as_deref().unwrap_or(Path::new(".")))?;
     let name = bundle.dir().file_name().map(|n| n.to_string_lossy().into_owned());
     let id = a.id.clone().or(name).unwrap_or_else(|| "container".to_owned());
-    let plan = ctx.runtime()?.plan(&id, &bundle, &CreateOptions::default())?;
+    let plan = ctx.runtime()?.plan(&id, &bundle, &ctx.options()?)?;
     if a.json {
         let json = serde_json::to_string_pretty(&plan).map_err(|e| Failure::plain(e.to_string()))?;
         return print(&format!("{json}\n"));
@@ -52,7 +52,7 @@ pub(crate) fn check(ctx: &Ctx<'_>, a: &args::Check) -> Result<u8, Failure> {
     // Whatever the directory is called, it has to be an id.
     let fine = |c: char| c.is_ascii_alphanumeric() || "_+.-".contains(c);
     let id: String = name.chars().map(|c| if fine(c) { c } else { '_' }).take(255).collect();
-    let report = ctx.runtime()?.check(&id, dir, &CreateOptions::default()).map_err(|e| failed(&e))?;
+    let report = ctx.runtime()?.check(&id, dir, &ctx.options()?).map_err(|e| failed(&e))?;
     if a.json {
         let json = serde_json::to_string_pretty(&report).map_err(|e| Failure::plain(e.to_string()))?;
         print(&format!("{json}\n"))?;

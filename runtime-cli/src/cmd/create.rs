@@ -77,7 +77,7 @@ fn plan(ctx: &Ctx<'_>, runtime: &Runtime, a: &args::Create, command: &str) -> Re
         no_pivot: a.no_pivot,
         no_new_keyring: a.no_new_keyring,
         preserve_fds: a.preserve_fds,
-        ..CreateOptions::default()
+        ..ctx.options()?
     };
     let plan = Bundle::open(dir)
         .and_then(|bundle| runtime.plan(&a.id, &bundle, &options))

@@ -11,10 +11,10 @@ pub(crate) mod ps;
 pub(crate) mod query;
 pub(crate) mod update;
 
-use crate::args::Global;
 use crate::args::root::{RootFacts, StateRoot};
+use crate::args::{CgroupManager, Global};
 use crate::log::Log;
-use oxrun_core::{Error, ErrorKind, Runtime};
+use oxrun_core::{CreateOptions, Error, ErrorKind, Runtime};
 use std::io::Write;
 
 /// What every command needs.
@@ -92,6 +92,21 @@ impl Ctx<'_> {
             _ => "/".into(),
         };
         self.global.state_root(&facts, &cwd).map_err(Failure::plain)
+    }
+
+    /// What the options before the command say of every plan for a container.
+    pub(crate) fn options(&self) -> Result<CreateOptions, Failure> {
+        let no_cgroups = match self.global.cgroup_manager {
+            CgroupManager::Cgroupfs => false,
+            CgroupManager::Disabled => true,
+            CgroupManager::Systemd => {
+                return Err(Failure::plain(
+                    "the systemd cgroup driver is not supported: leave out --systemd-cgroup, and give cgroupsPath as \
+                     a path",
+                ));
+            }
+        };
+        Ok(CreateOptions { no_cgroups, ..CreateOptions::default() })
     }
 
     /// The runtime of this call.

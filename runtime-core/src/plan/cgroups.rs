@@ -27,6 +27,14 @@ const FIELD: &str = "/linux/cgroupsPath";
 pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
     let resources = b.linux().and_then(|l| l.resources().clone());
     let path = b.linux().and_then(|l| l.cgroups_path().clone()).filter(|p| !p.as_os_str().is_empty());
+    if b.options.no_cgroups {
+        // The caller decided, and hears what the config's author will miss.
+        let devices = resources.as_ref().and_then(|r| r.devices().as_ref()).is_some_and(|d| !d.is_empty());
+        if devices || resources.as_ref().is_some_and(has_limits) {
+            b.warn("/linux/resources", "ignored: cgroups are disabled, nothing limits the container");
+        }
+        return Ok(());
+    }
     if b.facts.rootless() {
         // Nothing may be written: whoever asks for limits must hear it, nobody else.
         let limits = resources.as_ref().is_some_and(has_limits);

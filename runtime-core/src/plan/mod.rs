@@ -51,6 +51,8 @@ pub struct CreateOptions {
     pub no_pivot: bool,
     /// Stay in the caller's session keyring.
     pub no_new_keyring: bool,
+    /// Make no cgroup: the container stays in the caller's, nothing is limited or counted for it alone.
+    pub no_cgroups: bool,
     /// How many descriptors from 3 on the program inherits.
     pub preserve_fds: u32,
     /// For a further process: existing cgroups below the container's, to run it in.

@@ -1,0 +1,81 @@
+//! Who makes the cgroups: this program, nobody, or systemd, which is refused.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use oxrun_conformance::harness::{Config, Host, Sandbox, oxrun_only, run, test};
+use oxrun_conformance::{Check, check, check_eq};
+use std::fs;
+use std::process::ExitCode;
+
+const SLEEP: &[&str] = &["/bin/probe", "sleep"];
+
+fn sandbox() -> Check<Sandbox> {
+    Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))
+}
+
+fn disabled_leaves_the_container_in_the_callers_cgroups() -> Check {
+    let s = sandbox()?;
+    let config = Config::new(&["/bin/probe", "cat", "/proc/self/cgroup"])
+        .set("/linux/resources/pids/limit", 7)
+        .set("/linux/cgroupsPath", format!("/{}none", s.cgroup_prefix()));
+    let bundle = s.bundle(&config)?;
+    let before = s.leaks()?;
+    let bundle = bundle.path().to_str().unwrap();
+    let output = s.runtime().call(&["--cgroup-manager", "disabled", "run", "--bundle", bundle, "c1"])?;
+    let output = output.success()?;
+    check_eq!(output.stdout, fs::read_to_string("/proc/self/cgroup")?, "cgroups inside");
+    check!(output.says("/linux/resources"), "{output}\n  does not warn of the limit");
+    before.assert_same()
+}
+
+fn a_container_without_cgroups_can_be_killed_and_deleted() -> Check {
+    let s = sandbox()?;
+    let bundle = s.bundle(&Config::new(SLEEP).without_namespace("pid"))?;
+    let before = s.leaks()?;
+    let rt = s.runtime();
+    let path = bundle.path().to_str().unwrap();
+    rt.call(&["--cgroup-manager=disabled", "create", "--bundle", path, "c1"])?.success()?;
+    let pid = rt.pid("c1")?;
+    check!(Host::cgroups(s.cgroup_prefix())?.is_empty(), "a cgroup was made");
+    rt.start("c1")?.success()?;
+    rt.call(&["pause", "c1"])?.refused("no cgroup")?;
+    rt.kill("c1", "KILL")?.success()?;
+    check_eq!(rt.wait_for(pid)?, Some(137), "how init ended");
+    rt.delete("c1")?.success()?;
+    before.assert_same()
+}
+
+fn systemd_is_refused_and_nothing_is_made() -> Check {
+    let s = sandbox()?;
+    let bundle = s.bundle(&Config::new(SLEEP).set("/linux/cgroupsPath", "system.slice:oxrun:c1"))?;
+    let before = s.leaks()?;
+    let path = bundle.path().to_str().unwrap();
+    for option in ["--systemd-cgroup", "--cgroup-manager=systemd"] {
+        for command in ["create", "run"] {
+            let output = s.runtime().call(&[option, command, "--bundle", path, "c1"])?;
+            output.refused("the systemd cgroup driver is not supported")?;
+        }
+        let output = s.runtime().call(&[option, "explain", "--bundle", path])?;
+        output.refused("the systemd cgroup driver is not supported")?;
+        // Engines give the option with every command; those on no cgroup need no driver.
+        s.runtime().call(&[option, "delete", "--force", "c1"])?.success()?;
+    }
+    before.assert_same()
+}
+
+fn main() -> ExitCode {
+    run(vec![
+        test(
+            "disabled_leaves_the_container_in_the_callers_cgroups",
+            disabled_leaves_the_container_in_the_callers_cgroups,
+        ),
+        test(
+            "a_container_without_cgroups_can_be_killed_and_deleted",
+            a_container_without_cgroups_can_be_killed_and_deleted,
+        ),
+        oxrun_only(
+            "systemd_is_refused_and_nothing_is_made",
+            "others have the driver",
+            systemd_is_refused_and_nothing_is_made,
+        ),
+    ])
+}
