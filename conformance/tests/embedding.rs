@@ -202,7 +202,7 @@ const SPOILS: [(&str, Spoil, &str); 4] = [
     (
         "signal",
         || {
-            sys::ignore(libc::SIGHUP);
+            sys::ignore(libc::SIGUSR2);
             Ok(())
         },
         "SigIgn of the daemon",
