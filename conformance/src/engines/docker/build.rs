@@ -36,7 +36,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             host(
                 "",
                 context!(
-                    "FROM bb\\nARG WHO=nobody\\nENV A=b\\nWORKDIR /work/dir\\nCOPY in .\\nRUN cat in && echo by $WHO $A >out && pwd\\nUSER app\\nRUN id && env | sort\\nCMD [\"cat\", \"out\"]\\n"
+                    "FROM bb\\nARG WHO=nobody\\nENV A=b\\nWORKDIR /there/dir\\nCOPY in .\\nRUN cat in && echo by $WHO $A >out && pwd\\nUSER app\\nRUN id && env | sort\\nCMD [\"cat\", \"out\"]\\n"
                 ),
             ),
             cli(0, "given", classic!("--build-arg WHO=me")),
@@ -75,7 +75,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             host(
                 "",
                 context!(
-                    "FROM bb\\nARG WHO=nobody\\nENV A=b\\nWORKDIR /work/dir\\nCOPY in .\\nRUN cat in && echo by $WHO $A >out && pwd\\nUSER app\\nRUN id && env | sort\\nCMD [\"cat\", \"out\"]\\n"
+                    "FROM bb\\nARG WHO=nobody\\nENV A=b\\nWORKDIR /there/dir\\nCOPY in .\\nRUN cat in && echo by $WHO $A >out && pwd\\nUSER app\\nRUN id && env | sort\\nCMD [\"cat\", \"out\"]\\n"
                 ),
             ),
             host("code 0", buildkit!("--build-arg WHO=me")),
