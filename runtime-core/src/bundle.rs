@@ -12,6 +12,7 @@ mod shapes;
 pub(crate) mod words;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::template;
 use oci_spec::runtime::Spec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,8 @@ pub struct Bundle {
     pub(crate) bytes: Arc<[u8]>,
     pub(crate) spec: Spec,
     pub(crate) warnings: Vec<Warning>,
+    /// What further processes need of the config.
+    pub(crate) for_exec: Arc<str>,
 }
 
 impl Bundle {
@@ -65,13 +68,14 @@ impl Bundle {
     /// As [`Bundle::open`].
     pub fn from_json(bytes: &[u8]) -> Result<Bundle> {
         let mut document = parse(bytes)?;
+        let for_exec = template::rest(&mut document).into();
         let words = words::check(&document);
         let mut warnings = mend(&mut document);
         let spec = words
             .and_then(|()| model(&document, "config.json", &mut warnings))
             .map_err(|e| placed(e, bytes, ""))?;
         check_version(spec.version())?;
-        Ok(Bundle { dir: PathBuf::from("/"), bytes: bytes.into(), spec, warnings })
+        Ok(Bundle { dir: PathBuf::from("/"), bytes: bytes.into(), spec, warnings, for_exec })
     }
 
     /// Reads a process document, as `exec --process` gets it. Pointers begin with `/process`.

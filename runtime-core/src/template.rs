@@ -4,17 +4,22 @@
 //! with a file that is not this user's own and nobody else's, everything is made again from the private copy of
 //! the config. What it leaves out of the config a further process never looks at.
 //!
+//! Create writes it: it has read the config and compiled the filter anyway. Where it could not, the first exec
+//! does.
+//!
 //! Format of `exec`: a line of JSON ([`Header`]), the config without what is left out, the filter's instructions
 //! as the kernel takes them.
 
 use crate::bundle::{self, Bundle};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::facts::HostFacts;
 use crate::plan;
 use crate::seccomp::{Insn, Program};
 use crate::state::StateDir;
 use crate::sys;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::borrow::Cow;
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 
@@ -44,13 +49,24 @@ pub(crate) struct Template {
     pub(crate) facts: HostFacts,
 }
 
+/// What create keeps. It follows from the config, the facts and the filter: plans that are the same in these are
+/// the same, and one that was stored without it makes the same container.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Kept(pub(crate) Vec<u8>);
+
+impl PartialEq for Kept {
+    fn eq(&self, _: &Kept) -> bool {
+        true
+    }
+}
+
 /// The first line of the file.
 #[derive(Serialize, Deserialize)]
-struct Header {
-    version: String,
+struct Header<'a> {
+    version: Cow<'a, str>,
     /// Length of the config in bytes.
     config: usize,
-    facts: HostFacts,
+    facts: Cow<'a, HostFacts>,
     /// The filter without its instructions, and how many those are.
     filter: Option<(Program, usize)>,
 }
@@ -71,25 +87,47 @@ impl Template {
 fn make(config: &[u8], facts: HostFacts) -> Result<(Template, Vec<u8>)> {
     let whole = Bundle::from_json(config)?;
     let filter = plan::filter(whole.spec())?;
-    let mut document = bundle::parse(config)?;
+    let rest = rest(&mut bundle::parse(config)?);
+    let file = file(&rest, filter.as_ref(), &facts);
+    Ok((Template { config: Bundle::from_json(rest.as_bytes())?, filter, facts }, file))
+}
+
+/// The config without what is left out. The document stays as it is.
+pub(crate) fn rest(document: &mut Value) -> String {
+    let mut taken = Vec::with_capacity(LEFT_OUT.len());
     for (parent, key) in LEFT_OUT {
-        if let Some(object) = document.pointer_mut(parent).and_then(serde_json::Value::as_object_mut) {
-            object.remove(key);
+        if let Some(object) = document.pointer_mut(parent).and_then(Value::as_object_mut)
+            && let Some(value) = object.remove(key)
+        {
+            taken.push((parent, key, value));
         }
     }
-    let rest = document.to_string().into_bytes();
+    let rest = document.to_string();
+    for (parent, key, value) in taken {
+        if let Some(object) = document.pointer_mut(parent).and_then(Value::as_object_mut) {
+            object.insert(key.to_owned(), value);
+        }
+    }
+    rest
+}
+
+/// What the file holds. Nothing, which is no template, if the facts cannot be written as JSON.
+pub(crate) fn file(rest: &str, filter: Option<&Program>, facts: &HostFacts) -> Vec<u8> {
     let header = Header {
-        version: VERSION.to_owned(),
+        version: VERSION.into(),
         config: rest.len(),
-        facts: facts.clone(),
-        filter: filter.as_ref().map(|p| (Program { insns: Vec::new(), ..p.clone() }, p.insns.len())),
+        facts: Cow::Borrowed(facts),
+        filter: filter.map(|p| (Program { insns: Vec::new(), ..p.clone() }, p.insns.len())),
     };
-    let mut file = serde_json::to_vec(&header)
-        .map_err(|e| Error::new(ErrorKind::Internal, format!("exec template: {e}")))?;
+    let insns = filter.map_or(&[][..], |p| &p.insns);
+    let mut file = Vec::with_capacity((4 << 10) + rest.len() + insns.len() * Insn::SIZE);
+    if serde_json::to_writer(&mut file, &header).is_err() {
+        return Vec::new();
+    }
     file.push(b'\n');
-    file.extend_from_slice(&rest);
-    file.extend(filter.iter().flat_map(|p| &p.insns).flat_map(Insn::bytes));
-    Ok((Template { config: Bundle::from_json(&rest)?, filter, facts }, file))
+    file.extend_from_slice(rest.as_bytes());
+    file.extend(insns.iter().flat_map(Insn::bytes));
+    file
 }
 
 /// The file, if it is one that this user wrote with this version.
@@ -107,7 +145,7 @@ fn read(dir: &StateDir) -> Option<Template> {
 
 fn decode(bytes: &[u8]) -> Option<Template> {
     let end = bytes.iter().position(|b| *b == b'\n')?;
-    let header: Header = serde_json::from_slice(bytes.get(..end)?).ok()?;
+    let header: Header<'_> = serde_json::from_slice(bytes.get(..end)?).ok()?;
     if header.version != VERSION {
         return None;
     }
@@ -120,7 +158,7 @@ fn decode(bytes: &[u8]) -> Option<Template> {
         }
         None => None,
     };
-    Some(Template { config: Bundle::from_json(config).ok()?, filter, facts: header.facts })
+    Some(Template { config: Bundle::from_json(config).ok()?, filter, facts: header.facts.into_owned() })
 }
 
 /// Writes the file at once or not at all. That it cannot be written only means that it is made again.

@@ -11,7 +11,7 @@ use super::{Builder, CreateOptions, Plan, scheduling};
 use crate::error::Result;
 use crate::facts::HostFacts;
 use crate::state::State;
-use crate::template::Template;
+use crate::template::{Kept, Template};
 use oci_spec::runtime::Process;
 
 /// Plans a further process.
@@ -65,6 +65,7 @@ pub(crate) fn exec(
         // The template does not have the rules any more.
         denies_execve: state.denies_execve.clone(),
         config: config.bytes.clone(),
+        template: Kept::default(),
     })
 }
 

@@ -36,6 +36,7 @@ mod users;
 use crate::bundle::{Bundle, Warning};
 use crate::error::{Error, Lane, Result, StepRef};
 use crate::facts::HostFacts;
+use crate::template;
 use action::{Action, CgroupDir, HookAction};
 use namespaces::Namespaces;
 use oci_spec::runtime::{Linux, Process, Spec};
@@ -116,6 +117,9 @@ pub struct Plan {
     /// The config's bytes, for the private copy.
     #[serde(skip)]
     pub config: Arc<[u8]>,
+    /// What is kept for further processes, see [`template`]. Empty in a plan of one.
+    #[serde(skip)]
+    pub(crate) template: template::Kept,
 }
 
 impl Plan {
@@ -265,6 +269,11 @@ fn finish(b: Builder<'_>, process: &Process, bundle: &Bundle) -> Plan {
         }
     }
     let denies_execve = b.linux().and_then(|l| l.seccomp().as_ref()).and_then(execve::denied);
+    let filter = b.steps.iter().find_map(|s| match &s.action {
+        Action::Seccomp(program) => Some(program),
+        _ => None,
+    });
+    let template = template::Kept(template::file(&bundle.for_exec, filter, b.facts));
     Plan {
         id: b.id.to_owned(),
         bundle: b.bundle.to_owned(),
@@ -280,6 +289,7 @@ fn finish(b: Builder<'_>, process: &Process, bundle: &Bundle) -> Plan {
         patient: false,
         denies_execve,
         config: bundle.bytes.clone(),
+        template,
     }
 }
 
