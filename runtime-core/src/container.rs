@@ -14,7 +14,7 @@
 
 use crate::cgroup::stats::{self, Stats};
 use crate::cgroup::watch::Watch;
-use crate::cgroup::{freezer, live};
+use crate::cgroup::{end, freezer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks;
 use crate::launch::agent::{self, Connection};
@@ -296,7 +296,7 @@ impl Container {
             return Err(not_running());
         }
         if everybody && !self.state.cgroups.is_empty() {
-            return live::signal_all(&self.state.cgroups, signal);
+            return end::signal_all(&self.state.cgroups, signal);
         }
         let Some(pidfd) = self.pidfd.as_ref().filter(|_| alive) else {
             return Ok(());
@@ -361,7 +361,7 @@ impl Container {
                 "cannot tell the container's processes: it has no cgroup of its own",
             ));
         }
-        Ok(live::members(&self.state.cgroups))
+        Ok(end::members(&self.state.cgroups))
     }
 
     /// What it has used so far.
@@ -417,9 +417,9 @@ impl Container {
             Status::Stopped => {}
         }
         if !self.state.own_pids || status != Status::Stopped {
-            live::signal_all(&self.state.cgroups, libc::SIGKILL)?;
+            end::signal_all(&self.state.cgroups, libc::SIGKILL)?;
         }
-        live::remove(&self.state.made)?;
+        end::remove(&self.state.made)?;
         self.dir.remove()?;
         // Who made it and did not wait for it would keep a zombie.
         if let Some(pidfd) = &self.pidfd {
@@ -451,7 +451,8 @@ impl Container {
             Ok(false) => Err(Error::new(
                 ErrorKind::Timeout,
                 format!("container init (pid {}) still running after SIGKILL", self.state.pid),
-            )),
+            )
+            .hint(format!("still there: {}", end::who(&[self.state.pid]).join(", ")))),
             Err(e) => Err(Error::io("poll(pidfd)", &e)),
         }
     }

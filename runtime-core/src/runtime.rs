@@ -1,7 +1,7 @@
 //! The runtime: a state root and the host's facts; makes plans, containers and lists.
 
 use crate::bundle::Bundle;
-use crate::cgroup::live;
+use crate::cgroup::end;
 use crate::check::{self, Report};
 use crate::container::Container;
 use crate::error::{Error, Result};
@@ -180,7 +180,7 @@ impl Runtime {
             drop(dir);
             return container.delete(true).map(drop);
         }
-        live::remove_remains(&dir.recorded_cgroups())?;
+        end::remove_remains(&dir.recorded_cgroups())?;
         dir.remove()
     }
 }

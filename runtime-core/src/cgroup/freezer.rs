@@ -4,7 +4,7 @@
 //! tree, with controllers or without, else `freezer.state`. Whoever fails to freeze thaws again. What was
 //! killed is thawed on v1, where a frozen process does not die.
 
-use super::live;
+use super::{end, live, tree};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::action::CgroupDir;
 use crate::sys;
@@ -122,7 +122,7 @@ fn freeze_v1(dir: &Path) -> Result<()> {
 }
 
 fn give_up(dir: &Path, file: &str, thawed: &str, limit: Duration) -> Error {
-    let who = live::describe(dir);
+    let who = end::describe(dir);
     // The failure to freeze is the one that is told.
     let _ = live::write(&dir.join(file), thawed);
     let error = Error::new(
@@ -139,14 +139,41 @@ fn give_up(dir: &Path, file: &str, thawed: &str, limit: Duration) -> Error {
 /// After SIGKILL: thaws every cgroup of the v1 freezer, the container's and those that it made itself. A
 /// process that is frozen there keeps its death pending; on v2 it dies.
 pub(crate) fn release_killed(dirs: &[CgroupDir]) {
-    let Some(dir) = v1_dir(dirs) else { return };
-    let mut all = Vec::new();
-    live::tree(&dir, &mut all);
-    for file in all.iter().map(|d| d.join("freezer.state")) {
-        if read(&file) != "THAWED" {
+    if let Some(dir) = v1_dir(dirs) {
+        release(&dir);
+    }
+}
+
+/// Thaws a cgroup of the v1 freezer and those below it. Others have no such file.
+pub(crate) fn release(dir: &Path) {
+    tree::each(dir, |cgroup| {
+        if cgroup.read(c"freezer.state").is_ok_and(|t| t.trim() != "THAWED") {
             // One that goes away meanwhile has nobody to kill; others show when the death is waited for.
-            let _ = live::write(&file, "THAWED");
+            let _ = cgroup.write(c"freezer.state", "THAWED");
         }
+    });
+}
+
+/// Processes on v1 that stand still, or are about to, so that they can be killed and make no others. They go on
+/// when this is dropped, however that comes.
+pub(crate) struct Held(PathBuf);
+
+impl Held {
+    /// Holds the container's processes, where a hierarchy of the freezer is known.
+    pub(crate) fn new(dirs: &[CgroupDir]) -> Option<Held> {
+        v1_dir(dirs).map(Held)
+    }
+
+    /// Tells the kernel to hold also those that it missed. Whether it has everybody.
+    pub(crate) fn everybody(&self) -> bool {
+        let file = self.0.join("freezer.state");
+        live::write(&file, "FROZEN").is_ok() && read(&file) == "FROZEN"
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        release(&self.0);
     }
 }
 

@@ -1,14 +1,14 @@
-//! Making, emptying and removing cgroups.
+//! Making cgroups and setting their limits.
 //!
-//! What must hold: only directories that were made here are removed; a process is signalled through a
-//! pidfd that was opened while it was seen in the cgroup; nothing waits but for an event of the kernel.
+//! What must hold: nobody else is in a cgroup that a container gets, and it does not stand still; a value goes to
+//! its file in one write; what fails says which file, which value and why.
 
 use super::devices::DeviceRule;
+use super::tree;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::action::CgroupDir;
 use crate::sys;
 use std::io::ErrorKind as Io;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// Makes the directories. Those that were not there before are to be removed again.
@@ -26,6 +26,7 @@ pub(crate) fn create(dirs: &[CgroupDir], made: &mut Vec<PathBuf>) -> Result<()> 
         } else {
             refuse_used(&path)?;
         }
+        refuse_frozen(&path)?;
         if dir.controllers.iter().flatten().any(|c| c == "cpuset") {
             fill_cpuset(&path, &dir.mount)?;
         }
@@ -117,20 +118,26 @@ pub(crate) fn enable(dir: &CgroupDir, controllers: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// A cgroup that was there must be empty and thawed: two containers in one would be killed as one.
+/// A cgroup that was there must be empty: two containers in one would be killed as one.
 fn refuse_used(path: &Path) -> Result<()> {
     // Also below: what is killed with the container is the whole tree.
-    let mut all = Vec::new();
-    tree(path, &mut all);
-    let processes: usize = all.iter().map(|d| processes(d).len()).sum();
+    let processes = tree::members(path).len();
     if processes > 0 {
         return Err(Error::new(
             ErrorKind::WrongState,
             format!("container's cgroup is not empty: {processes} process(es) found"),
         ));
     }
-    let frozen = |file: &str, value: &str| sys::read_file(path.join(file)).is_ok_and(|t| t.trim() == value);
-    if frozen("cgroup.freeze", "1") || frozen("freezer.state", "FROZEN") {
+    Ok(())
+}
+
+/// A process would stand still as soon as it is made, and its creator with it. A cgroup stands still also because
+/// one above it does, which a new one shows in no other file.
+fn refuse_frozen(path: &Path) -> Result<()> {
+    let says = |file: &str, words: &[&str]| {
+        sys::read_file(path.join(file)).is_ok_and(|t| t.lines().any(|l| words.contains(&l)))
+    };
+    if says("cgroup.events", &["frozen 1"]) || says("freezer.state", &["FROZEN", "FREEZING"]) {
         return Err(Error::new(ErrorKind::WrongState, "container's cgroup unexpectedly frozen"));
     }
     Ok(())
@@ -162,12 +169,6 @@ pub(crate) fn write_rules(dir: &Path, rules: &[DeviceRule]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The pids in a cgroup, as this process sees them.
-pub(crate) fn processes(dir: &Path) -> Vec<u32> {
-    let text = sys::read_file(dir.join("cgroup.procs")).unwrap_or_default();
-    text.lines().filter_map(|l| l.parse().ok()).filter(|p| *p != 0).collect()
 }
 
 /// The directory of a controller: the v2 tree's, if there is nothing else.
@@ -237,145 +238,4 @@ fn not_there(file: &Path, e: Error) -> Error {
         )),
         _ => e.hint("this kernel does not have it"),
     }
-}
-
-/// The cgroup and everything below it, the deepest first.
-pub(crate) fn tree(dir: &Path, out: &mut Vec<PathBuf>) {
-    if let Ok(list) = std::fs::read_dir(dir) {
-        for entry in list.flatten() {
-            if entry.file_type().is_ok_and(|t| t.is_dir()) {
-                tree(&entry.path(), out);
-            }
-        }
-    }
-    out.push(dir.to_owned());
-}
-
-/// The pids in the container's cgroup and in those below it, as this process sees them, in order.
-pub(crate) fn members(dirs: &[CgroupDir]) -> Vec<u32> {
-    let mut all = Vec::new();
-    if let Some(dir) = dirs.iter().find(|d| d.controllers.is_none()).or(dirs.first()) {
-        tree(&dir.dir(), &mut all);
-    }
-    let mut pids: Vec<u32> = all.iter().flat_map(|d| processes(d)).collect();
-    pids.sort_unstable();
-    pids.dedup();
-    pids
-}
-
-/// Sends a signal to every process of a cgroup and of those below it. The v2 tree kills at once.
-pub(crate) fn signal_all(dirs: &[CgroupDir], signal: i32) -> Result<()> {
-    signal_everybody(dirs, signal)?;
-    if signal == libc::SIGKILL {
-        super::freezer::release_killed(dirs);
-    }
-    Ok(())
-}
-
-fn signal_everybody(dirs: &[CgroupDir], signal: i32) -> Result<()> {
-    let v2 = dirs.iter().find(|d| d.controllers.is_none());
-    if let Some(dir) = v2.filter(|_| signal == libc::SIGKILL)
-        && write(&dir.dir().join("cgroup.kill"), "1").is_ok()
-    {
-        return Ok(());
-    }
-    match v2.or(dirs.first()) {
-        Some(dir) => signal_tree(&dir.dir(), signal),
-        None => Ok(()),
-    }
-}
-
-fn signal_tree(dir: &Path, signal: i32) -> Result<()> {
-    let mut all = Vec::new();
-    tree(dir, &mut all);
-    for cgroup in all {
-        for pid in processes(&cgroup) {
-            // Between the list and the open the pid may have gone to somebody else: it must still be in
-            // the cgroup after its pidfd is open.
-            let Ok(pidfd) = sys::pidfd_open(pid) else {
-                continue;
-            };
-            if processes(&cgroup).contains(&pid) {
-                match sys::pidfd_signal(&pidfd, signal) {
-                    Err(e) if e.raw_os_error() != Some(libc::ESRCH) => {
-                        return Err(Error::io(format!("pidfd_send_signal({pid}, {signal})"), &e));
-                    }
-                    _ => {}
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Kills what is in cgroups that a killed creator left, and removes them.
-pub(crate) fn remove_remains(dirs: &[PathBuf]) -> Result<()> {
-    for dir in dirs.iter().filter(|d| d.is_dir()) {
-        if write(&dir.join("cgroup.kill"), "1").is_err() {
-            signal_tree(dir, libc::SIGKILL)?;
-        }
-    }
-    let there: Vec<PathBuf> = dirs.iter().filter(|d| d.is_dir()).cloned().collect();
-    remove(&there)
-}
-
-/// Removes cgroups with everything below them. What still has processes is waited for: an event where the v2
-/// tree has one, on a pure v1 host a bounded loop, which has no other way.
-pub(crate) fn remove(made: &[PathBuf]) -> Result<()> {
-    for dir in made {
-        let mut all = Vec::new();
-        let rmdir = |d: &Path| match std::fs::remove_dir(d) {
-            Err(e) if e.kind() != Io::NotFound => Err(e),
-            _ => Ok(()),
-        };
-        if rmdir(dir).is_ok() {
-            continue;
-        }
-        tree(dir, &mut all);
-        for d in all {
-            let mut left = 100;
-            while let Err(e) = rmdir(&d) {
-                if e.raw_os_error() != Some(libc::EBUSY) || left == 0 {
-                    return Err(still_used(&d, &e));
-                }
-                left -= 1;
-                wait_empty(&d);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Waits until a cgroup says that it is empty, at most 10 ms.
-fn wait_empty(dir: &Path) {
-    match std::fs::File::open(dir.join("cgroup.events")) {
-        Ok(events) => {
-            let populated = std::io::read_to_string(&events).is_ok_and(|t| t.contains("populated 1"));
-            if populated {
-                let _ = sys::poll(&mut [(events.as_fd(), libc::POLLPRI)], Some(10));
-            }
-        }
-        Err(_) => {
-            let _ = sys::poll(&mut [], Some(10));
-        }
-    }
-}
-
-/// Who is in a cgroup and what the kernel waits for in each.
-pub(crate) fn describe(dir: &Path) -> Vec<String> {
-    processes(dir)
-        .iter()
-        .map(|pid| {
-            let stat = sys::read_file(format!("/proc/{pid}/stat")).unwrap_or_default();
-            let state = stat.rsplit(") ").next().and_then(|r| r.chars().next()).unwrap_or('?');
-            let wchan = sys::read_file(format!("/proc/{pid}/wchan")).unwrap_or_default();
-            format!("{pid} (state {state}, wchan {wchan})")
-        })
-        .collect()
-}
-
-fn still_used(dir: &Path, e: &std::io::Error) -> Error {
-    let who = describe(dir);
-    let error = failed("rmdir", dir, e);
-    if who.is_empty() { error } else { error.hint(format!("still in it: {}", who.join(", "))) }
 }

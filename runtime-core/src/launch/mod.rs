@@ -25,7 +25,7 @@ pub use image::size as init_size;
 pub(crate) use join::{Joined, join};
 
 use crate::bundle::Warning;
-use crate::cgroup::live;
+use crate::cgroup::{end, live};
 use crate::error::{Error, ErrorKind, Lane, Result};
 use crate::hooks;
 use crate::plan::action::{Action, CgroupDir, Namespace};
@@ -306,7 +306,7 @@ impl Host<'_> {
             let _ = sys::wait(&pidfd);
         }
         // The failure that is being reported is the one that matters.
-        let _ = live::remove(&self.made);
+        let _ = end::remove(&self.made);
         if let Place::New(dir) = self.place {
             let _ = dir.remove();
         }

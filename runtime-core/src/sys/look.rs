@@ -1,7 +1,8 @@
-//! Looking at files without opening them: descriptors that only stand for a place (`O_PATH`).
+//! Looking at files without opening them, by descriptors that only stand for a place (`O_PATH`); directories by
+//! descriptors, one name at a time.
 
 use super::{c_path, check, owned};
-use std::ffi::{CStr, OsString};
+use std::ffi::{CStr, CString, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -76,4 +77,38 @@ pub(crate) fn writable(path: &Path) -> bool {
     // SAFETY: a NUL-terminated path.
     let r = unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::W_OK, libc::AT_EACCESS) };
     r == 0
+}
+
+/// getdents64(2): the names of the directories in a directory that was just opened, without `.` and `..`. Only of
+/// filesystems that tell the kind with the name, as the kernel's own do.
+pub(crate) fn directories(dir: impl AsFd) -> io::Result<Vec<CString>> {
+    /// d_ino, d_off, d_reclen, d_type (getdents(2)); the name ends with NUL.
+    const HEAD: usize = 19;
+    let mut names = Vec::new();
+    let mut buf = vec![0u8; 32 << 10];
+    loop {
+        let fd = dir.as_fd().as_raw_fd();
+        // SAFETY: a valid buffer with its length.
+        let n = unsafe { libc::syscall(libc::SYS_getdents64, fd, buf.as_mut_ptr(), buf.len()) };
+        let mut rest = buf.get(..check(n)? as usize).unwrap_or_default();
+        if rest.is_empty() {
+            return Ok(names);
+        }
+        while let Some([low, high, kind]) = rest.get(HEAD - 3..HEAD) {
+            let (entry, next) =
+                rest.split_at_checked(u16::from_ne_bytes([*low, *high]).into()).unwrap_or((rest, &[]));
+            let name = entry.get(HEAD..).and_then(|name| CStr::from_bytes_until_nul(name).ok());
+            if let Some(name) = name.filter(|n| *kind == libc::DT_DIR && *n != c"." && *n != c"..") {
+                names.push(name.to_owned());
+            }
+            rest = next;
+        }
+    }
+}
+
+/// unlinkat(2) of one name that is an empty directory.
+pub(crate) fn remove_dir_at(dir: impl AsFd, name: &CStr) -> io::Result<()> {
+    // SAFETY: a NUL-terminated name.
+    check(unsafe { libc::unlinkat(dir.as_fd().as_raw_fd(), name.as_ptr(), libc::AT_REMOVEDIR) }.into())
+        .map(drop)
 }

@@ -15,7 +15,7 @@ const USAGE: &str = "usage: oxrun-probe report [--sysctl NAME] [--stat PATH] [--
                    | spawn N | hold NAMESPACE,... | signal-self N | chmod FILE MODE
                    | write FILE TEXT | write-fd N TEXT | alloc MIB | open-always PATH
                    | open-until PATH allowed|denied | ls DIR | cat FILE | echo ARGS...
-                   | under-filter FILTER CALLS | hold-exe OUT | peek PATH OUT";
+                   | under-filter FILTER CALLS | hold-exe OUT | peek PATH OUT | fork-bomb";
 
 /// What a subcommand ends with: an exit code, or a line for stderr.
 pub(crate) type Ending = Result<i32, String>;
@@ -43,6 +43,10 @@ fn dispatch(name: &str, rest: &[String]) -> Ending {
         ("sleep", []) => sleep("ready"),
         ("spawn", [count]) => spawn(number(count)?),
         ("hold", [names]) => hold(names),
+        ("fork-bomb", []) => {
+            say("ready")?;
+            sys::fork_for_ever()
+        }
         ("signal-self", [signal]) => {
             sys::signal_self(number(signal)?).map_err(text)?;
             Ok(0)

@@ -469,3 +469,11 @@ pub(crate) fn kill_and_wait(pid: i32) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// fork(2) again and again, in the children too. Only for a container whose processes are limited.
+pub(crate) fn fork_for_ever() -> ! {
+    loop {
+        // SAFETY: there is one thread, and the child does nothing but this.
+        unsafe { libc::fork() };
+    }
+}

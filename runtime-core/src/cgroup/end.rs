@@ -1,0 +1,215 @@
+//! Killing who is in a container's cgroups, and removing them.
+//!
+//! What must hold: only directories that were made for the container are removed; a process is signalled through a
+//! pidfd that was opened while it was seen in the cgroup; nothing waits but for an event of the kernel, where it has
+//! one. v1 has none for freezing and for a cgroup that becomes empty: there, and only there, it is asked again, for a
+//! bounded time. What stays after all is told with who is in it.
+
+use super::freezer::{self, Held};
+use super::live;
+use super::tree::{self, Cgroup};
+use crate::error::{Error, ErrorKind, Result};
+use crate::plan::action::CgroupDir;
+use crate::sys;
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long killed processes may take to go.
+const DEATH: Duration = Duration::from_secs(10);
+/// How long v1 is asked again about what it has no event for.
+const V1: Duration = Duration::from_secs(1);
+
+/// The pids in the container's cgroup and in those below it, as this process sees them, in order.
+pub(crate) fn members(dirs: &[CgroupDir]) -> Vec<u32> {
+    let dir = dirs.iter().find(|d| d.controllers.is_none()).or(dirs.first());
+    dir.map_or(Vec::new(), |d| tree::members(&d.dir()))
+}
+
+/// Sends a signal to every process of a container's cgroups and of those below them. SIGKILL reaches also who is made
+/// meanwhile.
+pub(crate) fn signal_all(dirs: &[CgroupDir], signal: i32) -> Result<()> {
+    let v2 = dirs.iter().find(|d| d.controllers.is_none());
+    if signal != libc::SIGKILL {
+        return v2.or(dirs.first()).map_or(Ok(()), |dir| signal_tree(&dir.dir(), signal).map(drop));
+    }
+    match v2 {
+        Some(dir) => {
+            kill(&dir.dir())?;
+            freezer::release_killed(dirs);
+            Ok(())
+        }
+        None => kill_v1(dirs),
+    }
+}
+
+/// v1 kills one by one, and who is not yet killed may make others: all are held meanwhile. Those that are just being
+/// made are missed, and held when they are asked for again.
+fn kill_v1(dirs: &[CgroupDir]) -> Result<()> {
+    let Some(end) = Instant::now().checked_add(V1) else { return Ok(()) };
+    let held = Held::new(dirs);
+    loop {
+        let all = held.as_ref().is_some_and(Held::everybody);
+        let mut found = 0;
+        for dir in dirs {
+            found += signal_tree(&dir.dir(), libc::SIGKILL)?;
+        }
+        if all || found == 0 {
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            let left: BTreeSet<u32> = dirs.iter().flat_map(|d| tree::members(&d.dir())).collect();
+            let left: Vec<u32> = left.into_iter().collect();
+            return Err(Error::new(
+                ErrorKind::Timeout,
+                format!("cannot kill every process of the container within {} s", V1.as_secs()),
+            )
+            .hint(format!("still there: {}", who(&left).join(", "))));
+        }
+        sys::poll(&mut [], Some(1)).map_err(|e| Error::io("poll", &e))?;
+    }
+}
+
+/// Kills who is in a cgroup and below it: at once where the v2 tree can, else one by one.
+fn kill(dir: &Path) -> Result<()> {
+    match live::write(&dir.join("cgroup.kill"), "1") {
+        Ok(()) => Ok(()),
+        Err(_) => signal_tree(dir, libc::SIGKILL).map(drop),
+    }
+}
+
+/// How many processes got the signal.
+fn signal_tree(dir: &Path, signal: i32) -> Result<usize> {
+    let mut reached = 0;
+    let mut failed = None;
+    tree::each(dir, |cgroup| {
+        for pid in cgroup.processes() {
+            match signal_one(cgroup, pid, signal) {
+                Ok(there) => reached += usize::from(there),
+                Err(e) => failed = failed.take().or(Some((pid, e))),
+            }
+        }
+    });
+    match failed {
+        Some((pid, e)) => Err(Error::io(format!("pidfd_send_signal({pid}, {signal})"), &e)),
+        None => Ok(reached),
+    }
+}
+
+/// Between the list and the open the pid may have gone to somebody else: it must still be in the cgroup after its
+/// pidfd is open.
+fn signal_one(cgroup: &Cgroup, pid: u32, signal: i32) -> std::io::Result<bool> {
+    let Ok(pidfd) = sys::pidfd_open(pid) else { return Ok(false) };
+    if !cgroup.processes().contains(&pid) {
+        return Ok(false);
+    }
+    match sys::pidfd_signal(&pidfd, signal) {
+        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(false),
+        sent => sent.map(|()| true),
+    }
+}
+
+/// Kills what is in cgroups that a killed creator left, and removes them.
+pub(crate) fn remove_remains(dirs: &[PathBuf]) -> Result<()> {
+    let there: Vec<PathBuf> = dirs.iter().filter(|d| d.is_dir()).cloned().collect();
+    remove(&there)
+}
+
+/// Removes cgroups with everything below them. Who is still in one is killed and waited for. The first failure is
+/// told, after all were tried.
+pub(crate) fn remove(made: &[PathBuf]) -> Result<()> {
+    let mut patience = Patience { end: None, nobody: None };
+    let mut first = Ok(());
+    // The v2 tree is the last one and tells when it is empty; mostly the others then are, too.
+    for dir in made.iter().rev() {
+        let removed = remove_one(dir, made, &mut patience);
+        first = first.and(removed);
+    }
+    first
+}
+
+fn remove_one(dir: &Path, all: &[PathBuf], patience: &mut Patience) -> Result<()> {
+    loop {
+        let mut removed = tree::gone(std::fs::remove_dir(dir));
+        if removed.is_err() {
+            removed = tree::gone(tree::remove_below(dir)).and_then(|()| tree::gone(std::fs::remove_dir(dir)));
+        }
+        let Err(e) = removed else { return Ok(()) };
+        if e.raw_os_error() != Some(libc::EBUSY) {
+            return Err(still_used(dir, &e));
+        }
+        all.iter().try_for_each(|dir| kill(dir))?;
+        // Whichever of them is the freezer's: a process that stands still there does not leave the others.
+        all.iter().for_each(|dir| freezer::release(dir));
+        if !patience.wait(dir)? {
+            return Err(still_used(dir, &e));
+        }
+    }
+}
+
+/// How long cgroups are waited for, all together.
+struct Patience {
+    /// Until when somebody may be in one.
+    end: Option<Instant>,
+    /// Until when one may be busy with nobody in it.
+    nobody: Option<Instant>,
+}
+
+impl Patience {
+    /// Waits for a cgroup to become empty, or for one of its processes to end. Not any more if it took too long.
+    fn wait(&mut self, dir: &Path) -> Result<bool> {
+        let now = Instant::now();
+        let left = self.end.get_or_insert(now + DEATH).saturating_duration_since(now);
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let millis = i32::try_from(left.as_millis()).unwrap_or(i32::MAX).max(1);
+        let poll = |fds: &mut [_], millis| sys::poll(fds, Some(millis)).map_err(|e| Error::io("poll", &e));
+        if let Ok(cgroup) = Cgroup::open(dir) {
+            // Reading is what makes the poll wait for a change.
+            if let Ok(mut events) = cgroup.file(c"cgroup.events")
+                && std::io::read_to_string(&mut events).is_ok_and(|t| t.contains("populated 1"))
+            {
+                poll(&mut [(events.as_fd(), libc::POLLPRI)], millis)?;
+                return Ok(true);
+            }
+        }
+        let members = tree::members(dir);
+        if let Some(pidfd) = members.first().and_then(|pid| sys::pidfd_open(*pid).ok())
+            && tree::members(dir).contains(members.first().unwrap_or(&0))
+            && !sys::poll_exit(pidfd.as_fd(), Some(0)).unwrap_or(true)
+        {
+            poll(&mut [(pidfd.as_fd(), libc::POLLIN)], millis)?;
+            return Ok(true);
+        }
+        // Who has ended is about to leave, and there is no event for that.
+        let going = now < *self.nobody.get_or_insert(now + V1);
+        if going {
+            poll(&mut [], 1)?;
+        }
+        Ok(going)
+    }
+}
+
+/// Who is in a cgroup and below it.
+pub(crate) fn describe(dir: &Path) -> Vec<String> {
+    who(&tree::members(dir))
+}
+
+/// Processes, with their state and what in the kernel each waits for.
+pub(crate) fn who(pids: &[u32]) -> Vec<String> {
+    let one = |pid: &u32| {
+        let stat = sys::read_file(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let state = stat.rsplit(") ").next().and_then(|r| r.chars().next()).unwrap_or('?');
+        let wchan = sys::read_file(format!("/proc/{pid}/wchan")).unwrap_or_default();
+        format!("{pid} (state {state}, wchan {wchan})")
+    };
+    pids.iter().map(one).collect()
+}
+
+fn still_used(dir: &Path, e: &std::io::Error) -> Error {
+    let who = describe(dir);
+    let error = Error::io(format!("rmdir({})", dir.display()), e);
+    if who.is_empty() { error } else { error.hint(format!("still in it: {}", who.join(", "))) }
+}
