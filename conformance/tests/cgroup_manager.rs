@@ -1,9 +1,10 @@
-//! Who makes the cgroups: this program, nobody, or systemd, which is refused.
+//! Who makes the cgroups: this program, nobody, or systemd, which is refused; and which existing ones are refused.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use oxrun_conformance::harness::{Config, Host, Sandbox, oxrun_only, run, test};
 use oxrun_conformance::{Check, check, check_eq};
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const SLEEP: &[&str] = &["/bin/probe", "sleep"];
@@ -62,6 +63,52 @@ fn systemd_is_refused_and_nothing_is_made() -> Check {
     before.assert_same()
 }
 
+/// A cgroup in one hierarchy, frozen by one of its files; thawed and removed with its children.
+struct Frozen(PathBuf, &'static str);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let value = if self.1 == "cgroup.freeze" { "0" } else { "THAWED" };
+        let _ = fs::write(self.0.join(self.1), value);
+        let _ = fs::remove_dir(self.0.join("child"));
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+fn a_frozen_cgroup_is_refused() -> Check {
+    let mut tried = 0;
+    for (file, value, root) in [
+        ("freezer.state", "FROZEN", "/sys/fs/cgroup/freezer"),
+        ("cgroup.freeze", "1", "/sys/fs/cgroup/unified"),
+        ("cgroup.freeze", "1", "/sys/fs/cgroup"),
+    ] {
+        let s = sandbox()?;
+        let frozen = Frozen(Path::new(root).join(format!("{}frozen", s.cgroup_prefix())), file);
+        if !Host::cgroup_roots()?.contains(Path::new(root)) {
+            continue;
+        }
+        tried += 1;
+        fs::create_dir(&frozen.0)?;
+        fs::write(frozen.0.join(file), value)?;
+        let name = frozen.0.file_name().unwrap().to_str().unwrap();
+        // The cgroup itself, and a new one below it.
+        for path in [format!("/{name}"), format!("/{name}/child")] {
+            let bundle = s.bundle(&Config::new(SLEEP).set("/linux/cgroupsPath", path.as_str()))?;
+            let output = s.runtime().create(bundle.path(), "c1")?;
+            output.refused("container's cgroup unexpectedly frozen")?;
+            check!(!frozen.0.join("child").exists(), "{root}: the new cgroup is left");
+            // The other hierarchies' parents are nobody's.
+            for cgroup in Host::cgroups(name)? {
+                if cgroup != frozen.0 {
+                    fs::remove_dir(cgroup)?;
+                }
+            }
+        }
+    }
+    check!(tried > 0, "no hierarchy can freeze");
+    Ok(())
+}
+
 fn main() -> ExitCode {
     run(vec![
         test(
@@ -77,5 +124,6 @@ fn main() -> ExitCode {
             "others have the driver",
             systemd_is_refused_and_nothing_is_made,
         ),
+        test("a_frozen_cgroup_is_refused", a_frozen_cgroup_is_refused),
     ])
 }
