@@ -147,8 +147,13 @@ fn refuse_frozen(path: &Path) -> Result<()> {
 pub(crate) fn write(file: &Path, value: &str) -> Result<()> {
     let call = || format!("write({}, {value:?})", file.display());
     let mut open = std::fs::OpenOptions::new();
-    let f = open.write(true).open(file).map_err(|e| Error::io(format!("open({})", file.display()), &e))?;
+    let f = open.write(true).open(file).map_err(|e| not_opened(file, value, &e))?;
     std::io::Write::write_all(&mut &f, value.as_bytes()).map_err(|e| Error::io(call(), &e))
+}
+
+/// What was to be written tells more than the call.
+fn not_opened(file: &Path, value: &str, e: &std::io::Error) -> Error {
+    Error::io(format!("open({}) to write {value:?}", file.display()), e)
 }
 
 /// Writes the device rules of a v1 cgroup, one write each, in order.
@@ -157,13 +162,12 @@ pub(crate) fn write_rules(dir: &Path, rules: &[DeviceRule]) -> Result<()> {
     for rule in rules {
         let (file, name) =
             if rule.allow { (&mut allow, "devices.allow") } else { (&mut deny, "devices.deny") };
-        let path = dir.join(name);
+        let (path, text) = (dir.join(name), rule.to_string());
         if file.is_none() {
             let opened = std::fs::OpenOptions::new().write(true).open(&path);
-            *file = Some(opened.map_err(|e| failed("open", &path, &e))?);
+            *file = Some(opened.map_err(|e| not_opened(&path, &text, &e))?);
         }
         if let Some(file) = file {
-            let text = rule.to_string();
             std::io::Write::write_all(file, text.as_bytes())
                 .map_err(|e| Error::io(format!("write({}, {text:?})", path.display()), &e))?;
         }
