@@ -5,6 +5,7 @@
 //! pointer. The bytes are kept: later edits of the file have no effect on the container.
 
 mod affinity;
+pub(crate) mod keys;
 mod locate;
 mod read;
 #[cfg(test)]
@@ -105,6 +106,12 @@ impl Bundle {
         &self.spec
     }
 
+    /// What in the config is ignored: unknown keys and capabilities.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
     /// The config's bytes as they were read.
     #[must_use]
     pub fn raw(&self) -> &[u8] {
@@ -178,6 +185,10 @@ fn string_end(bytes: &[u8], mut at: usize) -> usize {
 /// Mends what `oci_spec` would refuse although the specification allows it.
 fn mend(document: &mut Value) -> Vec<Warning> {
     let mut warnings = Vec::new();
+    if let Some(document) = document.as_object_mut() {
+        // Whatever they say, it is not for this system.
+        document.retain(|key, _| !["freebsd", "solaris", "vm", "windows", "zos"].contains(&key.as_str()));
+    }
     if let Some(process) = document.get_mut("process").and_then(Value::as_object_mut) {
         // The crate requires `user`; the schema does not, and Go's zero value is 0:0.
         if process.get("user").is_none_or(Value::is_null) {
@@ -206,6 +217,13 @@ pub(crate) fn mend_resources(resources: &mut Value) {
             if device.get("type").and_then(Value::as_str) == Some("") {
                 device.remove("type");
             }
+        }
+    }
+    // A limit is unsigned, which the crate does not know; the kernel counts no more than this.
+    let huge = resources.get_mut("hugepageLimits").and_then(Value::as_array_mut);
+    for limit in huge.into_iter().flatten().filter_map(|huge| huge.get_mut("limit")) {
+        if limit.as_u64().is_some_and(|n| i64::try_from(n).is_err()) {
+            *limit = i64::MAX.into();
         }
     }
     // `pids: {}` would become a limit of 0.
@@ -297,7 +315,7 @@ fn noted<T: DeserializeOwned>(
         Error::config(field.clone(), format!("{name}: {field}: {e}"))
     })?;
     for field in notes.unknown {
-        let near = crate::plan::nearest(&field);
+        let near = keys::nearest(&field);
         let message = match near {
             Some(near) => format!("unknown field, did you mean `{near}`?"),
             None => "unknown field".to_owned(),

@@ -161,8 +161,8 @@ impl Field {
             return Ok(());
         }
         let e = Error::config(pointer, format!("{} {word:?}", self.wrong));
-        let near = self.known.iter().min_by_key(|k| crate::plan::distance(word, k));
-        Err(match near.filter(|k| crate::plan::distance(word, k) <= word.len() / 2) {
+        let near = self.known.iter().min_by_key(|k| super::keys::distance(word, k));
+        Err(match near.filter(|k| super::keys::distance(word, k) <= word.len() / 2) {
             Some(near) => e.hint(format!("did you mean {near:?}?")),
             None => e,
         })

@@ -161,7 +161,7 @@ fn at_option(e: Error, m: &FilesystemMount, field: &str, r: &Record<'_>) -> Erro
     if KNOWN.contains(&option.key.as_str()) {
         return e;
     }
-    let near = KNOWN.iter().find(|k| (1..3).contains(&crate::plan::distance(&option.key, k)));
+    let near = KNOWN.iter().find(|k| (1..3).contains(&crate::bundle::keys::distance(&option.key, k)));
     match near {
         Some(near) => {
             let value = option.value.as_ref().map(|v| format!("={v}")).unwrap_or_default();
