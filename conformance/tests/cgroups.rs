@@ -222,6 +222,16 @@ fn a_device_rule_of_both_kinds_opens_no_more_than_it_says() -> Check {
     Ok(())
 }
 
+fn a_device_rule_opens_nodes_of_its_type() -> Check {
+    for (kind, expected) in [("c", "c 10:77 r"), ("u", "c 10:77 r"), ("b", "b 10:77 r")] {
+        let rule = json!({ "allow": true, "type": kind, "major": 10, "minor": 77, "access": "r" });
+        let list = device_rules(json!([{ "allow": false, "access": "rwm" }, rule]))?;
+        let found: Vec<&str> = list.lines().filter(|line| line.contains("10:77")).collect();
+        check_eq!(found, [expected], "type {kind}");
+    }
+    Ok(())
+}
+
 fn a_device_rule_for_everything_opens_everything() -> Check {
     let list = device_rules(json!([{ "allow": true, "type": "a", "access": "rwm" }]))?;
     check_eq!(list, "a *:* rwm");
@@ -287,6 +297,7 @@ fn main() -> ExitCode {
         an_empty_set_of_processors_of_the_parent_is_filled,
         a_device_rule_for_everything_opens_everything,
         a_device_rule_of_both_kinds_opens_no_more_than_it_says,
+        a_device_rule_opens_nodes_of_its_type,
     ];
     tests.extend(where_possible![
         without_controllers:

@@ -239,11 +239,18 @@ fn id_mapped_mounts_work_if_they_are_claimed() -> Check {
 fn what_is_not_claimed_is_refused() -> Check {
     let s = sandbox()?;
     let features = features(&s)?;
-    let rdt = json!({ "closID": "x", "l3CacheSchema": "L3:0=f" });
-    for (pointer, field, value) in [
-        ("/linux/intelRdt/enabled", "/linux/intelRdt", rdt),
-        ("/linux/netDevices/enabled", "/linux/netDevices", json!({ "eth7": {} })),
+    let mut cases =
+        vec![("/linux/netDevices/enabled", "/linux/netDevices", json!({ "eth7": { "name": "eth0" } }))];
+    for (key, value) in [
+        ("closID", json!("x")),
+        ("schemata", json!(["L3:0=f"])),
+        ("l3CacheSchema", json!("L3:0=f")),
+        ("memBwSchema", json!("MB:0=50")),
+        ("enableMonitoring", json!(true)),
     ] {
+        cases.push(("/linux/intelRdt/enabled", "/linux/intelRdt", json!({ key: value })));
+    }
+    for (pointer, field, value) in cases {
         if features.pointer(pointer) == Some(&Value::Bool(false)) {
             let bundle = s.bundle(&Config::new(REPORT).set(field, value))?;
             s.runtime().run(bundle.path(), "c1")?.refused(field)?;

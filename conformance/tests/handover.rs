@@ -133,6 +133,34 @@ fn a_handle_keeps_nobody_else_from_the_container() -> Check {
 }
 
 /// What a created container's process has open.
+fn a_created_container_has_the_capability_sets_of_the_config() -> Check {
+    let s = sandbox()?;
+    // CHOWN 0, KILL 5, NET_BIND_SERVICE 10, NET_RAW 13. An execve makes other sets of them.
+    let capabilities = json!({
+        "bounding": ["CAP_CHOWN", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW"],
+        "permitted": ["CAP_CHOWN", "CAP_KILL", "CAP_NET_BIND_SERVICE"],
+        "effective": ["CAP_KILL"],
+        "inheritable": ["CAP_NET_BIND_SERVICE"],
+        "ambient": ["CAP_NET_BIND_SERVICE"],
+    });
+    let config = Config::new(SLEEP)
+        .set("/process/user", json!({ "uid": 1000, "gid": 1000 }))
+        .set("/process/capabilities", capabilities);
+    s.runtime().create(s.bundle(&config)?.path(), "c1")?.success()?;
+    let status = fs::read_to_string(format!("/proc/{}/status", s.runtime().pid("c1")?))?;
+    for (set, bits) in [
+        ("CapBnd", 1 << 0 | 1 << 5 | 1 << 10 | 1 << 13),
+        ("CapPrm", 1 << 0 | 1 << 5 | 1 << 10),
+        ("CapEff", 1 << 5),
+        ("CapInh", 1 << 10),
+        ("CapAmb", 1 << 10),
+    ] {
+        let line = format!("{set}:\t{bits:016x}");
+        check!(status.lines().any(|found| found == line), "no line {line:?} in\n{status}");
+    }
+    Ok(())
+}
+
 fn descriptors(pid: i32) -> Check<Vec<(i32, PathBuf)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
@@ -223,6 +251,7 @@ fn main() -> ExitCode {
         a_created_container_holds_its_streams_and_the_start_fifo,
         the_executable_of_init_is_no_file_of_the_host_and_cannot_be_written,
         a_created_container_of_a_user_cannot_be_traced_by_that_user,
+        a_created_container_has_the_capability_sets_of_the_config,
     ];
     tests.extend([
         test(

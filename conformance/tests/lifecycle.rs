@@ -351,6 +351,19 @@ fn a_changed_config_has_no_effect_after_create() -> Check {
     Ok(())
 }
 
+fn the_private_copy_of_the_config_has_its_bytes() -> Check {
+    let s = sandbox()?;
+    let bundle = s.bundle(&Config::new(&["/bin/probe", "sleep"]))?;
+    // What the document's reader makes nothing of, and how it is written.
+    let text = fs::read_to_string(bundle.path().join("config.json"))?;
+    let text = text.replacen('{', "{\t\"x-unknown\": {\"b\": [1.50, null], \"a\": 1e2},\n\n", 1);
+    bundle.write(&text)?;
+    s.runtime().create(bundle.path(), "c1")?.success()?;
+    let kept = fs::read_to_string(s.runtime().root().join("c1/config.json"))?;
+    check_eq!(kept, text, "the copy");
+    Ok(())
+}
+
 fn an_unknown_command_exits_with_3() -> Check {
     let s = sandbox()?;
     let output = s.runtime().call(&["frobnicate"])?.exits(3)?;
@@ -406,6 +419,11 @@ fn main() -> ExitCode {
             "state_names_the_version_of_the_runtime",
             "each runtime names its own version of the specification",
             state_names_the_version_of_the_runtime,
+        ),
+        oxrun_only(
+            "the_private_copy_of_the_config_has_its_bytes",
+            "others keep it otherwise or not at all",
+            the_private_copy_of_the_config_has_its_bytes,
         ),
         oxrun_only(
             "a_symlinked_rootfs_is_accepted",

@@ -109,6 +109,22 @@ fn each_cpu_field_is_in_its_file() -> Check {
     rows_hold("cpu", cpu_rows())
 }
 
+fn a_processor_or_a_memory_node_that_is_not_there_is_refused() -> Check {
+    for key in ["cpus", "mems"] {
+        let s = sandbox()?;
+        let before = s.leaks()?;
+        let bundle = s.bundle(&Config::new(EXIT).set("/linux/resources/cpu", json!({ key: "1000-1001" })))?;
+        let output = s.runtime().create(bundle.path(), "c1")?.exits(1)?;
+        let field = format!("/linux/resources/cpu/{key}");
+        check!(
+            output.says(&format!("cpuset.{key}")) || output.says(&field),
+            "{output}\n  does not say what is wrong"
+        );
+        before.assert_same()?;
+    }
+    Ok(())
+}
+
 fn all_fields_together_are_in_their_files() -> Check {
     let s = sandbox()?;
     let resources = json!({
@@ -164,6 +180,26 @@ fn limits_of_huge_pages_are_in_their_files() -> Check {
         }
     }
     Ok(())
+}
+
+fn marks_of_packets_are_in_their_files() -> Check {
+    let s = sandbox()?;
+    let network = json!({"classID": 1_048_577, "priorities": [{"name": "lo", "priority": 5}]});
+    created(&s, &json!({ "network": network }), EXIT)?;
+    says(&s, "net_cls.classid", "1048577")?;
+    says(&s, "net_prio.ifpriomap", "lo 5")
+}
+
+/// A file of the v2 tree, by its name.
+fn values_for_v2_files_are_written_as_they_are() -> Check {
+    let list = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")?;
+    let (file, value) = match list.split_whitespace().any(|word| word == "memory") {
+        true => ("memory.high", "67108864"),
+        false => ("hugetlb.2MB.max", "4194304"),
+    };
+    let s = sandbox()?;
+    created(&s, &json!({ "unified": { file: value } }), EXIT)?;
+    says(&s, file, value)
 }
 
 /// A disk of nothing, for this test alone.
@@ -327,14 +363,29 @@ fn main() -> ExitCode {
     macro_rules! tests {
         ($missing:ident: $($name:ident),* $(,)?) => { vec![$(conditional(stringify!($name), $missing, $name)),*] };
     }
+    fn without_v2() -> Option<String> {
+        let list = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+        let there =
+            ["memory", "hugetlb"].into_iter().any(|name| list.split_whitespace().any(|word| word == name));
+        (!there).then(|| "needs a host with cgroup v2 alone, or OXRUN_CGROUP_VIEW=v2".to_owned())
+    }
     let mut tests = tests![without_controllers:
         each_memory_field_is_in_its_file,
         each_cpu_field_is_in_its_file,
+        a_processor_or_a_memory_node_that_is_not_there_is_refused,
         all_fields_together_are_in_their_files,
         a_process_beyond_the_memory_limit_is_killed,
         a_process_beyond_the_pids_limit_is_not_made,
         a_process_beyond_the_cpu_quota_waits,
     ];
+    fn without_marks() -> Option<String> {
+        let there = |name: &str| {
+            Host::cgroup_roots().is_ok_and(|roots| roots.iter().any(|r| r.to_string_lossy().contains(name)))
+        };
+        (!there("net_cls") || !there("net_prio")).then(|| "there is no v1 hierarchy for packets".to_owned())
+    }
+    tests.extend(tests![without_marks: marks_of_packets_are_in_their_files]);
+    tests.extend(tests![without_v2: values_for_v2_files_are_written_as_they_are]);
     tests.extend(tests![without_disks: rates_of_a_disk_are_in_their_files]);
     tests.extend(tests![without_bfq: weights_of_block_io_are_in_their_files]);
     tests.extend(tests![without_huge_pages: limits_of_huge_pages_are_in_their_files]);

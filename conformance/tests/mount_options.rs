@@ -92,6 +92,7 @@ const BOUND: &[(&str, &str)] = &[
     ("bind diratime", "noatime"),
     ("bind norelatime", "noatime"),
     ("bind nostrictatime", "noatime"),
+    ("bind relatime norelatime", "noatime"),
     ("bind relatime", "relatime"),
     ("bind strictatime", ""),
     ("bind nodiratime", "nodiratime relatime"),
@@ -139,7 +140,21 @@ const TREE: &[(&str, &str, &str)] = &[
         "ro nosuid nodev noexec noatime nodiratime nosymfollow",
         "ro nosuid nodev noexec noatime nodiratime nosymfollow",
     ),
+    ("rbind rnodiratime rdiratime", SOURCE, SOURCE),
     ("rbind rnosuid rnodev rnoexec rnosymfollow", SOURCE, SOURCE),
+];
+
+/// Options of a recursive bind, and what it and the mount below it have if both have none themselves.
+const PLAIN: &[(&str, &str)] = &[
+    ("rbind", "relatime"),
+    ("rbind rro", "ro relatime"),
+    ("rbind rnosuid", "nosuid relatime"),
+    ("rbind rnodev", "nodev relatime"),
+    ("rbind rnoexec", "noexec relatime"),
+    ("rbind rnosymfollow", "relatime nosymfollow"),
+    ("rbind rnoatime", "noatime"),
+    ("rbind rstrictatime", ""),
+    ("rbind rnodiratime", "nodiratime relatime"),
 ];
 
 /// Options of a source, those of a bind of it in a user namespace, and what the bind has: none if it is
@@ -291,6 +306,25 @@ fn every_option_of_a_tree() -> Check {
     Ok(())
 }
 
+fn every_option_of_a_plain_tree() -> Check {
+    let s = sandbox()?;
+    let source = HostMount::tmpfs(&s.make_dir("source")?)?;
+    fs::create_dir(source.0.join("below"))?;
+    let below = HostMount::tmpfs(&source.0.join("below"))?;
+    let mut config = Config::new(REPORT);
+    for (n, row) in PLAIN.iter().enumerate() {
+        config = config.mount("bind", &source.0, &format!("/tree/{n}"), &words(row.0));
+    }
+    let report = s.report(&config)?;
+    for (n, (given, expected)) in PLAIN.iter().enumerate() {
+        for target in [format!("/tree/{n}"), format!("/tree/{n}/below")] {
+            check_eq!(options(mount(&report, &target)?), *expected, "{target}, with {given:?}");
+        }
+    }
+    drop((below, source));
+    Ok(())
+}
+
 fn a_bind_in_a_user_namespace_keeps_what_is_locked() -> Check {
     let s = sandbox()?;
     let source = HostMount::tmpfs(&s.make_dir("source")?)?;
@@ -422,6 +456,7 @@ fn main() -> ExitCode {
         every_option_of_a_new_filesystem,
         every_option_of_a_bind,
         every_option_of_a_tree,
+        every_option_of_a_plain_tree,
         a_bind_in_a_user_namespace_keeps_what_is_locked,
         a_remount_changes_what_is_mounted,
         a_remount_of_what_is_no_mount_is_refused,

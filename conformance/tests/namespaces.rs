@@ -327,10 +327,13 @@ fn a_user_namespace(config: Config) -> Config {
 
 fn a_new_user_namespace_has_its_mappings() -> Check {
     let s = sandbox()?;
-    let config = a_user_namespace(Config::new(&["/bin/probe", "cat", "/proc/self/uid_map"]));
-    let output = s.runtime().run(s.bundle(&config)?.path(), "c1")?.success()?;
-    let fields: Vec<&str> = output.stdout.split_whitespace().collect();
-    check_eq!(fields, ["0", "100000", "65536"]);
+    let gids = json!([{ "containerID": 0, "hostID": 100_000, "size": 5000 }]);
+    for (file, expected) in [("uid_map", ["0", "100000", "65536"]), ("gid_map", ["0", "100000", "5000"])] {
+        let config = a_user_namespace(Config::new(&["/bin/probe", "cat", &format!("/proc/self/{file}")]));
+        let config = config.set("/linux/gidMappings", gids.clone());
+        let output = s.runtime().run(s.bundle(&config)?.path(), "c1")?.success()?;
+        check_eq!(output.stdout.split_whitespace().collect::<Vec<_>>(), expected, "{file}");
+    }
     let seen = s.report(&a_user_namespace(Config::new(REPORT)))?;
     check_eq!(seen["uid"], 0);
     check!(seen["namespaces"]["user"] != own("user")?, "the user namespace is the host's");
@@ -352,11 +355,15 @@ fn a_new_time_namespace_has_its_offsets() -> Check {
     let s = sandbox()?;
     let config = Config::new(&["/bin/probe", "cat", "/proc/self/timens_offsets"])
         .namespace("time", None)
-        .set("/linux/timeOffsets", json!({ "boottime": { "secs": 1234, "nanosecs": 5 } }));
+        .set(
+            "/linux/timeOffsets",
+            json!({ "boottime": { "secs": 1234, "nanosecs": 5 }, "monotonic": { "secs": 77, "nanosecs": 9 } }),
+        );
     let output = s.runtime().run(s.bundle(&config)?.path(), "c1")?.success()?;
-    let line = output.stdout.lines().find(|line| line.starts_with("boottime")).unwrap_or_default();
-    let fields: Vec<&str> = line.split_whitespace().collect();
-    check_eq!(fields, ["boottime", "1234", "5"]);
+    for expected in [["boottime", "1234", "5"], ["monotonic", "77", "9"]] {
+        let line = output.stdout.lines().find(|line| line.starts_with(expected[0])).unwrap_or_default();
+        check_eq!(line.split_whitespace().collect::<Vec<_>>(), expected);
+    }
     Ok(())
 }
 

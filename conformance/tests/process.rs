@@ -216,59 +216,6 @@ fn no_new_privileges_is_as_configured() -> Check {
     Ok(())
 }
 
-fn every_kind_of_resource_limit_is_set() -> Check {
-    // Soft and hard values below what any host has.
-    let limits = [
-        ("RLIMIT_AS", 4_u64 << 30, 5_u64 << 30),
-        ("RLIMIT_CORE", 0, 0),
-        ("RLIMIT_CPU", 1000, 2000),
-        ("RLIMIT_DATA", 1 << 30, 2 << 30),
-        ("RLIMIT_FSIZE", 1 << 30, 2 << 30),
-        ("RLIMIT_LOCKS", 100, 200),
-        ("RLIMIT_MEMLOCK", 4096, 8192),
-        ("RLIMIT_MSGQUEUE", 4096, 8192),
-        ("RLIMIT_NICE", 0, 0),
-        ("RLIMIT_NOFILE", 500, 600),
-        ("RLIMIT_NPROC", 1000, 2000),
-        ("RLIMIT_RSS", 1 << 30, 2 << 30),
-        ("RLIMIT_RTPRIO", 0, 0),
-        ("RLIMIT_RTTIME", 1000, 2000),
-        ("RLIMIT_SIGPENDING", 100, 200),
-        ("RLIMIT_STACK", 4 << 20, 8 << 20),
-    ];
-    let list: Vec<Value> =
-        limits.iter().map(|(kind, soft, hard)| json!({ "type": kind, "soft": soft, "hard": hard })).collect();
-    let s = sandbox()?;
-    s.sleeper("c1", &Config::new(REPORT).set("/process/rlimits", list.clone()))?;
-    let process = json!({ "args": REPORT, "cwd": "/", "rlimits": list });
-    let process = s.make_file("process.json", &process.to_string())?;
-    let of_document = s.runtime().call(&["exec", "--process", &process.to_string_lossy(), "c1"])?;
-    let of_first = s.runtime().exec("c1", REPORT)?;
-    let first = report(&Config::new(REPORT).set("/process/rlimits", list))?;
-    for seen in [first, of_first.success()?.json()?, of_document.success()?.json()?] {
-        for (kind, soft, hard) in limits {
-            check_eq!(seen["rlimits"][kind], json!([soft, hard]), "{kind}");
-        }
-    }
-    Ok(())
-}
-
-fn refuses_limits(list: Value, name: &str) -> Check {
-    let s = sandbox()?;
-    let bundle = s.bundle(&Config::new(REPORT).set("/process/rlimits", list))?;
-    s.runtime().create(bundle.path(), "c1")?.refused(name)?;
-    Ok(())
-}
-
-fn an_unknown_resource_limit_is_refused() -> Check {
-    refuses_limits(json!([{ "type": "RLIMIT_NOPE", "soft": 9, "hard": 9 }]), "RLIMIT_NOPE")
-}
-
-fn a_repeated_resource_limit_is_refused() -> Check {
-    let entry = json!({ "type": "RLIMIT_CPU", "soft": 9, "hard": 9 });
-    refuses_limits(json!([entry, entry]), "RLIMIT_CPU")
-}
-
 fn the_oom_score_is_as_configured() -> Check {
     check_eq!(report(&Config::new(REPORT).set("/process/oomScoreAdj", 321))?["oom_score_adj"], 321);
     Ok(())
@@ -398,6 +345,26 @@ fn the_personality_is_as_configured() -> Check {
     Ok(())
 }
 
+fn the_personality_of_the_caller_is_replaced_if_asked_for() -> Check {
+    let mut s = sandbox()?;
+    s.runtime_mut().wrap(&["setarch", "linux32"]);
+    let config = Config::new(REPORT).set("/linux/personality", json!({ "domain": "LINUX" }));
+    check_eq!(s.report(&config)?["personality"], 0);
+    Ok(())
+}
+
+fn flags_of_a_personality_are_a_warning() -> Check {
+    let s = sandbox()?;
+    let personality = json!({ "domain": "LINUX32", "flags": ["ADDR_NO_RANDOMIZE"] });
+    let bundle = s.bundle(&Config::new(REPORT).set("/linux/personality", personality))?;
+    let output = s.runtime().run(bundle.path(), "c1")?.success()?;
+    for word in ["/linux/personality/flags", "ADDR_NO_RANDOMIZE"] {
+        check!(output.says(word), "{output}\n  expected on stderr: {word:?}");
+    }
+    check_eq!(output.json()?["personality"], 8);
+    Ok(())
+}
+
 fn the_affinity_of_the_caller_is_reset() -> Check {
     let mut s = sandbox()?;
     let all = s.report(&Config::new(REPORT))?["cpus"].clone();
@@ -439,9 +406,6 @@ fn main() -> ExitCode {
         capability_sets_left_out_are_empty,
         an_unknown_capability_is_a_warning,
         no_new_privileges_is_as_configured,
-        every_kind_of_resource_limit_is_set,
-        an_unknown_resource_limit_is_refused,
-        a_repeated_resource_limit_is_refused,
         the_oom_score_is_as_configured,
         a_seccomp_profile_answers_with_its_errno,
         without_a_seccomp_profile_there_is_no_filter,
@@ -479,6 +443,16 @@ fn main() -> ExitCode {
             real_time_signals_are_reset_as_well,
         ),
         test("the_personality_is_as_configured", the_personality_is_as_configured),
+        conditional(
+            "the_personality_of_the_caller_is_replaced_if_asked_for",
+            needs("setarch"),
+            the_personality_of_the_caller_is_replaced_if_asked_for,
+        ),
+        oxrun_only(
+            "flags_of_a_personality_are_a_warning",
+            "others do not look at them",
+            flags_of_a_personality_are_a_warning,
+        ),
     ]);
     run(tests)
 }

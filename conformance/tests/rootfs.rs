@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use oxrun_conformance::harness::{Bundle, Config, Sandbox, run, test};
-use oxrun_conformance::{Check, check, check_eq};
+use oxrun_conformance::{Check, check, check_eq, sys};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -230,13 +230,14 @@ fn the_device_rules_let_the_default_devices_through() -> Check {
 }
 
 fn listed_devices_are_made() -> Check {
-    let config = stat(&["/dev/d/char", "/dev/fifo", "/dev/block"]).set(
+    let config = stat(&["/dev/d/char", "/dev/fifo", "/dev/block", "/dev/unbuffered"]).set(
         "/linux/devices",
         json!([
             { "type": "c", "path": "/dev/d/char", "major": 1, "minor": 3, "fileMode": 0o640,
               "uid": 7, "gid": 8 },
             { "type": "p", "path": "/dev/fifo", "fileMode": 0o600 },
             { "type": "b", "path": "/dev/block", "major": 7, "minor": 200 },
+            { "type": "u", "path": "/dev/unbuffered", "major": 1, "minor": 5 },
         ]),
     );
     let report = sandbox()?.report(&config)?;
@@ -247,12 +248,21 @@ fn listed_devices_are_made() -> Check {
     check_eq!(report["stat"]["/dev/fifo"]["mode"], "0600");
     let block = &report["stat"]["/dev/block"];
     check_eq!((&block["type"], &block["rdev"]), (&json!("block"), &json!("7:200")));
+    let unbuffered = &report["stat"]["/dev/unbuffered"];
+    check_eq!((&unbuffered["type"], &unbuffered["rdev"]), (&json!("char"), &json!("1:5")));
     Ok(())
 }
 
+/// How the root of a container is tied to others when it comes from a shared mount of the host.
 fn root_tags(propagation: &str) -> Check<String> {
-    let config = Config::new(REPORT).set("/linux/rootfsPropagation", propagation);
-    Ok(mount(&sandbox()?.report(&config)?, "/")?["tags"].to_string())
+    let s = sandbox()?;
+    let bundle = s.bundle(&Config::new(REPORT).set("/linux/rootfsPropagation", propagation))?;
+    let root = bundle.rootfs();
+    sys::mount(&root, &root, "", libc::MS_BIND)?;
+    let report =
+        sys::propagation(&root, libc::MS_SHARED).map_err(Into::into).and_then(|()| report_of(&s, &bundle));
+    sys::unmount(&root)?;
+    Ok(mount(&report?, "/")?["tags"].to_string())
 }
 
 fn the_root_is_private_if_asked_for() -> Check {
@@ -263,6 +273,15 @@ fn the_root_is_private_if_asked_for() -> Check {
 fn the_root_is_shared_if_asked_for() -> Check {
     let tags = root_tags("shared")?;
     check!(tags.contains("shared:"), "propagation is {tags}");
+    Ok(())
+}
+
+fn the_root_is_a_slave_if_asked_for() -> Check {
+    let tags = root_tags("slave")?;
+    check!(tags.contains("master:") && !tags.contains("shared:"), "propagation is {tags}");
+    // So it is without a word: mounts of the container never reach the host.
+    let tags = root_tags("")?;
+    check!(tags.contains("master:") && !tags.contains("shared:"), "propagation is {tags} without a word");
     Ok(())
 }
 
@@ -292,6 +311,7 @@ fn main() -> ExitCode {
         listed_devices_are_made,
         the_root_is_private_if_asked_for,
         the_root_is_shared_if_asked_for,
+        the_root_is_a_slave_if_asked_for,
         the_root_is_unbindable_if_asked_for,
     ])
 }

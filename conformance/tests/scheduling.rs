@@ -99,6 +99,21 @@ fn every_flag_of_a_scheduler_has_its_bit() -> Check {
     Ok(())
 }
 
+fn clamps_of_utilization_are_asked_of_the_kernel() -> Check {
+    let there = Path::new("/proc/sys/kernel/sched_util_clamp_min").exists();
+    for flag in ["SCHED_FLAG_UTIL_CLAMP_MIN", "SCHED_FLAG_UTIL_CLAMP_MAX"] {
+        let s = sandbox()?;
+        let scheduler = json!({ "policy": "SCHED_BATCH", "flags": [flag] });
+        let bundle = s.bundle(&config().set("/process/scheduler", scheduler))?;
+        let output = s.runtime().run(bundle.path(), "c1")?;
+        match there {
+            true => drop(output.success()?),
+            false => drop(output.refused("error setting scheduler: operation not supported")?),
+        }
+    }
+    Ok(())
+}
+
 fn a_scheduler_that_contradicts_itself_is_refused() -> Check {
     let cases = [
         (json!({}), "scheduler policy is required"),
@@ -323,6 +338,23 @@ fn the_processors_of_the_config_are_for_further_processes_only() -> Check {
     Ok(())
 }
 
+/// The processors that exec sets, one call after the other, as strace(1) writes them.
+fn the_initial_processors_come_before_the_final_ones() -> Check {
+    let mut s = sandbox()?;
+    let affinity = json!({ "initial": "0", "final": "1" });
+    s.sleeper("c1", &config().set("/process/execCPUAffinity", affinity))?;
+    let trace = s.dir().join("trace").to_string_lossy().into_owned();
+    s.runtime_mut().wrap(&["strace", "-f", "-qq", "-o", &trace, "-e", "trace=sched_setaffinity"]);
+    s.runtime().exec("c1", &["/bin/probe", "exit", "0"])?.success()?;
+    s.runtime_mut().wrap(&[]);
+    let text = std::fs::read_to_string(trace)?;
+    let masks = text.lines().filter_map(|line| line.split_once('[')?.1.split_once(']'));
+    // Whatever the caller was bound to is given up first.
+    let masks: Vec<&str> = masks.map(|(mask, _)| mask).collect();
+    check!(masks.ends_with(&["0", "1"]), "{text}");
+    Ok(())
+}
+
 fn wrong_processors_are_refused() -> Check {
     for (list, text) in [("3-0", "invalid range"), ("0 1", "0 1"), ("x", "x"), ("70000", "70000")] {
         refuses(&config().set("/process/execCPUAffinity", json!({ "final": list })), text)?;
@@ -341,6 +373,13 @@ fn wrong_processors_are_refused() -> Check {
 fn one_processor() -> Option<String> {
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     (count < 2).then(|| "this machine has one processor".to_owned())
+}
+
+/// Why what is gone again cannot be seen.
+fn nothing_to_watch_with() -> Option<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|directory| directory.join("strace").exists());
+    one_processor().or_else(|| (!found).then(|| "strace is not installed".to_owned()))
 }
 
 fn no_cpuset() -> Option<String> {
@@ -369,6 +408,7 @@ fn main() -> ExitCode {
         a_further_process_has_what_the_first_one_has no_numa,
         a_further_process_runs_on_its_final_processors one_processor,
         the_processors_of_the_config_are_for_further_processes_only one_processor,
+        the_initial_processors_come_before_the_final_ones nothing_to_watch_with,
     ];
     macro_rules! more {
         ($($name:ident),* $(,)?) => { tests.extend([$(test(stringify!($name), $name)),*]) };
@@ -378,6 +418,7 @@ fn main() -> ExitCode {
         real_time_policies_are_set_with_their_priority,
         a_deadline_is_set_with_its_times_and_flags,
         every_flag_of_a_scheduler_has_its_bit,
+        clamps_of_utilization_are_asked_of_the_kernel,
         a_scheduler_that_contradicts_itself_is_refused,
         a_scheduler_that_the_kernel_refuses_is_explained,
         io_priorities_are_set,

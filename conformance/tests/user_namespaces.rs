@@ -330,9 +330,33 @@ fn a_mount_shows_ids_by_its_own_maps() -> Check {
     Ok(())
 }
 
+fn an_id_beyond_the_maps_of_a_mount_is_nobodys() -> Check {
+    let s = sandbox()?;
+    let dir = s.make_dir("data")?;
+    for (name, id) in [("last", 1002), ("beyond", 1003)] {
+        fs::write(dir.join(name), "x")?;
+        chown(dir.join(name), Some(id), Some(id))?;
+    }
+    let asked = ["--stat", "/mnt/last", "--stat", "/mnt/beyond"];
+    let config = Config::new(&[REPORT, &asked].concat()).mount("bind", &dir, "/mnt", &["bind", "idmap"]);
+    let index = config.mount_index("/mnt").unwrap();
+    let list = json!([{ "containerID": 1000, "hostID": 4242, "size": 3 }]);
+    let config = ["uid", "gid"]
+        .into_iter()
+        .fold(config, |config, kind| config.set(&format!("/mounts/{index}/{kind}Mappings"), list.clone()));
+    let seen = s.report(&config)?;
+    for (name, id) in [("last", 4244), ("beyond", 65534)] {
+        let owner = &seen["stat"][format!("/mnt/{name}")];
+        check_eq!((&owner["uid"], &owner["gid"]), (&json!(id), &json!(id)), "{name}");
+    }
+    Ok(())
+}
+
 fn a_mount_shows_ids_by_the_containers_maps() -> Check {
-    let seen = owner_in(&sandbox()?, report(STAT), &["rbind", "ridmap"], None)?;
-    check_eq!(seen, json!([1000, 1000]));
+    for options in [["bind", "idmap"], ["rbind", "ridmap"]] {
+        let seen = owner_in(&sandbox()?, report(STAT), &options, None)?;
+        check_eq!(seen, json!([1000, 1000]), "{options:?}");
+    }
     // The control: without the map the file is nobody's in the container.
     let seen = owner_in(&sandbox()?, report(STAT), &["rbind"], None)?;
     check_eq!(seen, json!([65534, 65534]));
@@ -432,6 +456,7 @@ fn main() -> ExitCode {
         mappings_without_a_user_namespace_are_refused,
         mappings_without_root_are_refused,
         a_mount_shows_ids_by_its_own_maps,
+        an_id_beyond_the_maps_of_a_mount_is_nobodys,
         a_mount_shows_ids_by_the_containers_maps,
         several_mounts_of_one_source_have_their_own_maps,
         an_id_mapped_mount_needs_both_maps,
