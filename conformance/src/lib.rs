@@ -5,6 +5,7 @@
 //! - [`hostile`]: images and callers that attack the runtime
 //! - [`diagnosis`]: what a runtime answers to a config that cannot work
 //! - [`engines`]: container engines that drive the runtime
+//! - [`programs`]: the programs that a suite consists of
 //! - [`vm`]: machines with other kernels, cgroup layouts and systemd
 
 pub mod diagnosis;
@@ -12,6 +13,7 @@ pub mod engines;
 pub mod harness;
 pub mod hostile;
 mod locate;
+pub mod programs;
 pub mod sys;
 pub mod vm;
 

@@ -1,6 +1,7 @@
 //! `oxrun-conformance` runs the suites that are more than a `cargo test`. Each prints what it does
 //! line by line, ends with its counts, and exits with 0 only if nothing failed.
 
+mod fields;
 mod oracle;
 
 use std::process::ExitCode;
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: oxrun-conformance hostile [--runtime PATH] [--controls] [T1 T4 ...]
        oxrun-conformance engines ...
        oxrun-conformance diagnosis [--runtime PATH] [--peer NAME=PATH ...]
+       oxrun-conformance fields [--mutants] [--rows FILE] [--only TEXT] [--random COUNT --seed NUMBER]
        oxrun-conformance oracle seccomp [--corpus DIR] [--random N] [--directory DIR]
                                         [--record FILE]
        oxrun-conformance vm ...";
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
         "hostile" => oxrun_conformance::hostile::run(rest),
         "engines" => oxrun_conformance::engines::run(rest),
         "diagnosis" => oxrun_conformance::diagnosis::run(rest),
+        "fields" => fields::run(rest),
         "oracle" => oracle::run(rest),
         "vm" => oxrun_conformance::vm::run(rest),
         "--help" | "-h" | "help" => {

@@ -4,6 +4,7 @@
 
 use oxrun_conformance::harness::{Config, Host, Sandbox, guarded, run, test};
 use oxrun_conformance::{Check, check, check_eq};
+use serde_json::json;
 use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -149,6 +150,39 @@ fn editing_by_pointer_changes_just_that_place() -> Check {
     Ok(())
 }
 
+fn a_field_is_taken_out_wherever_it_stands() -> Check {
+    let config = Config::parse(
+        r#"{"a":{"x":1,"y":"word"},"list":[{"type":"p","n":1},{"type":"q","n":2}],
+            "mounts":[{"options":["ro","size=5"]},{"options":["rw"]},{}]}"#,
+    )?;
+    for (field, places, left) in [
+        ("/a/x", &["/a/x"][..], json!({ "a": { "y": "word" } })),
+        ("/a/y/word", &["/a/y"], json!({ "a": { "x": 1 } })),
+        ("/a/y/other", &[], json!({})),
+        ("/nope/x", &[], json!({})),
+        ("/list/type=q", &["/list/1"], json!({ "list": [{ "type": "p", "n": 1 }] })),
+        ("/list/*/n", &["/list/0/n", "/list/1/n"], json!({ "list": [{ "type": "p" }, { "type": "q" }] })),
+        (
+            "/mounts/*/options/ro",
+            &["/mounts/0/options"],
+            json!({ "mounts": [{ "options": ["size=5"] }, { "options": ["rw"] }, {}] }),
+        ),
+        (
+            "/mounts/*/options/size=",
+            &["/mounts/0/options"],
+            json!({ "mounts": [{ "options": ["ro"] }, { "options": ["rw"] }, {}] }),
+        ),
+    ] {
+        check_eq!(config.places(field), places, "{field}");
+        let mut expected = config.get("").clone();
+        left.as_object().unwrap().iter().for_each(|(key, value)| expected[key] = value.clone());
+        check_eq!(*config.clone().without_field(field, None).get(""), expected, "{field}");
+    }
+    let other = config.without_field("/list/*/n", Some(&json!(7)));
+    check_eq!((other.get("/list/0/n"), other.get("/list/1/n")), (&json!(7), &json!(7)));
+    Ok(())
+}
+
 fn main() -> ExitCode {
     macro_rules! tests {
         ($($name:ident),* $(,)?) => { vec![$(test(stringify!($name), $name)),*] };
@@ -163,5 +197,6 @@ fn main() -> ExitCode {
         a_runtime_that_hangs_is_killed_and_reported,
         a_sandbox_is_removed_when_a_test_panics,
         editing_by_pointer_changes_just_that_place,
+        a_field_is_taken_out_wherever_it_stands,
     ])
 }

@@ -4,7 +4,8 @@
 //! nothing, `climb` takes `..` in the links of an image by its letters, `follow` makes the targets
 //! of mounts by their paths on the host, `ordinary` makes directories of the image's links,
 //! `inherit` makes capabilities inheritable, `user` is always root, `enter`
-//! enters a container with the caller's directory and cgroup, `exe` and `visible` execute their own file inside.
+//! enters a container with the caller's directory and cgroup, `exe` and `visible` execute their own file inside,
+//! `forget` knows nothing of the field `OXRUN_BAD_FIELD`, or reads `OXRUN_BAD_INSTEAD` there.
 
 use oxrun_conformance::Check;
 use oxrun_conformance::harness::Config;
@@ -58,6 +59,7 @@ fn pass_on() -> Check {
             let bounding = config.get("/process/capabilities/bounding").clone();
             config.set("/process/capabilities/inheritable", bounding)
         })?,
+        "forget" if creates => forget(&words)?,
         "user" => words.iter_mut().filter(|word| *word == "1").for_each(|word| *word = "0".into()),
         "enter" if executes => return enter(&runtime, &words),
         "exe" if asks => return state(&runtime, &words),
@@ -72,7 +74,8 @@ fn pass_on() -> Check {
                 linger_in(&paths, how == "exe")?;
             }
         }
-        "leak" | "unmask" | "climb" | "follow" | "ordinary" | "inherit" | "enter" | "exe" | "visible" => {}
+        "leak" | "unmask" | "climb" | "follow" | "ordinary" | "inherit" | "enter" | "exe" | "visible"
+        | "forget" => {}
         _ => return Err(format!("OXRUN_BAD_HOW: unknown {how:?}").into()),
     }
     let error = Command::new(runtime).args(words).exec();
@@ -156,6 +159,22 @@ fn change(words: &[OsString], how: impl Fn(Config) -> Config) -> Check {
     let file = bundle(words)?.join("config.json");
     let config = how(Config::parse(&std::fs::read_to_string(&file)?)?);
     Ok(std::fs::write(&file, config.text())?)
+}
+
+/// Takes a field out of the config, if there is one that can be read; else the runtime has to say so.
+fn forget(words: &[OsString]) -> Check {
+    let place = words.iter().position(|word| word == "--bundle" || word == "-b");
+    let bundle = place.and_then(|index| words.get(index + 1)).map_or(Path::new("."), Path::new);
+    let file = bundle.join("config.json");
+    let field = std::env::var("OXRUN_BAD_FIELD").unwrap_or_default();
+    let instead = match std::env::var("OXRUN_BAD_INSTEAD") {
+        Ok(text) => Some(serde_json::from_str(&text)?),
+        Err(_) => None,
+    };
+    let Some(config) = std::fs::read_to_string(&file).ok().and_then(|text| Config::parse(&text).ok()) else {
+        return Ok(());
+    };
+    Ok(std::fs::write(&file, config.without_field(&field, instead.as_ref()).text())?)
 }
 
 /// Makes directories of the links and files that stand where filesystems of the kernel belong.

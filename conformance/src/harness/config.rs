@@ -51,6 +51,11 @@ impl Config {
         self.0.pointer(pointer).unwrap_or(&Value::Null)
     }
 
+    /// The whole document.
+    pub(super) fn value_mut(&mut self) -> &mut Value {
+        &mut self.0
+    }
+
     /// Puts `value` at `pointer`. Missing objects on the way are made; `-` is the end of an array.
     #[must_use]
     pub fn set(mut self, pointer: &str, value: impl Into<Value>) -> Self {

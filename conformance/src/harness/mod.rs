@@ -3,6 +3,7 @@
 //! makes the test fail. Tests run one after the other: a leak then has exactly one culprit.
 
 mod config;
+mod field;
 mod host;
 mod leaks;
 mod not_yet;
