@@ -1,11 +1,17 @@
-//! `features` claims what can be asked for, and everything it claims can be: each name is walked, and a
-//! container started with it.
+//! `features` claims what can be asked for, and everything it claims can be: each name is walked, a container
+//! started with it, and its effect seen where there is one to be seen.
 #![allow(missing_docs)]
 
+#[path = "features/options.rs"]
+mod options;
+
 use libtest_mimic::Trial;
+use options::{a_remount_has_its_effect, every_mount_option_has_its_effect};
 use oxrun_conformance::harness::{Config, Sandbox, oxrun_only, run, test};
 use oxrun_conformance::{Check, Failed, check, check_eq};
 use serde_json::{Value, json};
+use std::io::Read as _;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -74,44 +80,27 @@ fn the_document_has_what_the_specification_requires() -> Check {
     Ok(())
 }
 
-fn every_mount_option_can_be_used() -> Check {
-    let s = sandbox()?;
-    let source = s.make_dir("source")?;
-    let mut failed = Vec::new();
-    for option in list(&features(&s)?, "/mountOptions")? {
-        let config = Config::new(REPORT);
-        let config = match option.as_str() {
-            "bind" | "rbind" => config.mount("none", &source, "/tmp", &[&option]),
-            // What is there already.
-            "remount" => config.mount("tmpfs", Path::new("tmpfs"), "/dev/shm", &[&option]),
-            // What holds for a tree is given to one.
-            name if name.starts_with('r') && !["ro", "rw", "relatime", "remount"].contains(&name) => {
-                config.mount("bind", &source, "/tmp", &["rbind", &option])
-            }
-            _ => config.mount("tmpfs", Path::new("tmpfs"), "/tmp", &[&option]),
-        };
-        runs(&s, &option, &config, &mut failed)?;
-    }
-    none(&failed)
-}
-
 fn every_hook_is_run() -> Check {
     let s = sandbox()?;
-    let mut failed = Vec::new();
     for name in list(&features(&s)?, "/hooks")? {
+        // The one that runs inside leaves its note there.
         let inside = name == "startContainer";
         let note = s.dir().join(format!("note-{name}"));
         let script = s.make_script(&name, &format!("echo ran > {}", note.display()))?;
         let path = if inside { "/bin/probe".into() } else { script };
-        let args = if inside { json!(["probe", "exit", "0"]) } else { json!(["hook"]) };
-        let config = Config::new(REPORT).push(
-            &format!("/hooks/{name}"),
-            json!({ "path": path, "args": args, "env": ["PATH=/bin:/usr/bin"] }),
-        );
-        runs(&s, &name, &config, &mut failed)?;
-        check!(inside || note.exists(), "{name} was not run");
+        let config = Config::new(&["/bin/probe", "report", "--stat", "/tmp/note"])
+            .mount("tmpfs", Path::new("tmpfs"), "/tmp", &[])
+            .push(
+                &format!("/hooks/{name}"),
+                json!({ "path": path, "args": ["probe", "write", "/tmp/note", "ran"], "env": ["PATH=/bin:/usr/bin"] }),
+            );
+        let bundle = s.bundle(&config)?;
+        let output = s.runtime().run(bundle.path(), "c1")?.success()?;
+        check_eq!(output.stderr, "", "stderr with {name}");
+        let seen = if inside { output.json()?["stat"]["/tmp/note"]["type"] == "file" } else { note.exists() };
+        check!(seen, "{name} was not run");
     }
-    none(&failed)
+    Ok(())
 }
 
 fn every_namespace_can_be_made() -> Check {
@@ -151,88 +140,211 @@ fn every_namespace_can_be_made() -> Check {
     Ok(())
 }
 
-/// A profile with one rule on a call that the program does not make.
+/// A profile with one rule.
 fn profile(rule: &Value) -> Value {
-    let syscalls = if rule.is_null() { json!([]) } else { json!([rule]) };
-    json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": syscalls })
+    json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule] })
 }
 
-fn every_part_of_a_seccomp_profile_can_be_used() -> Check {
+/// Runs a container under a profile whose agent is told of the filter and never asked.
+fn with_agent(s: &Sandbox, mut profile: Value, name: &str, failed: &mut Vec<String>) -> Check {
+    let path = s.dir().join("agent.sock");
+    let agent = UnixListener::bind(&path)?;
+    profile["listenerPath"] = json!(path);
+    profile["syscalls"] = json!([{ "names": ["swapon"], "action": "SCMP_ACT_NOTIFY" }]);
+    let told = std::thread::spawn(move || agent.accept().and_then(|(mut peer, _)| peer.read(&mut [0; 8192])));
+    runs(s, name, &Config::new(REPORT).set("/linux/seccomp", profile), failed)?;
+    // Without this a runtime that never connects would leave the thread waiting.
+    drop(UnixStream::connect(&path));
+    check!(
+        told.join().is_ok_and(|read| read.is_ok_and(|length| length > 0)),
+        "{name}: the agent was told nothing"
+    );
+    std::fs::remove_file(path)?;
+    Ok(())
+}
+
+fn every_seccomp_action_has_its_effect() -> Check {
+    let s = sandbox()?;
+    let killed = 128 + libc::SIGSYS;
+    for action in list(&features(&s)?, "/linux/seccomp/actions")? {
+        if action == "SCMP_ACT_NOTIFY" {
+            let mut failed = Vec::new();
+            with_agent(&s, profile(&Value::Null), &action, &mut failed)?;
+            none(&failed)?;
+            continue;
+        }
+        let config = Config::new(&["/bin/probe", "report", "--call", "sync"])
+            .set("/linux/seccomp", profile(&json!({ "names": ["sync"], "action": action })));
+        let output = s.runtime().run(s.bundle(&config)?.path(), "c1")?;
+        let expected = match action.as_str() {
+            "SCMP_ACT_ALLOW" | "SCMP_ACT_LOG" => json!("ok"),
+            "SCMP_ACT_ERRNO" => json!(libc::EPERM),
+            "SCMP_ACT_TRACE" => json!(libc::ENOSYS),
+            "SCMP_ACT_KILL" | "SCMP_ACT_KILL_PROCESS" | "SCMP_ACT_KILL_THREAD" | "SCMP_ACT_TRAP" => {
+                check_eq!(output.code, killed, "{action}: {output}");
+                continue;
+            }
+            _ => return Err(format!("nobody knows what {action} does").into()),
+        };
+        check_eq!(output.success()?.json()?["call"]["sync"], expected, "{action}");
+    }
+    Ok(())
+}
+
+fn every_seccomp_operator_has_its_effect() -> Check {
+    let s = sandbox()?;
+    // Address families: AF_NETLINK is 16, AF_VSOCK 40.
+    for op in list(&features(&s)?, "/linux/seccomp/operators")? {
+        let (value, two, met) = match op.as_str() {
+            "SCMP_CMP_NE" | "SCMP_CMP_GT" => (16, 0, "socket vsock"),
+            "SCMP_CMP_EQ" | "SCMP_CMP_GE" => (40, 0, "socket vsock"),
+            "SCMP_CMP_LT" => (40, 0, "socket audit"),
+            "SCMP_CMP_LE" => (16, 0, "socket audit"),
+            "SCMP_CMP_MASKED_EQ" => (8, 8, "socket vsock"),
+            _ => return Err(format!("nobody knows what {op} does").into()),
+        };
+        let args = json!([{ "index": 0, "value": value, "valueTwo": two, "op": op }]);
+        let rule = json!({ "names": ["socket"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77, "args": args });
+        let config =
+            Config::new(&["/bin/probe", "report", "--call", "socket vsock", "--call", "socket audit"]);
+        let seen = s.report(&config.set("/linux/seccomp", profile(&rule)))?;
+        for call in ["socket vsock", "socket audit"] {
+            check_eq!(seen["call"][call] == 77, call == met, "{op}, {call}: {}", seen["call"]);
+        }
+    }
+    Ok(())
+}
+
+fn every_architecture_and_flag_of_a_filter_can_be_used() -> Check {
     let s = sandbox()?;
     let features = features(&s)?;
     let names = |key: &str| list(&features, &format!("/linux/seccomp/{key}"));
-    let mut failed = Vec::new();
-    let mut with = |name: &str, profile: Value| {
-        runs(&s, name, &Config::new(REPORT).set("/linux/seccomp", profile), &mut failed)
-    };
-    // An agent has to be there for the one that asks it: its own tests start one.
-    for action in names("actions")?.iter().filter(|a| *a != "SCMP_ACT_NOTIFY") {
-        with(action, profile(&json!({ "names": ["swapon"], "action": action })))?;
-    }
-    for op in names("operators")? {
-        let args = json!([{ "index": 0, "value": 1, "valueTwo": 1, "op": op }]);
-        with(&op, profile(&json!({ "names": ["swapon"], "action": "SCMP_ACT_ERRNO", "args": args })))?;
-    }
-    let rule = json!({ "names": ["swapon"], "action": "SCMP_ACT_ERRNO" });
-    for arch in names("archs")? {
-        let mut profile = profile(&rule);
-        profile["architectures"] = json!([arch]);
-        with(&arch, profile)?;
-    }
+    let rule = json!({ "names": ["sync"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77 });
     let (known, supported) = (names("knownFlags")?, names("supportedFlags")?);
     check!(supported.iter().all(|flag| known.contains(flag)), "{supported:?} of {known:?}");
-    for flag in supported.iter().filter(|f| !f.ends_with("_RECV")) {
+    let mut failed = Vec::new();
+    let words = names("archs")?.into_iter().map(|arch| ("architectures", arch));
+    for (key, word) in words.chain(supported.into_iter().map(|flag| ("flags", flag))) {
         let mut profile = profile(&rule);
-        profile["flags"] = json!([flag]);
-        with(flag, profile)?;
+        profile[key] = json!([word]);
+        if word.ends_with("_RECV") {
+            with_agent(&s, profile, &word, &mut failed)?;
+            continue;
+        }
+        let config = Config::new(&["/bin/probe", "report", "--call", "sync"]).set("/linux/seccomp", profile);
+        let output = s.runtime().run(s.bundle(&config)?.path(), "c1")?;
+        // Whatever else is asked for, the rule holds for the program.
+        if output.code != 0 || !output.stderr.is_empty() || output.json()?["call"]["sync"] != 77 {
+            failed.push(format!("{word}: {output}"));
+        }
     }
     none(&failed)
 }
 
-fn every_capability_is_one_of_the_kernel() -> Check {
+fn every_capability_can_be_given() -> Check {
     let s = sandbox()?;
     let names = list(&features(&s)?, "/linux/capabilities")?;
     let last: usize = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")?.trim().parse()?;
     check!(names.len() > last, "the kernel knows {last}, claimed are {}", names.len());
-    let all: Vec<&str> = names.iter().map(String::as_str).collect();
-    let bundle = s.bundle(&Config::new(REPORT).set("/process/capabilities", json!({ "bounding": all })))?;
-    let output = s.runtime().run(bundle.path(), "c1")?.success()?;
-    check!(!output.stderr.contains("unknown capability"), "{output}");
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let own = status.lines().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap_or_default();
+    let own = u64::from_str_radix(own, 16)?;
+    for (number, name) in names.iter().enumerate() {
+        let config = Config::new(REPORT).set("/process/capabilities", json!({ "bounding": [name] }));
+        let output = s.runtime().run(s.bundle(&config)?.path(), "c1")?.success()?;
+        let given = own >> number & 1;
+        // What the caller has not is a warning.
+        check_eq!(output.stderr.lines().count() as u64, 1 - given, "lines on stderr\n{output}");
+        let expected = format!("{:016x}", given << number);
+        check_eq!(output.json()?["capabilities"]["bounding"], expected, "{name}");
+    }
     Ok(())
 }
 
-fn every_mode_of_a_memory_policy_can_be_used() -> Check {
+fn every_label_is_taken_where_its_module_is_on() -> Check {
+    let s = sandbox()?;
+    let features = features(&s)?;
+    let on = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    for (claim, field, label, on, refusal) in [
+        (
+            "/linux/apparmor/enabled",
+            "/process/apparmorProfile",
+            "unconfined",
+            on("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
+            "apparmor: config provided but apparmor not supported",
+        ),
+        (
+            "/linux/selinux/enabled",
+            "/process/selinuxLabel",
+            "system_u:system_r:container_t:s0",
+            Path::new("/sys/fs/selinux/enforce").exists(),
+            "selinux label is specified in config, but selinux is disabled or not supported",
+        ),
+    ] {
+        check_eq!(features.pointer(claim), Some(&Value::Bool(true)), "{claim}");
+        let config = Config::new(&["/bin/probe", "cat", "/proc/self/attr/current"]).set(field, label);
+        let output = s.runtime().run(s.bundle(&config)?.path(), "c1")?;
+        match on {
+            true => check!(output.clone().success()?.stdout.contains(label), "{output}"),
+            false => drop(output.refused(refusal)?),
+        }
+    }
+    Ok(())
+}
+
+fn every_memory_policy_has_its_effect() -> Check {
     let s = sandbox()?;
     let features = features(&s)?;
     if features.pointer("/linux/memoryPolicy").is_none() {
         return Ok(());
     }
-    let mut failed = Vec::new();
+    let modes =
+        ["DEFAULT", "PREFERRED", "BIND", "INTERLEAVE", "LOCAL", "PREFERRED_MANY", "WEIGHTED_INTERLEAVE"];
+    let flags = [("STATIC_NODES", 15), ("RELATIVE_NODES", 14), ("NUMA_BALANCING", 13)];
+    let mut asked = Vec::new();
     for mode in list(&features, "/linux/memoryPolicy/modes")? {
-        let policy = match mode.as_str() {
-            "MPOL_DEFAULT" | "MPOL_LOCAL" => json!({ "mode": mode }),
+        let number = modes.iter().position(|name| mode == format!("MPOL_{name}"));
+        let number = number.ok_or_else(|| Failed::from(format!("nobody knows what {mode} does")))?;
+        let policy = match number {
+            0 | 4 => json!({ "mode": mode }),
             _ => json!({ "mode": mode, "nodes": "0" }),
         };
-        let bundle = s.bundle(&Config::new(REPORT).set("/linux/memoryPolicy", policy))?;
-        let output = s.runtime().run(bundle.path(), "c1")?;
-        // The kernel may be older than the mode; it is ours to have asked it.
-        if output.code != 0 && !output.says("set_mempolicy") {
-            failed.push(format!("{mode}: {output}"));
+        asked.push((mode, policy, number));
+    }
+    for flag in list(&features, "/linux/memoryPolicy/flags")? {
+        let bit = flags.iter().find(|(name, _)| flag == format!("MPOL_F_{name}"));
+        let (_, bit) = bit.ok_or_else(|| Failed::from(format!("nobody knows what {flag} does")))?;
+        let policy = json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": [flag] });
+        asked.push((flag, policy, 2 | 1 << bit));
+    }
+    for (name, policy, number) in asked {
+        let output = s
+            .runtime()
+            .run(s.bundle(&Config::new(REPORT).set("/linux/memoryPolicy", policy))?.path(), "c1")?;
+        // The kernel may be older than the mode, or have one node alone; it is ours to have asked it.
+        match output.code {
+            0 => check_eq!(output.json()?["memory_policy"]["mode"], number, "{name}"),
+            _ => check!(output.says("set_mempolicy"), "{name}: {output}"),
         }
     }
-    none(&failed)
+    Ok(())
 }
 
 fn id_mapped_mounts_work_if_they_are_claimed() -> Check {
     let s = sandbox()?;
     let claimed = features(&s)?["linux"]["mountExtensions"]["idmap"]["enabled"] == true;
     let source = s.make_dir("source")?;
+    std::fs::write(source.join("file"), "x")?;
     let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
     let mount = json!({ "type": "bind", "source": source, "destination": "/tmp", "options": ["bind", "idmap"],
         "uidMappings": map, "gidMappings": map });
-    let bundle = s.bundle(&Config::new(REPORT).push("/mounts", mount))?;
+    let config = Config::new(&["/bin/probe", "report", "--stat", "/tmp/file"]);
+    let bundle = s.bundle(&config.push("/mounts", mount))?;
     let output = s.runtime().run(bundle.path(), "c1")?;
     check_eq!(output.code == 0, claimed, "claimed: {claimed}\n{output}");
+    if claimed {
+        check_eq!(output.json()?["stat"]["/tmp/file"]["uid"], 100_000, "the owner");
+    }
     Ok(())
 }
 
@@ -266,20 +378,36 @@ fn main() -> ExitCode {
     let mut tests: Vec<Trial> = tests![
         every_hook_is_run,
         every_namespace_can_be_made,
-        every_part_of_a_seccomp_profile_can_be_used,
-        every_capability_is_one_of_the_kernel,
+        every_seccomp_action_has_its_effect,
+        every_seccomp_operator_has_its_effect,
+        every_architecture_and_flag_of_a_filter_can_be_used,
+        a_remount_has_its_effect,
     ];
     tests.extend([
-        oxrun_only("every_mount_option_can_be_used", "others warn of some", every_mount_option_can_be_used),
+        oxrun_only(
+            "every_mount_option_has_its_effect",
+            "others warn of some",
+            every_mount_option_has_its_effect,
+        ),
+        oxrun_only(
+            "every_capability_can_be_given",
+            "others word their warning otherwise",
+            every_capability_can_be_given,
+        ),
+        oxrun_only(
+            "every_label_is_taken_where_its_module_is_on",
+            "others claim what the host has",
+            every_label_is_taken_where_its_module_is_on,
+        ),
         oxrun_only(
             "the_document_has_what_the_specification_requires",
             "others leave optional parts out",
             the_document_has_what_the_specification_requires,
         ),
         oxrun_only(
-            "every_mode_of_a_memory_policy_can_be_used",
+            "every_memory_policy_has_its_effect",
             "others word the kernel's refusal otherwise",
-            every_mode_of_a_memory_policy_can_be_used,
+            every_memory_policy_has_its_effect,
         ),
         oxrun_only(
             "id_mapped_mounts_work_if_they_are_claimed",
