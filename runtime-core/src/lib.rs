@@ -30,6 +30,7 @@ pub mod features;
 mod hooks;
 mod id;
 mod launch;
+mod netlink;
 pub mod plan;
 mod runtime;
 pub mod seccomp;

@@ -16,6 +16,7 @@ mod executing;
 mod image;
 mod join;
 mod mounting;
+mod network;
 mod report;
 mod talk;
 mod triage;
@@ -109,6 +110,7 @@ struct Host<'a> {
     /// A cloned source for the next "go".
     source: Option<OwnedFd>,
     inside: users::Inside,
+    network: Option<network::Network>,
     made: Vec<PathBuf>,
     state: Option<State>,
 }
@@ -164,6 +166,7 @@ fn carry_out<'a>(
         early: Vec::new(),
         source: None,
         inside: users::Inside::default(),
+        network: None,
         made: Vec::new(),
         state: None,
     };
@@ -171,11 +174,17 @@ fn carry_out<'a>(
         Ok(()) => {
             // Nothing of it is needed once the container is created.
             host.inside = users::Inside::default();
+            host.network = None;
             Ok(host)
         }
         Err(e) => {
-            host.undo();
-            Err(e)
+            let lost = host.undo();
+            if lost.is_empty() {
+                return Err(e);
+            }
+            let hint = format!("a network device could not be brought back to the host: {}", lost.join(", "));
+            let hint = e.hint_text().map_or_else(|| hint.clone(), |first| format!("{first}; {hint}"));
+            Err(e.hint(hint))
         }
     }
 }
@@ -250,6 +259,7 @@ impl Host<'_> {
             Action::MapIds { maps, by } => self.map_ids(maps, by),
             Action::CompareMaps { maps } => self.compare_maps(maps),
             Action::TimeOffsets { monotonic, boottime } => self.set_clocks(*monotonic, *boottime),
+            Action::NetDevice { name, inside } => self.move_device(name, inside),
             Action::CloneRoot { path } => self.clone_root(path),
             Action::CloneSource { source, recursive, idmap } => {
                 self.clone_source(source, *recursive, idmap.as_ref(), step.lane == Lane::Mntns)
@@ -298,18 +308,20 @@ impl Host<'_> {
         Ok(())
     }
 
-    /// Leaves nothing behind.
-    fn undo(&mut self) {
+    /// Leaves nothing behind: the network devices that could not be brought back.
+    fn undo(&mut self) -> Vec<String> {
         self.control = None;
         if let Some((_, pidfd)) = self.process.take() {
             let _ = sys::pidfd_signal(&pidfd, libc::SIGKILL);
             let _ = sys::wait(&pidfd);
         }
+        let lost = self.network.take().map_or_else(Vec::new, network::Network::bring_back);
         // The failure that is being reported is the one that matters.
         let _ = end::remove(&self.made);
         if let Place::New(dir) = self.place {
             let _ = dir.remove();
         }
+        lost
     }
 }
 
@@ -367,25 +379,26 @@ fn preserved(plan: &Plan) -> Result<Vec<BorrowedFd<'static>>> {
     Ok(fds)
 }
 
-/// A joined network namespace that is the caller's own is the host's: its sysctls are not the container's to set.
+/// A joined network namespace that is the caller's own is the host's: its sysctls are not the container's to set, and
+/// its devices are where they are.
 fn refuse_own_network(plan: &Plan) -> Result<()> {
     let network = plan.steps.iter().find_map(|s| match &s.action {
         Action::SetNs { kind: Namespace::Network, path } => Some(path),
         _ => None,
     });
-    let sysctl = plan
-        .steps
-        .iter()
-        .find(|s| matches!(&s.action, Action::Sysctl { key, .. } if key.starts_with("net/")));
-    let (Some(path), Some(step)) = (network, sysctl) else {
+    let concerned = plan.steps.iter().find_map(|s| match &s.action {
+        Action::Sysctl { key, .. } if key.starts_with("net/") => {
+            Some((s, "sysctl is not allowed in the host's network namespace"))
+        }
+        Action::NetDevice { .. } => Some((s, "the network namespace of the container is the host's")),
+        _ => None,
+    });
+    let (Some(path), Some((step, text))) = (network, concerned) else {
         return Ok(());
     };
     let id = |p: &std::path::Path| std::fs::metadata(p).ok().map(|m| (m.dev(), m.ino()));
     if id(path).is_some() && id(path) == id("/proc/self/ns/net".as_ref()) {
-        return Err(Error::config(
-            step.field.clone(),
-            "sysctl is not allowed in the host's network namespace",
-        ));
+        return Err(Error::config(step.field.clone(), text));
     }
     Ok(())
 }

@@ -320,6 +320,9 @@ pub enum Action {
     Domainname { name: String },
     /// Set the loopback interface up.
     Loopback,
+    /// Move a network device of the host into the container's network namespace. A `%d` in its name there stands for
+    /// the lowest free number.
+    NetDevice { name: String, inside: String },
     /// Keep mounts of the container from the host.
     Propagation { flags: u64 },
     /// Clone the root filesystem and attach the clone where it lies, and hand it to init.

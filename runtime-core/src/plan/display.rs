@@ -45,7 +45,7 @@ fn verb(action: &Action) -> &'static str {
         Action::Clone { .. } => "clone",
         Action::Session { .. } => "session",
         Action::Hostname { .. } | Action::Domainname { .. } => "name",
-        Action::Loopback => "network",
+        Action::Loopback | Action::NetDevice { .. } => "network",
         Action::Propagation { .. }
         | Action::SetAttr { .. }
         | Action::Readonly { .. }
@@ -145,6 +145,8 @@ fn sentence(action: &Action) -> String {
         Action::Hostname { name } => format!("hostname {name}"),
         Action::Domainname { name } => format!("domainname {name}"),
         Action::Loopback => "lo up".to_owned(),
+        Action::NetDevice { name, inside } if name == inside => format!("{name} of the host, up"),
+        Action::NetDevice { name, inside } => format!("{name} of the host as {inside}, up"),
         _ => sentence_root(action),
     }
 }

@@ -22,6 +22,7 @@ mod exec;
 mod execve;
 pub(crate) mod labels;
 mod namespaces;
+mod network;
 pub mod options;
 pub(crate) mod process;
 pub mod ranges;

@@ -169,7 +169,7 @@ fn time(b: &mut Builder<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Session, host name, loopback.
+/// Session, host name, network.
 pub(crate) fn names(b: &mut Builder<'_>) -> Result<()> {
     let keyring = (!b.options.no_new_keyring).then(|| format!("_ses.{}", b.id));
     b.init("(lifecycle)", Action::Session { keyring });
@@ -193,8 +193,5 @@ pub(crate) fn names(b: &mut Builder<'_>) -> Result<()> {
             if what == "hostname" { Action::Hostname { name } } else { Action::Domainname { name } },
         );
     }
-    if b.namespaces.is_new(Namespace::Network) {
-        b.init("/linux/namespaces", Action::Loopback);
-    }
-    Ok(())
+    super::network::network(b)
 }

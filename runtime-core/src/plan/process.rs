@@ -106,16 +106,9 @@ pub(crate) fn process(b: &mut Builder<'_>, p: &Process, kind: Kind) -> Result<()
 /// Fields that would change what the program may do and are not carried out yet: refused, because
 /// silence would be a lie.
 fn unsupported(b: &Builder<'_>) -> Result<()> {
-    let no = |field: &str, what: &str| {
-        Err(Error::config(field, format!("{what} cannot be set yet")).of_kind(ErrorKind::Unsupported))
-    };
-    if let Some(l) = b.linux() {
-        if l.intel_rdt().is_some() {
-            return no("/linux/intelRdt", "resource directory allocation");
-        }
-        if l.net_devices().as_ref().is_some_and(|d| !d.is_empty()) {
-            return no("/linux/netDevices", "a network device");
-        }
+    if b.linux().is_some_and(|l| l.intel_rdt().is_some()) {
+        let text = "resource directory allocation cannot be set yet";
+        return Err(Error::config("/linux/intelRdt", text).of_kind(ErrorKind::Unsupported));
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ pub(crate) mod agent;
 pub(crate) mod bpf;
 pub(crate) mod look;
 mod mntns;
+pub(crate) mod netlink;
 mod spawn;
 
 pub(crate) use mntns::MountNamespace;
