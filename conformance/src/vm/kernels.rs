@@ -9,7 +9,8 @@ use super::apt::Apt;
 use super::{output, unpack};
 
 /// The names that `--kernel` takes, each with the Debian release that has it.
-const NAMES: &[(&str, &str)] = &[("6.1", "bookworm"), ("6.12", "trixie"), ("newest", "sid")];
+const NAMES: &[(&str, &str)] =
+    &[("5.10", "bullseye"), ("6.1", "bookworm"), ("6.12", "trixie"), ("newest", "sid")];
 
 /// A kernel ready to boot.
 pub(super) struct Kernel {
@@ -84,7 +85,7 @@ pub(super) fn find(name: &str) -> Result<Kernel, String> {
         return given(Path::new(name));
     }
     let Some((_, release)) = NAMES.iter().find(|(known, _)| *known == name) else {
-        return Err(format!("--kernel {name}: neither 6.1, 6.12, newest nor a path"));
+        return Err(format!("--kernel {name}: neither 5.10, 6.1, 6.12, newest nor a path"));
     };
     let cache = cache()?;
     let lock = File::create(cache.join("lock")).map_err(|e| format!("lock: {e}"))?;

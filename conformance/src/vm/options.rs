@@ -10,7 +10,7 @@ pub(super) const USAGE: &str = "usage: oxrun-conformance vm [OPTIONS] -- COMMAND
 Runs COMMAND in a virtual machine that has this host's files and no network. What it writes stays in
 the machine's memory. The exit status is COMMAND's; 124 if the time is over, 125 without a status.
 
-  --kernel K      6.1, 6.12, newest, or the path of a kernel image [6.12]
+  --kernel K      5.10, 6.1, 6.12, newest, or the path of a kernel image [6.12]
   --systemd       systemd is pid 1; the command runs in a service of its own
   --user          run as an unprivileged user with subordinate ids and a delegated cgroup,
                   with --systemd in a session of its own

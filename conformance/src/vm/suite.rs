@@ -13,7 +13,7 @@ use super::options::Options;
 use crate::locate;
 
 /// Seconds that one test program may take in an emulated machine.
-const EACH: u32 = 400;
+const EACH: u32 = 900;
 
 /// What begins the lines that the loop inside adds to the programs' own.
 const MARK: &str = "oxrun-vm suite:";
