@@ -35,11 +35,8 @@ pub(super) fn run(sections: &[Section], options: &Options) -> Check<usize> {
     for row in chosen {
         let made = hosts.iter().map(|(name, facts)| Ok((*name, steps::made(row, &base, facts)?)));
         let refused = table::state(row, &made.collect::<Check<Vec<_>>>()?)?.is_some();
-        let told = row.unseen.is_some() || row.elsewhere.is_some();
-        let tests: Vec<&str> =
-            row.tests.iter().map(String::as_str).filter(|test| !evidence::is_of_library(test)).collect();
-        if !refused && !told && !tests.is_empty() {
-            wanted.push((row, tests));
+        if !refused && tests(row).next().is_some() {
+            wanted.push((row, tests(row)));
         }
     }
     if let Some(count) = options.lot {
@@ -67,6 +64,12 @@ pub(super) fn run(sections: &[Section], options: &Options) -> Check<usize> {
     }
     println!("{count} runtimes without a field, {} noticed", count - missed);
     Ok(missed)
+}
+
+/// The tests of a row that have to notice; none where nothing can be noticed, or not here.
+pub(super) fn tests(row: &Row) -> impl Iterator<Item = &str> {
+    let told = row.unseen.is_some() || row.elsewhere.is_some();
+    row.tests.iter().map(String::as_str).filter(move |test| !told && !evidence::is_of_library(test))
 }
 
 /// Some of the rows, the same ones for the same number.

@@ -1,6 +1,7 @@
 //! The table as Markdown.
 
 use super::evidence::Sources;
+use super::mutants;
 use super::rows::{self, Row, Section};
 use super::steps::{self, Made};
 use oxrun_conformance::harness::Config;
@@ -23,18 +24,25 @@ field out of the config before it hands that to oxrun, so that the steps of the 
 test has to notice. Where nothing can be noticed, the table says why.
 ";
 
+/// How the cell of a field begins that planning does not take.
+const REFUSED: &str = "refused: ";
+
 type Hosts = [(&'static str, HostFacts)];
 
 /// Prints the table; how many rows are wrong.
 pub(super) fn print(sections: &[Section]) -> Check<usize> {
     let (base, hosts, mut sources) = (rows::example()?, steps::hosts()?, Sources::default());
-    let (mut text, mut wrong, mut count) = (HEAD.to_owned(), 0, 0);
+    let (mut text, mut wrong, mut count, mut mutants) = (HEAD.to_owned(), 0, 0, 0);
     for section in sections {
         text.push_str(&format!("\n## {}\n\n| field | steps | tests |\n| --- | --- | --- |\n", section.title));
         for row in &section.rows {
             count += 1;
             match line(row, &base, &hosts, &mut sources) {
-                Ok(line) => text.push_str(&line),
+                Ok(line) => {
+                    mutants +=
+                        if line.contains(&format!("| {REFUSED}")) { 0 } else { mutants::tests(row).count() };
+                    text.push_str(&line);
+                }
                 Err(failed) => {
                     eprintln!("{}", failed.message().unwrap_or_default());
                     wrong += 1;
@@ -43,7 +51,9 @@ pub(super) fn print(sections: &[Section]) -> Check<usize> {
         }
     }
     if wrong == 0 {
-        print!("{text}\n{count} fields.\n");
+        print!(
+            "{text}\n{count} fields. `--mutants` runs {mutants} tests, each with a runtime that does not know its field.\n"
+        );
     }
     Ok(wrong)
 }
@@ -54,7 +64,7 @@ fn line(row: &Row, base: &Config, hosts: &Hosts, sources: &mut Sources) -> Check
         made.push((*name, steps::made(row, base, facts)?));
     }
     let (steps, tests) = match state(row, &made)? {
-        Some(sentence) => (format!("refused: {sentence}"), row.refused.as_ref().map(|r| &r.tests)),
+        Some(sentence) => (format!("{REFUSED}{sentence}"), row.refused.as_ref().map(|r| &r.tests)),
         None => (cell(row, &made)?, Some(&row.tests)),
     };
     let tests = tests.map_or(&[][..], Vec::as_slice);
@@ -63,8 +73,10 @@ fn line(row: &Row, base: &Config, hosts: &Hosts, sources: &mut Sources) -> Check
         sources.shows(row, test)?;
     }
     let mut told = tests.iter().map(|test| test.replacen(' ', ": ", 1)).collect::<Vec<_>>();
-    told.extend(row.elsewhere.clone());
-    told.extend(row.unseen.as_ref().map(|why| format!("not to be noticed: {why}")));
+    if !steps.starts_with(REFUSED) {
+        told.extend(row.elsewhere.clone());
+        told.extend(row.unseen.as_ref().map(|why| format!("not to be noticed: {why}")));
+    }
     Ok(format!("| {} | {} | {} |\n", code(&row.field), steps, told.join("<br>")))
 }
 
@@ -94,7 +106,7 @@ fn cell(row: &Row, made: &[(&str, Made)]) -> Check<String> {
     let words = |made: &Made| match made {
         Made::Steps(steps) => steps.iter().map(|step| code(step)).collect::<Vec<_>>().join("<br>"),
         Made::Nothing => "nothing".to_owned(),
-        Made::Refused(error) => format!("refused: {}", plain(error)),
+        Made::Refused(error) => format!("{REFUSED}{}", plain(error)),
     };
     let cells: Vec<String> = made.iter().map(|(_, made)| words(made)).collect();
     if cells.windows(2).all(|pair| pair[0] == pair[1]) {
