@@ -18,8 +18,12 @@ use std::time::{Duration, Instant};
 
 /// How long killed processes may take to go.
 const DEATH: Duration = Duration::from_secs(10);
-/// How long v1 is asked again about what it has no event for.
-const V1: Duration = Duration::from_secs(1);
+/// How long v1 may take to hold everybody who is to be killed: each of them has to run once.
+const HOLD: Duration = Duration::from_secs(10);
+/// How long a v1 cgroup may be busy with nobody in it.
+const EMPTY: Duration = Duration::from_secs(1);
+/// How many processes are held by a pidfd at once.
+const BATCH: usize = 64;
 
 /// The pids in the container's cgroup and in those below it, as this process sees them, in order.
 pub(crate) fn members(dirs: &[CgroupDir]) -> Vec<u32> {
@@ -47,7 +51,7 @@ pub(crate) fn signal_all(dirs: &[CgroupDir], signal: i32) -> Result<()> {
 /// v1 kills one by one, and who is not yet killed may make others: all are held meanwhile. Those that are just being
 /// made are missed, and held when they are asked for again.
 fn kill_v1(dirs: &[CgroupDir]) -> Result<()> {
-    let Some(end) = Instant::now().checked_add(V1) else { return Ok(()) };
+    let Some(end) = Instant::now().checked_add(HOLD) else { return Ok(()) };
     let held = Held::new(dirs);
     loop {
         let all = held.as_ref().is_some_and(Held::everybody);
@@ -63,7 +67,7 @@ fn kill_v1(dirs: &[CgroupDir]) -> Result<()> {
             let left: Vec<u32> = left.into_iter().collect();
             return Err(Error::new(
                 ErrorKind::Timeout,
-                format!("cannot kill every process of the container within {} s", V1.as_secs()),
+                format!("cannot kill every process of the container within {} s", HOLD.as_secs()),
             )
             .hint(format!("still there: {}", who(&left).join(", "))));
         }
@@ -84,11 +88,8 @@ fn signal_tree(dir: &Path, signal: i32) -> Result<usize> {
     let mut reached = 0;
     let mut failed = None;
     tree::each(dir, |cgroup| {
-        for pid in cgroup.processes() {
-            match signal_one(cgroup, pid, signal) {
-                Ok(there) => reached += usize::from(there),
-                Err(e) => failed = failed.take().or(Some((pid, e))),
-            }
+        for pids in cgroup.processes().chunks(BATCH) {
+            reached += signal_some(cgroup, pids, signal, &mut failed);
         }
     });
     match failed {
@@ -97,17 +98,26 @@ fn signal_tree(dir: &Path, signal: i32) -> Result<usize> {
     }
 }
 
-/// Between the list and the open the pid may have gone to somebody else: it must still be in the cgroup after its
-/// pidfd is open.
-fn signal_one(cgroup: &Cgroup, pid: u32, signal: i32) -> std::io::Result<bool> {
-    let Ok(pidfd) = sys::pidfd_open(pid) else { return Ok(false) };
-    if !cgroup.processes().contains(&pid) {
-        return Ok(false);
+/// Between the list and the open a pid may have gone to somebody else: it must still be in the cgroup after its
+/// pidfd is open. Reading the list again for all of them together keeps a thousand processes from being listed a
+/// thousand times.
+fn signal_some(
+    cgroup: &Cgroup,
+    pids: &[u32],
+    signal: i32,
+    failed: &mut Option<(u32, std::io::Error)>,
+) -> usize {
+    let held: Vec<_> = pids.iter().filter_map(|pid| Some((*pid, sys::pidfd_open(*pid).ok()?))).collect();
+    let there: BTreeSet<u32> = cgroup.processes().into_iter().collect();
+    let mut reached = 0;
+    for (pid, pidfd) in held.iter().filter(|(pid, _)| there.contains(pid)) {
+        match sys::pidfd_signal(pidfd, signal) {
+            Ok(()) => reached += 1,
+            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(e) => *failed = failed.take().or(Some((*pid, e))),
+        }
     }
-    match sys::pidfd_signal(&pidfd, signal) {
-        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(false),
-        sent => sent.map(|()| true),
-    }
+    reached
 }
 
 /// Kills what is in cgroups that a killed creator left, and removes them.
@@ -184,7 +194,7 @@ impl Patience {
             return Ok(true);
         }
         // Who has ended is about to leave, and there is no event for that.
-        let going = now < *self.nobody.get_or_insert(now + V1);
+        let going = now < *self.nobody.get_or_insert(now + EMPTY);
         if going {
             poll(&mut [], 1)?;
         }
