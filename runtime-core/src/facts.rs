@@ -29,6 +29,11 @@ pub struct V2Tree {
     /// The controllers that it has beside v1 hierarchies. Not recorded where it stands alone.
     #[serde(default)]
     pub controllers: Vec<String>,
+    /// The highest cgroup at or above the caller's own that belongs to the caller, absolute: it may make cgroups below
+    /// it and move processes among them (cgroups(7), "Delegation"). Recorded for who is not root of the host, on
+    /// pure v2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegated: Option<String>,
 }
 
 /// The cgroup hierarchies of the host.
@@ -94,14 +99,21 @@ impl HostFacts {
         floor(&kernel)?;
         let caps = sys::capabilities(None);
         let (euid, egid) = sys::effective_ids();
+        let in_user_namespace = in_user_namespace();
+        let mut cgroup = cgroups()?;
+        if let Some(tree) =
+            cgroup.v2.as_mut().filter(|_| cgroup.v1.is_empty() && (euid != 0 || in_user_namespace))
+        {
+            tree.delegated = delegated(tree);
+        }
         Ok(HostFacts {
             euid,
             egid,
-            in_user_namespace: in_user_namespace(),
+            in_user_namespace,
             bounding: caps.bounding,
             effective: caps.effective,
             last_cap: caps.last,
-            cgroup: cgroups()?,
+            cgroup,
             map_helpers: if euid == 0 { None } else { map_helpers() },
             kcore: Path::new("/proc/kcore").exists(),
             apparmor: read("/sys/module/apparmor/parameters/enabled").is_some_and(|t| t.starts_with('Y')),
@@ -185,7 +197,8 @@ fn cgroups() -> Result<CgroupFacts> {
     let base = Path::new("/sys/fs/cgroup");
     if sys::is_cgroup2(base) {
         if let Some(own) = text.lines().find_map(|l| l.strip_prefix("0::")) {
-            facts.v2 = Some(V2Tree { mount: base.into(), own: own.into(), controllers: Vec::new() });
+            let (mount, own) = (base.into(), own.into());
+            facts.v2 = Some(V2Tree { mount, own, controllers: Vec::new(), delegated: None });
         }
         return Ok(facts);
     }
@@ -203,7 +216,7 @@ fn cgroups() -> Result<CgroupFacts> {
             if sys::is_cgroup2(&unified) {
                 let list = sys::read_file(unified.join("cgroup.controllers")).unwrap_or_default();
                 let controllers = list.split_whitespace().map(str::to_owned).collect();
-                facts.v2 = Some(V2Tree { mount: unified, own: own.into(), controllers });
+                facts.v2 = Some(V2Tree { mount: unified, own: own.into(), controllers, delegated: None });
             }
             continue;
         }
@@ -218,6 +231,20 @@ fn cgroups() -> Result<CgroupFacts> {
         }
     }
     Ok(facts)
+}
+
+/// What of a v2 tree the caller may change: directory and `cgroup.procs` both, as the kernel asks for both.
+fn delegated(tree: &V2Tree) -> Option<String> {
+    let own = Path::new(&tree.own);
+    // Beside the root that is mounted here.
+    if !own.is_absolute() || own.components().any(|c| c == std::path::Component::ParentDir) {
+        return None;
+    }
+    let mine = |path: &&Path| {
+        let dir = tree.mount.join(path.strip_prefix("/").unwrap_or(path));
+        sys::look::writable(&dir) && sys::look::writable(&dir.join("cgroup.procs"))
+    };
+    own.ancestors().filter(mine).last().map(|p| p.display().to_string())
 }
 
 #[cfg(test)]

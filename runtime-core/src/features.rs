@@ -65,7 +65,8 @@ struct Asker {
 
 impl Asker {
     fn new() -> Result<Asker> {
-        let tree = V2Tree { mount: "/sys/fs/cgroup".into(), own: "/".to_owned(), controllers: Vec::new() };
+        let (mount, own) = ("/sys/fs/cgroup".into(), "/".to_owned());
+        let tree = V2Tree { mount, own, controllers: Vec::new(), delegated: None };
         let facts = HostFacts {
             euid: 0,
             egid: 0,

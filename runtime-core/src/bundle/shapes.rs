@@ -95,7 +95,8 @@ fn no_shape_of_a_document_panics_and_each_refusal_names_its_place() {
 /// A host with cgroup v2 or v1 alone.
 fn facts(v2: bool) -> HostFacts {
     let own = || "/".to_owned();
-    let tree = V2Tree { mount: "/sys/fs/cgroup".into(), own: own(), controllers: Vec::new() };
+    let mount = "/sys/fs/cgroup".into();
+    let tree = V2Tree { mount, own: own(), controllers: Vec::new(), delegated: None };
     let one = |name: &str| V1Hierarchy {
         controllers: vec![name.to_owned()],
         mount: format!("/sys/fs/cgroup/{name}").into(),

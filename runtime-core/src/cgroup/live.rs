@@ -143,6 +143,24 @@ fn refuse_frozen(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Gives a v2 cgroup to a user. The kernel says which of its files go with it; the limits stay whose they are.
+pub(crate) fn give(dir: &Path, uid: u32) -> Result<()> {
+    let list = sys::read_file("/sys/kernel/cgroup/delegate")
+        .unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads".to_owned());
+    let place = sys::look::place(dir).map_err(|e| failed("open", dir, &e))?;
+    // Names of one component, or the directory itself.
+    for name in [""].into_iter().chain(list.lines().filter(|n| !n.is_empty() && !n.contains('/'))) {
+        let Ok(c_name) = std::ffi::CString::new(name) else { continue };
+        match sys::look::give_at(&place, &c_name, uid) {
+            Ok(()) => {}
+            // Files of controllers that this cgroup does not have.
+            Err(e) if e.kind() == Io::NotFound => {}
+            Err(e) => return Err(Error::io(format!("fchownat({}, {uid})", dir.join(name).display()), &e)),
+        }
+    }
+    Ok(())
+}
+
 /// Writes a value to a file of a cgroup in one write.
 pub(crate) fn write(file: &Path, value: &str) -> Result<()> {
     let call = || format!("write({}, {value:?})", file.display());

@@ -254,6 +254,9 @@ impl Host<'_> {
             Action::CgroupEnable { dir, controllers } => live::enable(dir, controllers),
             Action::CgroupCreate { dirs } => live::create(dirs, &mut self.made),
             Action::CgroupWrite { file, value } => live::set_limit(file, value),
+            // One that was there has an owner.
+            Action::CgroupOwner { dir, uid } if self.made.contains(dir) => live::give(dir, *uid),
+            Action::CgroupOwner { .. } => Ok(()),
             Action::DevicesV1 { dir, rules } => live::write_rules(dir, rules),
             Action::DevicesV2 { dir, rules } => attach_devices(dir, rules),
             Action::MapIds { maps, by } => self.map_ids(maps, by),

@@ -275,6 +275,8 @@ pub enum Action {
     CgroupCreate { dirs: Vec<CgroupDir> },
     /// Write a value to a file of a cgroup.
     CgroupWrite { file: PathBuf, value: String },
+    /// Give a v2 cgroup that is new to a user: the directory, and the files that the kernel says go with it.
+    CgroupOwner { dir: PathBuf, uid: u32 },
     /// Set the device rules of a v1 cgroup.
     DevicesV1 { dir: PathBuf, rules: Vec<DeviceRule> },
     /// Set the device rules of a v2 cgroup.

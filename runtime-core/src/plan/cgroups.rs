@@ -2,7 +2,7 @@
 
 use super::action::{Action, BindMount, CgroupDir, FilesystemMount, Namespace};
 use super::options::{DataOption, MountOptions, attr};
-use super::{Builder, SubCgroup, clean};
+use super::{Builder, SubCgroup, clean, delegation};
 use crate::cgroup::devices::{self, DeviceKind, DeviceRule};
 use crate::cgroup::{self, Write, live, v1, v2};
 use crate::error::{Error, ErrorKind, Result};
@@ -35,19 +35,16 @@ pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
         }
         return Ok(());
     }
-    if b.facts.rootless() {
+    let dirs = directories(b, path.as_deref());
+    if b.facts.rootless() && !delegation::reaches(b, &dirs) {
         // Nothing may be written: whoever asks for limits must hear it, nobody else.
         let limits = resources.as_ref().is_some_and(has_limits);
         if limits && path.is_some() {
-            return Err(Error::config(
-                FIELD,
-                "rootless needs no limits + no cgrouppath when no permission is granted for cgroups",
-            )
-            .of_kind(ErrorKind::Permission));
+            return Err(delegation::refusal(b));
         }
         return Ok(());
     }
-    b.cgroups = directories(b, path.as_deref());
+    b.cgroups = dirs;
     if b.cgroups.is_empty() {
         let devices = resources.as_ref().is_some_and(|r| r.devices().as_ref().is_some_and(|d| !d.is_empty()));
         if devices || resources.as_ref().is_some_and(has_limits) {
@@ -70,9 +67,15 @@ pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
     enable(b, &writes, on_v2.as_slice());
     let dirs = b.cgroups.clone();
     b.host(FIELD, Action::CgroupCreate { dirs });
+    delegation::owner(b);
     for write in writes {
         let file = controller_dir(&b.cgroups, &on_v2, &write)?.dir().join(&write.file);
         b.host(write.field.clone(), Action::CgroupWrite { file, value: write.value });
+    }
+    if b.facts.rootless() {
+        // A device program takes rights that nobody can delegate. In a user namespace no node can be made, and a
+        // node of the host is as open as its mode says.
+        return Ok(());
     }
     push_devices(b, &resources, pure_v2)
 }
@@ -85,11 +88,15 @@ fn has_limits(resources: &LinuxResources) -> bool {
 /// One directory for each hierarchy. An absolute path counts from the hierarchy's root, a relative one
 /// and none from the caller's own cgroup; `..` never leads above it.
 fn directories(b: &Builder<'_>, path: Option<&Path>) -> Vec<CgroupDir> {
+    let pure_v2 = b.facts.cgroup.v1.is_empty();
     let below = |own: &str| -> PathBuf {
+        let own = clean(Path::new(own));
+        // On v2 a cgroup with processes, as the caller's, gives none below it a controller.
+        let base = if pure_v2 { delegation::above(b, &own) } else { own };
         let inner = match path {
             Some(p) if p.is_absolute() => clean(p),
-            Some(p) => clean(&clean(Path::new(own)).join(relative(&clean(p)))),
-            None => clean(&clean(Path::new(own)).join(b.id)),
+            Some(p) => clean(&base.join(relative(&clean(p)))),
+            None => clean(&base.join(b.id)),
         };
         relative(&inner).to_owned()
     };

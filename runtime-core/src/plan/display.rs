@@ -29,6 +29,7 @@ fn verb(action: &Action) -> &'static str {
     match action {
         Action::CgroupEnable { .. }
         | Action::CgroupCreate { .. }
+        | Action::CgroupOwner { .. }
         | Action::JoinTasks { .. }
         | Action::JoinOpened => "cgroup",
         Action::CgroupWrite { .. } | Action::Rlimit { .. } => "limit",
@@ -95,6 +96,7 @@ fn sentence(action: &Action) -> String {
             };
             format!("create /{path} {on}")
         }
+        Action::CgroupOwner { uid, .. } => format!("give it to uid {uid}"),
         Action::CgroupWrite { file, value } => {
             format!("{} = {value}", file.file_name().unwrap_or_default().to_string_lossy())
         }

@@ -17,6 +17,7 @@
 pub mod action;
 pub mod caps;
 pub(crate) mod cgroups;
+mod delegation;
 mod display;
 mod exec;
 mod execve;

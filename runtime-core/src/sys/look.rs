@@ -71,7 +71,7 @@ pub(crate) fn namespace_kind(path: &Path) -> io::Result<u64> {
     Ok(kind as u64)
 }
 
-/// faccessat2(2): whether a directory may be written with the effective ids.
+/// faccessat2(2): whether a file or directory may be written with the effective ids.
 pub(crate) fn writable(path: &Path) -> bool {
     let Ok(path) = c_path(path) else { return false };
     // SAFETY: a NUL-terminated path.
@@ -104,6 +104,14 @@ pub(crate) fn directories(dir: impl AsFd) -> io::Result<Vec<CString>> {
             rest = next;
         }
     }
+}
+
+/// fchownat(2) of one name, of the directory itself without one; links are not followed, the group stays.
+pub(crate) fn give_at(dir: impl AsFd, name: &CStr, uid: u32) -> io::Result<()> {
+    let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH;
+    // SAFETY: a NUL-terminated name.
+    check(unsafe { libc::fchownat(dir.as_fd().as_raw_fd(), name.as_ptr(), uid, u32::MAX, flags) }.into())
+        .map(drop)
 }
 
 /// unlinkat(2) of one name that is an empty directory.

@@ -15,7 +15,8 @@ const USAGE: &str = "usage: oxrun-probe report [--sysctl NAME] [--stat PATH] [--
                    | spawn N | hold NAMESPACE,... | signal-self N | chmod FILE MODE
                    | write FILE TEXT | write-fd N TEXT | alloc MIB | open-always PATH
                    | open-until PATH allowed|denied | ls DIR | cat FILE | echo ARGS...
-                   | under-filter FILTER CALLS | hold-exe OUT | peek PATH OUT | fork-bomb";
+                   | under-filter FILTER CALLS | hold-exe OUT | peek PATH OUT | fork-bomb
+                   | nest PIDS";
 
 /// What a subcommand ends with: an exit code, or a line for stderr.
 pub(crate) type Ending = Result<i32, String>;
@@ -47,6 +48,7 @@ fn dispatch(name: &str, rest: &[String]) -> Ending {
             say("ready")?;
             sys::fork_for_ever()
         }
+        ("nest", [limit]) => nest(limit),
         ("signal-self", [signal]) => {
             sys::signal_self(number(signal)?).map_err(text)?;
             Ok(0)
@@ -112,6 +114,23 @@ fn spawn(count: i32) -> Ending {
         let _ = child.wait();
     }
     Ok(code)
+}
+
+/// Makes a cgroup in the one that is seen at `/sys/fs/cgroup`, moves there, and limits it by a controller that it
+/// enables. Then it sleeps.
+fn nest(limit: &str) -> Ending {
+    let own = std::path::Path::new("/sys/fs/cgroup");
+    let below = own.join("below");
+    let say = |file: &std::path::Path, e: std::io::Error| format!("{}: {e}", file.display());
+    std::fs::create_dir(&below).map_err(|e| say(&below, e))?;
+    for (file, value) in [
+        (below.join("cgroup.procs"), "0"),
+        (own.join("cgroup.subtree_control"), "+pids"),
+        (below.join("pids.max"), limit),
+    ] {
+        std::fs::write(&file, value).map_err(|e| say(&file, e))?;
+    }
+    sleep("ready")
 }
 
 /// Enters new namespaces, prints the pid whose `/proc/PID/ns` shows them, and sleeps.
