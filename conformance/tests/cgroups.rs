@@ -167,6 +167,42 @@ fn a_cgroup_with_a_process_below_it_is_refused() -> Check {
     before.assert_same()
 }
 
+fn a_controller_that_processes_above_keep_back_is_named() -> Check {
+    let s = sandbox()?;
+    let name = format!("{}used", s.cgroup_prefix());
+    let mut own = Own::new(std::slice::from_ref(&name))?;
+    own.occupy(&s, &controller("").join(&name))?;
+    let config = Config::new(SLEEP).set("/linux/cgroupsPath", format!("/{name}/child"));
+    let before = s.leaks()?;
+    let bundle = s.bundle(&config.clone().set("/linux/resources/pids", json!({ "limit": 5 })))?;
+    let output = s.runtime().create(bundle.path(), "c1")?.refused("/linux/resources/pids/limit")?;
+    let above = controller("").join(&name);
+    let expected =
+        format!("the pids controller cannot be enabled for it: {} has processes of its own", above.display());
+    check!(output.says(&expected), "{output}\n  does not say {expected}");
+    check!(!above.join("child").exists(), "the cgroup is left");
+    // Without a limit it needs no controller.
+    let bundle = s.bundle(&config.args(EXIT))?;
+    s.runtime().run(bundle.path(), "c2")?.exits(7)?;
+    check_eq!(fs::read_to_string(above.join("cgroup.type"))?.trim(), "domain", "type of the cgroup above");
+    before.assert_same()
+}
+
+fn a_cgroup_below_one_of_threads_is_refused() -> Check {
+    let s = sandbox()?;
+    let name = format!("{}threads", s.cgroup_prefix());
+    let mut own = Own::new(std::slice::from_ref(&name))?;
+    let above = controller("").join(&name);
+    own.occupy(&s, &above)?;
+    fs::write(above.join("cgroup.subtree_control"), "+pids")?;
+    let before = s.leaks()?;
+    let bundle = s.bundle(&Config::new(SLEEP).set("/linux/cgroupsPath", format!("/{name}/child")))?;
+    let output = s.runtime().create(bundle.path(), "c1")?.refused("it is domain invalid")?;
+    check!(output.says("/linux/cgroupsPath"), "{output}\n  does not say where it was chosen");
+    check!(!above.join("child").exists(), "the cgroup is left");
+    before.assert_same()
+}
+
 fn a_limit_without_any_hierarchy_is_refused() -> Check {
     for resources in [
         json!({ "pids": { "limit": 5 } }),
@@ -279,6 +315,9 @@ fn main() -> ExitCode {
     fn without_v1() -> Option<String> {
         Host::is_pure_v2().then(|| "there are no v1 controllers".to_owned())
     }
+    fn without_v2() -> Option<String> {
+        (!Host::is_pure_v2()).then(|| "there is no v2 tree alone".to_owned()).or_else(without_controllers)
+    }
     /// A tree without controllers is not what these tests are about.
     fn without_controllers() -> Option<String> {
         let listed = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").ok()?;
@@ -305,6 +344,11 @@ fn main() -> ExitCode {
         limits_are_in_the_files_of_their_controllers,
         a_container_of_one_process_starts,
         a_process_limit_of_zero_does_not_keep_the_program_from_starting,
+    ]);
+    tests.extend(where_possible![
+        without_v2:
+        a_controller_that_processes_above_keep_back_is_named,
+        a_cgroup_below_one_of_threads_is_refused,
     ]);
     tests.extend([
         test("a_device_that_nobody_allows_is_denied", a_device_that_nobody_allows_is_denied),

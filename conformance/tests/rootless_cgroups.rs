@@ -75,15 +75,21 @@ impl Rootless {
         fs::copy(outer.runtime().program(), &program)?;
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
         let tree = Subtree::new(controllers)?;
-        let mut sandbox = Sandbox::with_runtime(env!("CARGO_BIN_EXE_oxrun-probe"), &program)?;
-        let enter = format!("echo 0 >{}/cgroup.procs && exec \"$@\"", tree.0.join("job").display());
-        let id = USER.to_string();
-        let user = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"];
-        sandbox.runtime_mut().wrap(&[&["sh", "-c", &enter, "sh"][..], &user].concat());
+        let sandbox = Sandbox::with_runtime(env!("CARGO_BIN_EXE_oxrun-probe"), &program)?;
         let state = sandbox.runtime().root();
         fs::create_dir(&state)?;
         chown(&state, Some(USER), Some(USER))?;
-        Ok(Self { sandbox, tree, _outer: outer })
+        let enter = format!("echo 0 >{}/cgroup.procs && exec \"$@\"", tree.0.join("job").display());
+        let mut new = Self { sandbox, tree, _outer: outer };
+        new.wrap(&enter);
+        Ok(new)
+    }
+
+    /// Calls the runtime as the user, after something that is done as root.
+    fn wrap(&mut self, enter: &str) {
+        let id = USER.to_string();
+        let user = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"];
+        self.sandbox.runtime_mut().wrap(&[&["sh", "-c", enter, "sh"][..], &user].concat());
     }
 
     fn bundle(&self, config: &Config) -> Check<PathBuf> {
@@ -193,6 +199,22 @@ fn a_path_below_what_was_delegated_is_taken() -> Check {
     Ok(())
 }
 
+/// What systemd-run gives with `Delegate=yes`: the caller lives at the top of its part.
+fn below_a_caller_at_the_top_of_its_part_a_container_has_a_cgroup_without_limits() -> Check {
+    let mut s = Rootless::new(ALL)?;
+    let enter = format!("echo 0 >{}/cgroup.procs && exec \"$@\"", s.tree.0.display());
+    s.wrap(&enter);
+    let pid = s.start(&config(SLEEP).remove("/linux/resources"))?;
+    check_eq!(s.read("c1/cgroup.procs")?, pid.to_string(), "who is in it");
+    s.delete(pid)?;
+    // Its processes keep the controllers back: the shell that called the runtime is one of them.
+    let output = s.run(&config(SLEEP).set("/linux/resources/pids", json!({ "limit": 7 })))?;
+    output.refused("has processes of its own")?;
+    check_eq!(s.cgroups()?, ["job"], "cgroups of the user");
+    check_eq!(s.read("cgroup.type")?, "domain", "type of the user's cgroup");
+    Ok(())
+}
+
 fn the_whole_lifecycle_works_in_a_delegated_cgroup() -> Check {
     let s = Rootless::new(ALL)?;
     let pid = s.start(&config(SLEEP).set("/linux/resources", limits()))?;
@@ -277,6 +299,7 @@ fn main() -> ExitCode {
     run(tests![
         a_container_is_placed_beside_its_caller_and_limited,
         a_path_below_what_was_delegated_is_taken,
+        below_a_caller_at_the_top_of_its_part_a_container_has_a_cgroup_without_limits,
         the_whole_lifecycle_works_in_a_delegated_cgroup,
         whoever_exceeds_a_limit_is_stopped,
         a_container_makes_and_limits_cgroups_of_its_own,

@@ -27,6 +27,9 @@ pub(crate) fn create(dirs: &[CgroupDir], made: &mut Vec<PathBuf>) -> Result<()> 
             refuse_used(&path)?;
         }
         refuse_frozen(&path)?;
+        if dir.controllers.is_none() {
+            refuse_threaded(&path)?;
+        }
         if dir.controllers.iter().flatten().any(|c| c == "cpuset") {
             fill_cpuset(&path, &dir.mount)?;
         }
@@ -99,7 +102,8 @@ pub(crate) fn enable(dir: &CgroupDir, controllers: &[String]) -> Result<()> {
         let file = at.join("cgroup.subtree_control");
         let there = sys::read_file(&file).unwrap_or_default();
         let missing = controllers.iter().any(|c| !there.split_whitespace().any(|t| t == c));
-        if missing && !enable.is_empty() && write(&file, &enable).is_err() {
+        let wanted = missing && !enable.is_empty() && !keeps_back(&at);
+        if wanted && write(&file, &enable).is_err() {
             // One by one: a single controller that cannot be enabled must not take the others along. A limit
             // that then has no file says so by itself.
             for one in enable.split_whitespace() {
@@ -116,6 +120,27 @@ pub(crate) fn enable(dir: &CgroupDir, controllers: &[String]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a v2 cgroup has processes of its own, which takes controllers from those below it. Some controllers it would
+/// give away nevertheless, and turn into one of threads for that, together with all below it (cgroups(7)). The root of
+/// the tree, which has no type, gives them to anybody.
+fn keeps_back(cgroup: &Path) -> bool {
+    sys::read_file(cgroup.join("cgroup.type")).is_ok_and(|t| t.trim() == "domain")
+        && sys::read_file(cgroup.join("cgroup.procs")).is_ok_and(|t| !t.is_empty())
+}
+
+/// Below a cgroup of threads there are no others, and a process can enter none.
+fn refuse_threaded(path: &Path) -> Result<()> {
+    let kind = sys::read_file(path.join("cgroup.type")).unwrap_or_default();
+    match kind.trim() {
+        kind @ ("domain invalid" | "threaded") => Err(Error::new(
+            ErrorKind::WrongState,
+            format!("cannot enter cgroupv2 {:?}: it is {kind}", path.display().to_string()),
+        )
+        .hint("a cgroup above it is one of threads: choose another linux.cgroupsPath")),
+        _ => Ok(()),
+    }
 }
 
 /// A cgroup that was there must be empty: two containers in one would be killed as one.
@@ -251,13 +276,24 @@ pub(crate) fn set_limit(file: &Path, value: &str) -> Result<()> {
 fn not_there(file: &Path, e: Error) -> Error {
     let controller =
         file.file_name().and_then(|n| n.to_str()).and_then(|n| n.split('.').next()).unwrap_or("");
-    let list = file.with_file_name("cgroup.controllers");
-    match sys::read_file(&list) {
-        Ok(text) if !text.split_whitespace().any(|c| c == controller) => e.hint(format!(
-            "the {controller} controller is not delegated to this cgroup: {} lists {:?}",
-            list.display(),
-            text.trim()
-        )),
+    let Some(dir) = file.parent() else { return e };
+    let list = |dir: &Path| sys::read_file(dir.join("cgroup.controllers")).ok();
+    let has = |text: &String| text.split_whitespace().any(|c| c == controller);
+    match (list(dir), dir.parent()) {
+        (Some(text), Some(above)) if !has(&text) => {
+            let used = !sys::read_file(above.join("cgroup.procs")).unwrap_or_default().is_empty();
+            if used && list(above).as_ref().is_some_and(has) {
+                let above = above.display();
+                return e.hint(format!(
+                    "the {controller} controller cannot be enabled for it: {above} has processes of its own"
+                ));
+            }
+            e.hint(format!(
+                "the {controller} controller is not delegated to this cgroup: {} lists {:?}",
+                dir.join("cgroup.controllers").display(),
+                text.trim()
+            ))
+        }
         _ => e.hint("this kernel does not have it"),
     }
 }
