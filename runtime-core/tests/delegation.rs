@@ -121,11 +121,15 @@ fn a_user_has_no_cgroup_elsewhere_and_hears_of_it_only_with_limits() {
         let error = planned(&config(&facts, Some(path), &limits()), &facts).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Permission, "{path}");
         assert_eq!(error.field(), Some("/linux/cgroupsPath"), "{path}");
-        let hint = delegated.map(|_| "cgroups below /u are delegated to this user");
-        assert_eq!(error.hint_text(), hint, "{path}");
+        let hint = error.hint_text().unwrap();
+        let told = hint == "cgroups below /u are delegated to this user";
+        assert_eq!(told, delegated.is_some(), "{path}: {hint}");
     }
-    // Limits without a path are what engines write of themselves.
-    assert_eq!(place(&user("/u/job", None), None, &limits()), "none");
+    let facts = user("/u/job", None);
+    let nothing = json!({"devices": [{"allow": false}], "cpu": {"shares": 0}, "memory": {"limit": 0}});
+    assert_eq!(place(&facts, None, &nothing), "none");
+    let error = planned(&config(&facts, None, &limits()), &facts).unwrap_err();
+    assert_eq!((error.kind(), error.field()), (ErrorKind::Permission, Some("/linux/resources")));
 }
 
 #[test]
@@ -136,7 +140,7 @@ fn v1_hierarchies_are_nobodys_but_roots() {
         mount: "/sys/fs/cgroup/pids".into(),
         own: "/u/job".to_owned(),
     }];
-    assert_eq!(place(&facts, None, &limits()), "none");
+    assert_eq!(place(&facts, None, &json!({})), "none");
 }
 
 #[test]

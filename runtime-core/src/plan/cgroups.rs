@@ -38,11 +38,10 @@ pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
     let dirs = directories(b, path.as_deref());
     if b.facts.rootless() && !delegation::reaches(b, &dirs) {
         // Nothing may be written: whoever asks for limits must hear it, nobody else.
-        let limits = resources.as_ref().is_some_and(has_limits);
-        if limits && path.is_some() {
-            return Err(delegation::refusal(b));
-        }
-        return Ok(());
+        return match resources.as_ref().is_some_and(has_limits) {
+            true => Err(delegation::refusal(b, path.is_some())),
+            false => Ok(()),
+        };
     }
     b.cgroups = dirs;
     if b.cgroups.is_empty() {

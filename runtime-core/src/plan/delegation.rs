@@ -37,16 +37,18 @@ fn given(b: &Builder<'_>) -> Option<PathBuf> {
     tree.delegated.as_ref().map(|top| clean(Path::new(top)))
 }
 
-/// The refusal of limits in a cgroup that is not the caller's.
-pub(super) fn refusal(b: &Builder<'_>) -> Error {
+/// The refusal of limits where the caller has no cgroup to set them on: at the path that was chosen, or anywhere.
+pub(super) fn refusal(b: &Builder<'_>, chosen: bool) -> Error {
     let error = Error::config(
-        "/linux/cgroupsPath",
+        if chosen { "/linux/cgroupsPath" } else { "/linux/resources" },
         "rootless needs no limits + no cgrouppath when no permission is granted for cgroups",
     )
     .of_kind(ErrorKind::Permission);
     match given(b) {
         Some(top) => error.hint(format!("cgroups below {} are delegated to this user", top.display())),
-        None => error,
+        None => {
+            error.hint("no part of a cgroup v2 tree is delegated to this user: leave linux.resources out")
+        }
     }
 }
 
