@@ -2,7 +2,7 @@
 //! nothing is left.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use oxrun_conformance::harness::{Config, Host, Sandbox, conditional, run};
+use oxrun_conformance::harness::{Config, Host, Sandbox, conditional, run, test};
 use oxrun_conformance::{Check, check};
 use serde_json::{Value, json};
 use std::fs;
@@ -105,17 +105,20 @@ fn directory(controller: &str, name: &str) -> PathBuf {
     Path::new("/sys/fs/cgroup").join(controller).join(name)
 }
 
+/// Keeps the runtime, in a mount namespace of its own, from writing to this place.
+fn cover(s: &mut Sandbox, place: &Path) {
+    let place = place.display();
+    let script = format!("mount --bind {place} {place} && mount -o remount,bind,ro {place} && exec \"$@\"");
+    s.runtime_mut().wrap(&["unshare", "--mount", "--propagation", "private", "sh", "-c", &script, "sh"]);
+}
+
 fn case(case: &Case) -> Check {
     let (controller, file, value, field) = case;
     let mut s = Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))?;
-    // The directory exists before, so that the file can be covered: in a namespace of the runtime alone.
+    // The directory exists before, so that the file can be covered.
     let name = format!("{}covered", s.cgroup_prefix());
     let dir = directory(controller, &name);
-    let covered = dir.join(file);
-    let covered = covered.display();
-    let script =
-        format!("mount --bind {covered} {covered} && mount -o remount,bind,ro {covered} && exec \"$@\"");
-    s.runtime_mut().wrap(&["unshare", "--mount", "--propagation", "private", "sh", "-c", &script, "sh"]);
+    cover(&mut s, &dir.join(file));
     fs::create_dir(&dir)?;
     if *controller == "cpuset" {
         for file in ["cpuset.cpus", "cpuset.mems"] {
@@ -165,16 +168,82 @@ fn every_write_that_fails_is_told_and_nothing_is_left() -> Check {
     Ok(())
 }
 
+/// A sandbox whose runtime may not write to this place.
+fn with_read_only(place: &Path) -> Check<Sandbox> {
+    let mut s = Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))?;
+    cover(&mut s, place);
+    Ok(s)
+}
+
+/// In one hierarchy after the other: what was made in those before is removed.
+fn a_cgroup_that_cannot_be_made_is_told_and_nothing_is_left() -> Check {
+    for root in Host::cgroup_roots()? {
+        let s = with_read_only(&root)?;
+        let before = s.leaks()?;
+        let bundle = s.bundle(&Config::new(&["/bin/probe", "exit", "0"]))?;
+        let output = s.runtime().create(bundle.path(), "c1")?.refused("read-only file system")?;
+        for word in [format!("mkdir({}/", root.display()).as_str(), "/linux/cgroupsPath"] {
+            check!(output.says(word), "{output}\n  does not say {word}");
+        }
+        before.assert_same()?;
+    }
+    Ok(())
+}
+
+/// Where init enters by writing to a file.
+fn a_v1_cgroup_that_cannot_be_entered_is_told_and_nothing_is_left() -> Check {
+    for root in Host::cgroup_roots()?.into_iter().filter(|r| !r.join("cgroup.controllers").exists()) {
+        let name = format!("oxrun-test-{}-enter", std::process::id());
+        let dir = root.join(&name);
+        fs::create_dir(&dir)?;
+        let run = || -> Check {
+            let s = with_read_only(&dir.join("tasks"))?;
+            let before = s.leaks()?;
+            let config = Config::new(&["/bin/probe", "exit", "0"]);
+            let bundle = s.bundle(&config.set("/linux/cgroupsPath", format!("/{name}")))?;
+            let output = s.runtime().create(bundle.path(), "c1")?.refused("read-only file system")?;
+            let file = dir.join("tasks").display().to_string();
+            for word in [file.as_str(), "/linux/cgroupsPath"] {
+                check!(output.says(word), "{output}\n  does not say {word}");
+            }
+            before.assert_same()?;
+            for other in Host::cgroup_roots()? {
+                let there = other.join(&name);
+                check!(there == dir || !there.exists(), "{} is left", there.display());
+            }
+            Ok(())
+        };
+        let outcome = run();
+        fs::remove_dir(&dir)?;
+        outcome?;
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
+    fn without_v1() -> Option<String> {
+        Host::is_pure_v2().then(|| "there are no v1 controllers".to_owned())
+    }
     fn without_controllers() -> Option<String> {
         let list = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
         let there = |c: &str| list.split_whitespace().any(|w| w == c);
         let lacks = Host::is_pure_v2() && !["memory", "cpu", "cpuset", "pids", "io"].into_iter().all(there);
         lacks.then(|| "the v2 tree lacks controllers".to_owned())
     }
-    run(vec![conditional(
-        "every_write_that_fails_is_told_and_nothing_is_left",
-        without_controllers,
-        every_write_that_fails_is_told_and_nothing_is_left,
-    )])
+    run(vec![
+        conditional(
+            "every_write_that_fails_is_told_and_nothing_is_left",
+            without_controllers,
+            every_write_that_fails_is_told_and_nothing_is_left,
+        ),
+        test(
+            "a_cgroup_that_cannot_be_made_is_told_and_nothing_is_left",
+            a_cgroup_that_cannot_be_made_is_told_and_nothing_is_left,
+        ),
+        conditional(
+            "a_v1_cgroup_that_cannot_be_entered_is_told_and_nothing_is_left",
+            without_v1,
+            a_v1_cgroup_that_cannot_be_entered_is_told_and_nothing_is_left,
+        ),
+    ])
 }
