@@ -14,7 +14,7 @@ the machine's memory. The exit status is COMMAND's; 124 if the time is over, 125
   --systemd       systemd is pid 1; the command runs in a service of its own
   --user          run as an unprivileged user with subordinate ids and a delegated cgroup,
                   with --systemd in a session of its own
-  --cgroup L      v2, hybrid or v1 [v2]
+  --cgroup L      v2, hybrid or v1 [v2]; of Debian's kernels only 6.1 has all controllers of v1
   --timeout S     seconds that the machine may take [300]
   --env K=V       a variable for the command
   --out DIR       a host directory that is /out inside, and writable

@@ -125,7 +125,7 @@ pub(crate) fn enable(dir: &CgroupDir, controllers: &[String]) -> Result<()> {
 /// Whether a v2 cgroup has processes of its own, which takes controllers from those below it. Some controllers it would
 /// give away nevertheless, and turn into one of threads for that, together with all below it (cgroups(7)). The root of
 /// the tree, which has no type, gives them to anybody.
-fn keeps_back(cgroup: &Path) -> bool {
+pub(crate) fn keeps_back(cgroup: &Path) -> bool {
     sys::read_file(cgroup.join("cgroup.type")).is_ok_and(|t| t.trim() == "domain")
         && sys::read_file(cgroup.join("cgroup.procs")).is_ok_and(|t| !t.is_empty())
 }

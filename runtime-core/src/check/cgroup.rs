@@ -1,6 +1,7 @@
 //! The cgroups: whether they can be made, and have the files that limits are written to.
 
 use super::Check;
+use crate::cgroup::live;
 use crate::plan::action::{Action, CgroupDir};
 use crate::sys;
 use std::path::{Path, PathBuf};
@@ -69,6 +70,15 @@ fn controller(check: &mut Check<'_>, number: u32, field: &str, file: &Path) {
                 "cannot set {name}: the {controller} controller is not delegated: {} lists {:?}",
                 list.display(),
                 text.trim()
+            ),
+        );
+    } else if file.parent() != Some(&above) && live::keeps_back(&above) {
+        let above = above.display();
+        check.error(
+            number,
+            field,
+            format!(
+                "cannot set {name}: the {controller} controller cannot be enabled: {above} has processes of its own"
             ),
         );
     }

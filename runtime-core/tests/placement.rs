@@ -172,6 +172,9 @@ fn owner(change: impl FnOnce(&mut Value)) -> Option<u32> {
         _ => None,
     });
     let given: Vec<u32> = given.collect();
+    for uid in &given {
+        assert!(plan.to_string().contains(&format!("give it to uid {uid}")), "{plan}");
+    }
     assert!(given.len() < 2, "{given:?}");
     given.first().copied()
 }
