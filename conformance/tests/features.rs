@@ -285,7 +285,11 @@ fn every_label_is_taken_where_its_module_is_on() -> Check {
         let config = Config::new(&["/bin/probe", "cat", "/proc/self/attr/current"]).set(field, label);
         let output = s.runtime().run(s.bundle(&config)?.path(), "c1")?;
         match on {
-            true => check!(output.clone().success()?.stdout.contains(label), "{output}"),
+            true => {
+                check!(output.clone().success()?.stdout.contains(label), "{output}");
+                let config = config.set(field, "oxrun-nobodys-label");
+                s.runtime().run(s.bundle(&config)?.path(), "c1")?.exits(1)?;
+            }
             false => drop(output.refused(refusal)?),
         }
     }

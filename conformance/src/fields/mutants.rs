@@ -42,7 +42,7 @@ pub(super) fn run(sections: &[Section], options: &Options) -> Check<usize> {
     if let Some(count) = options.lot {
         wanted = lot(wanted, count, options.seed);
     }
-    let (mut missed, mut count, mut controls) = (0, 0, BTreeMap::new());
+    let (mut missed, mut unseen, mut count, mut controls) = (0, 0, 0, BTreeMap::new());
     for (row, tests) in wanted {
         for test in tests {
             count += 1;
@@ -58,11 +58,18 @@ pub(super) fn run(sections: &[Section], options: &Options) -> Check<usize> {
                 End::Ignored => "NOT RUN HERE",
                 End::Failed => "FAILS ANYWAY",
             };
-            missed += usize::from(said != "noticed");
+            match said {
+                "noticed" => {}
+                "NOT RUN HERE" => unseen += 1,
+                _ => missed += 1,
+            }
             println!("{}: {test}: {said}", row.field);
         }
     }
-    println!("{count} runtimes without a field, {} noticed", count - missed);
+    let noticed = count - missed - unseen;
+    println!(
+        "{count} runtimes without a field: {noticed} noticed, {missed} not, {unseen} not to be seen on this host"
+    );
     Ok(missed)
 }
 
