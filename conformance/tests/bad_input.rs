@@ -111,7 +111,10 @@ fn a_rootfs_that_is_a_file() -> Check {
 }
 
 fn no_root() -> Check {
-    refuses(&Config::new(REPORT).remove("/root"), &["root must be specified"])
+    refuses(&Config::new(REPORT).remove("/root"), &["root must be specified"])?;
+    // Not the bundle itself.
+    refuses(&Config::new(REPORT).remove("/root/path"), &["root.path must be specified"])?;
+    refuses(&Config::new(REPORT).set("/root/path", ""), &["root.path must be specified"])
 }
 
 fn no_process() -> Check {

@@ -27,6 +27,8 @@ mod container;
 mod error;
 mod facts;
 pub mod features;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod hooks;
 mod id;
 mod launch;

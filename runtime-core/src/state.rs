@@ -209,7 +209,7 @@ impl StateDir {
             .hint("it is being created, or its creator was killed: delete --force cleans up"),
             _ => self.failed("open", "state.json", &e),
         })?;
-        let state: State = serde_json::from_slice(&bytes)
+        let state = State::parse(&bytes)
             .map_err(|e| Error::new(ErrorKind::Internal, format!("{}: {e}", path.display())))?;
         if state.version != VERSION {
             return Err(Error::new(
@@ -270,6 +270,10 @@ fn make_root(root: &Path) -> Result<()> {
 }
 
 impl State {
+    pub(crate) fn parse(bytes: &[u8]) -> serde_json::Result<State> {
+        serde_json::from_slice(bytes)
+    }
+
     /// The state of a container whose process was just made.
     pub(crate) fn new(plan: &Plan, pid: u32, pidfd: &OwnedFd, made: Vec<PathBuf>) -> State {
         let inode = sys::pidfd_inode(pidfd).unwrap_or(0);

@@ -143,7 +143,7 @@ fn read(dir: &StateDir) -> Option<Template> {
     decode(&bytes)
 }
 
-fn decode(bytes: &[u8]) -> Option<Template> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<Template> {
     let end = bytes.iter().position(|b| *b == b'\n')?;
     let header: Header<'_> = serde_json::from_slice(bytes.get(..end)?).ok()?;
     if header.version != VERSION {

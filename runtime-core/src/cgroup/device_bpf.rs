@@ -24,8 +24,8 @@ use super::devices::{DeviceKind, DeviceRule};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod tests;
 
 /// The most instructions that a program may have (`BPF_MAXINSNS`).
 pub const LIMIT: usize = 4096;

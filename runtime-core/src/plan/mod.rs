@@ -228,6 +228,12 @@ pub fn plan(id: &str, bundle: &Bundle, facts: &HostFacts, options: &CreateOption
     crate::id::check(id)?;
     let spec = bundle.spec();
     let root = spec.root().as_ref().ok_or_else(|| Error::config("/root", "root must be specified"))?;
+    if root.path().as_os_str().is_empty() {
+        return Err(Error::config(
+            "/root/path",
+            "root.path must be specified: the root filesystem's directory",
+        ));
+    }
     let process = spec
         .process()
         .as_ref()

@@ -30,8 +30,8 @@ mod interpreter;
 mod profile;
 mod rules;
 mod tables;
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod tests;
 
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag};
 use serde::{Deserialize, Serialize};

@@ -2,8 +2,10 @@
 //! kernel's verifier would.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg_attr(fuzzing, allow(dead_code))]
 
 use super::*;
+#[cfg(test)]
 use crate::cgroup::devices::defaults;
 
 const BLOCK: u32 = 1;
@@ -96,7 +98,7 @@ fn meaning(rules: &[DeviceRule], kind: u32, major: u32, minor: u32, access: u8) 
 
 /// Compares program and meaning for both kinds, every access, every number of the rules and one
 /// that no rule has. Returns how many requests were allowed and denied.
-fn compare(rules: &[DeviceRule]) -> (usize, usize) {
+pub(crate) fn compare(rules: &[DeviceRule]) -> (usize, usize) {
     let program = compile(rules).unwrap();
     assert!(program.len() <= LIMIT);
     assert_whole(&program);

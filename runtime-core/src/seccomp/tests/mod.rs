@@ -4,6 +4,7 @@
 //! `oxrun-conformance oracle seccomp` compares the compiler with others, and names the kinds of
 //! differences that are meant; some of what it compared is recorded here.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![cfg_attr(fuzzing, allow(dead_code, unused_imports))]
 
 mod errors;
 mod facts;
@@ -100,4 +101,31 @@ fn denying(syscalls: Value) -> Value {
         "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
         "syscalls": syscalls,
     })
+}
+
+/// Checks a profile against the reference: every number near one that it names, with arguments made of `seed`.
+#[cfg(fuzzing)]
+pub(crate) fn compare(profile: &LinuxSeccomp, native: Arch, seed: u64) {
+    let Ok(program) = compile(profile, native) else { return };
+    machine::check_program(&program.insns);
+    let reference = Reference::new(profile, native);
+    let mut numbers = Numbers(seed | 1);
+    let values: Vec<u64> = profile
+        .syscalls()
+        .iter()
+        .flatten()
+        .flat_map(|r| r.args().iter().flatten())
+        .flat_map(|a| {
+            [a.value(), a.value().wrapping_sub(1), a.value().wrapping_add(1), a.value_two().unwrap_or(0)]
+        })
+        .chain([0, u64::MAX, 1 << 32])
+        .collect();
+    for arch in [X86_64, I386, AARCH64, ARM, 0x8000_0016] {
+        for number in reference.near() {
+            for _ in 0..4 {
+                let args = [0; 6].map(|_: u64| *numbers.pick(&values));
+                check(&reference, &program, &Call { number, arch, args });
+            }
+        }
+    }
 }

@@ -172,6 +172,23 @@ impl<'a> Reference<'a> {
         }
     }
 
+    /// Every number that the profile names on an architecture with a table, and its neighbours.
+    #[cfg(fuzzing)]
+    pub(super) fn near(&self) -> Vec<u32> {
+        let archs = [Arch::X86_64, Arch::X86, Arch::X32, Arch::Aarch64, Arch::Arm];
+        let named = archs.into_iter().flat_map(|arch| self.named_numbers(arch)).chain([
+            0,
+            511,
+            0x4000_0000,
+            u32::MAX,
+        ]);
+        let mut all: Vec<u32> = named.flat_map(|n| [n.wrapping_sub(1), n, n.wrapping_add(1)]).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.truncate(300);
+        all
+    }
+
     /// Every number that the profile names.
     fn named_numbers(&self, arch: Arch) -> Vec<u32> {
         let named = |name: &str| arch == Arch::X86 && self.rules.contains_key(name);

@@ -1,0 +1,50 @@
+//! Doors for the fuzz targets to what is not public: the readers of the state directory, and planning a further
+//! process without a container. Only with `--cfg fuzzing`.
+
+use crate::Bundle;
+use crate::error::Result;
+use crate::facts::HostFacts;
+use crate::plan::{self, CreateOptions, Plan};
+use crate::state::State;
+use crate::template::{self, Template};
+
+/// Reads a state file. What was understood is written and read again.
+pub fn state(bytes: &[u8]) {
+    let Ok(state) = State::parse(bytes) else { return };
+    let text = serde_json::to_vec(&state).unwrap_or_default();
+    assert_eq!(State::parse(&text).ok(), Some(state), "what was written is what is read");
+}
+
+/// Reads an exec template.
+pub fn template(bytes: &[u8]) {
+    if let Some(Template { config, filter, facts }) = template::decode(bytes) {
+        let again = template::file(&config.for_exec, filter.as_ref(), &facts);
+        let again = template::decode(&again).map(|t| (t.filter, t.facts));
+        assert_eq!(again, Some((filter, facts)), "what was written is what is read");
+    }
+}
+
+/// Plans a further process in a container with this state and config.
+///
+/// # Errors
+/// As [`crate::Runtime::plan_exec`].
+pub fn exec(state: &[u8], config: &Bundle, process: &[u8], facts: &HostFacts) -> Result<Plan> {
+    let state =
+        State::parse(state).map_err(|e| crate::Error::new(crate::ErrorKind::Internal, e.to_string()))?;
+    let filter = plan::filter(config.spec())?;
+    let template = Template { config: config.clone(), filter, facts: facts.clone() };
+    let process = Bundle::process_from_json(process)?;
+    plan::exec(&state, &template, &process, facts, &CreateOptions::default())
+}
+
+/// Compiles a profile and compares with its plain reading.
+pub fn seccomp(profile: &oci_spec::runtime::LinuxSeccomp, native: crate::seccomp::Arch, seed: u64) {
+    crate::seccomp::tests::compare(profile, native, seed);
+}
+
+/// Compiles device rules and compares with their plain reading, if they fit into a program.
+pub fn devices(rules: &[crate::cgroup::devices::DeviceRule]) {
+    if crate::cgroup::device_bpf::compile(rules).is_ok() {
+        crate::cgroup::device_bpf::tests::compare(rules);
+    }
+}
