@@ -22,7 +22,7 @@ fn uses(text: &str) -> Vec<(usize, String)> {
 }
 
 /// Who may use the model, and why. A name that ends with a slash is a directory.
-const READERS: [(&str, &str); 12] = [
+const READERS: [(&str, &str); 13] = [
     ("bundle.rs", "reads config.json"),
     ("bundle/", "the same"),
     ("plan/", "makes the plan"),
@@ -33,6 +33,7 @@ const READERS: [(&str, &str); 12] = [
     ("cgroup/tests.rs", "tests these"),
     ("cgroup/document.rs", "reads the limits of an update"),
     ("cgroup/update.rs", "carries them out, without a plan"),
+    ("rdt.rs", "turns a class of service into writes for the plan"),
     ("runtime.rs", "hands documents to planning"),
     ("template.rs", "prepares one for the planning of further processes"),
 ];

@@ -58,6 +58,17 @@ impl CgroupFacts {
     }
 }
 
+/// The mounted resctrl filesystem and what of it can be set.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ResctrlFacts {
+    /// Where it is mounted.
+    pub mount: PathBuf,
+    /// Shares of the L3 cache (CAT).
+    pub cache: bool,
+    /// Memory bandwidth (MBA).
+    pub bandwidth: bool,
+}
+
 /// Everything that planning may know of the host.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct HostFacts {
@@ -82,6 +93,9 @@ pub struct HostFacts {
     /// newuidmap(1) and newgidmap(1), for a caller without rights.
     #[serde(default)]
     pub map_helpers: Option<[PathBuf; 2]>,
+    /// The resctrl filesystem, if one is mounted.
+    #[serde(default)]
+    pub resctrl: Option<ResctrlFacts>,
     /// Whether AppArmor is on.
     pub apparmor: bool,
     /// Whether SELinux is on.
@@ -115,6 +129,7 @@ impl HostFacts {
             last_cap: caps.last,
             cgroup,
             map_helpers: if euid == 0 { None } else { map_helpers() },
+            resctrl: resctrl(),
             kcore: Path::new("/proc/kcore").exists(),
             apparmor: read("/sys/module/apparmor/parameters/enabled").is_some_and(|t| t.starts_with('Y')),
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
@@ -152,6 +167,24 @@ impl HostFacts {
 
 fn read(path: &str) -> Option<String> {
     sys::read_file(path).ok()
+}
+
+/// The kernel makes a directory for it where it has it, so that mountinfo is read on few hosts.
+fn resctrl() -> Option<ResctrlFacts> {
+    let usual = Path::new("/sys/fs/resctrl");
+    if !usual.is_dir() {
+        return None;
+    }
+    let mount = match sys::is_resctrl(usual) {
+        true => usual.to_owned(),
+        false => read("/proc/self/mountinfo")?.lines().find_map(|line| {
+            let (mount, filesystem) = line.split_once(" - ")?;
+            filesystem.starts_with("resctrl ").then_some(mount.split(' ').nth(4)?.into())
+        })?,
+    };
+    let has = |what: &str| mount.join("info").join(what).is_dir();
+    let (cache, bandwidth) = (has("L3"), has("MB"));
+    Some(ResctrlFacts { mount, cache, bandwidth })
 }
 
 /// The programs are where PATH says, or in the usual places: a caller may have no PATH.

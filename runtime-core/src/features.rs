@@ -5,7 +5,7 @@
 
 use crate::bundle::{Bundle, words};
 use crate::error::Result;
-use crate::facts::{CgroupFacts, HostFacts, V2Tree};
+use crate::facts::{CgroupFacts, HostFacts, ResctrlFacts, V2Tree};
 use crate::plan::action::Namespace;
 use crate::plan::options::{Effect, TABLE};
 use crate::plan::{CreateOptions, Plan, caps, plan};
@@ -74,6 +74,7 @@ impl Asker {
             bounding: u64::MAX,
             effective: u64::MAX,
             cgroup: CgroupFacts { v1: Vec::new(), v2: Some(tree) },
+            resctrl: Some(ResctrlFacts { mount: "/x".into(), cache: true, bandwidth: true }),
             apparmor: true,
             selinux: true,
             ..HostFacts::record()?

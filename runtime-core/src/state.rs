@@ -11,6 +11,7 @@ use crate::bundle::Warning;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::action::{Action, Agent, CgroupDir, HookAction, Namespace};
 use crate::plan::{Plan, Step};
+use crate::rdt::Groups;
 use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -42,6 +43,12 @@ pub(crate) struct State {
     pub(crate) cgroups: Vec<CgroupDir>,
     /// The cgroups that create made and delete removes.
     pub(crate) made: Vec<PathBuf>,
+    /// Whether its mounts are in no mount namespace, and reached only through its process's root.
+    #[serde(default)]
+    pub(crate) own_mounts: bool,
+    /// Where Intel RDT counts and limits it.
+    #[serde(default)]
+    pub(crate) rdt: Option<Groups>,
     /// The namespaces that it does not share with its creator, new and joined.
     pub(crate) namespaces: Vec<Namespace>,
     /// Its session keyring.
@@ -282,12 +289,13 @@ impl State {
             .iter()
             .any(|s| matches!(&s.action, Action::Clone { new, .. } if new.contains(&Namespace::Pid)));
         let mut namespaces = Vec::new();
-        let mut keyring = None;
+        let (mut keyring, mut rdt) = (None, None);
         for step in &plan.steps {
             match &step.action {
                 Action::Clone { new, .. } | Action::Unshare { new } => namespaces.extend(new),
                 Action::SetNs { kind, .. } => namespaces.push(*kind),
                 Action::NewUser => namespaces.push(Namespace::User),
+                Action::RdtJoin { groups, .. } => rdt = Some(groups.clone()),
                 Action::Session { keyring: name } => keyring.clone_from(name),
                 _ => {}
             }
@@ -311,6 +319,8 @@ impl State {
             annotations: plan.annotations.clone(),
             cgroups: plan.cgroups.clone(),
             made,
+            rdt,
+            own_mounts: plan.steps.iter().any(|s| matches!(s.action, Action::LeaveMounts)),
             namespaces,
             keyring,
             own_pids,

@@ -3,7 +3,7 @@
 //! `OXRUN_BAD_HOW`: `leak` hands every descriptor from 3 to 17 to the container, `unmask` masks
 //! nothing, `climb` takes `..` in the links of an image by its letters, `follow` makes the targets
 //! of mounts by their paths on the host, `ordinary` makes directories of the image's links,
-//! `inherit` makes capabilities inheritable, `user` is always root, `enter`
+//! `inherit` makes capabilities inheritable, `reveal` gives the container the host's procfs, `user` is always root, `enter`
 //! enters a container with the caller's directory and cgroup, `exe` and `visible` execute their own file inside,
 //! `forget` knows nothing of the field `OXRUN_BAD_FIELD`, or reads `OXRUN_BAD_INSTEAD` there.
 
@@ -60,6 +60,9 @@ fn pass_on() -> Check {
             config.set("/process/capabilities/inheritable", bounding)
         })?,
         "forget" if creates => forget(&words)?,
+        "reveal" if creates => {
+            change(&words, |config| config.mount("bind", Path::new("/proc"), "/host", &["bind"]))?
+        }
         "user" => words.iter_mut().filter(|word| *word == "1").for_each(|word| *word = "0".into()),
         "enter" if executes => return enter(&runtime, &words),
         "exe" if asks => return state(&runtime, &words),
@@ -74,8 +77,8 @@ fn pass_on() -> Check {
                 linger_in(&paths, how == "exe")?;
             }
         }
-        "leak" | "unmask" | "climb" | "follow" | "ordinary" | "inherit" | "enter" | "exe" | "visible"
-        | "forget" => {}
+        "leak" | "unmask" | "climb" | "follow" | "ordinary" | "inherit" | "reveal" | "enter" | "exe"
+        | "visible" | "forget" => {}
         _ => return Err(format!("OXRUN_BAD_HOW: unknown {how:?}").into()),
     }
     let error = Command::new(runtime).args(words).exec();

@@ -11,6 +11,7 @@ mod devices;
 mod exec;
 mod links;
 mod neighbour;
+mod nopivot;
 mod procfs;
 
 use crate::harness::{Output, Runtime, Sandbox, first_version_line, guarded, isolate};
@@ -142,6 +143,7 @@ fn attacks() -> Vec<Attack> {
         binary::attacks(),
         exec::attacks(),
         neighbour::attacks(),
+        nopivot::attacks(),
     ];
     all.into_iter().flatten().collect()
 }

@@ -19,10 +19,7 @@ pub(crate) fn update(ctx: &Ctx<'_>, a: &args::Update) -> Result<u8, Failure> {
     for w in warnings {
         ctx.log.warning_at(&w.field, &w.message);
     }
-    if a.l3_cache_schema.is_some() || a.mem_bw_schema.is_some() {
-        return Err(Failure::plain("updating a non-existent Intel RDT configuration is not supported"));
-    }
-    container.update(&resources)?;
+    container.update_with_rdt(&resources, a.l3_cache_schema.as_deref(), a.mem_bw_schema.as_deref())?;
     Ok(0)
 }
 

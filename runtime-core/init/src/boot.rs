@@ -23,6 +23,8 @@ pub struct Ctx {
     pub dumpable: bool,
     /// The container's root.
     pub root: Option<Fd>,
+    /// The mount namespace to go back to; then the tree that nobody but this process has.
+    pub mounts: Option<Fd>,
     /// The procfs that was mounted on /proc.
     pub proc: Option<Fd>,
     /// The sysfs that was mounted on /sys.
@@ -110,6 +112,7 @@ pub fn boot() -> Ctx {
         first_private: base as u32,
         dumpable: false,
         root: None,
+        mounts: None,
         proc: None,
         sys: None,
         private_proc: None,

@@ -123,6 +123,7 @@ pub const ENOENT: i32 = 2;
 pub const EINTR: i32 = 4;
 pub const EAGAIN: i32 = 11;
 pub const EACCES: i32 = 13;
+pub const EBUSY: i32 = 16;
 pub const EEXIST: i32 = 17;
 pub const ENOTDIR: i32 = 20;
 pub const EINVAL: i32 = 22;
@@ -178,10 +179,13 @@ pub const S_IFLNK: u32 = 0o120_000;
 /// The magic number of procfs.
 pub const PROC_MAGIC: u64 = 0x9fa0;
 
+/// The magic number of sysfs.
+pub const SYSFS_MAGIC: u64 = 0x6265_6572;
 /// The magic number of devpts.
 pub const DEVPTS_MAGIC: u64 = 0x1cd1;
 
 pub const STATX_BASIC: u32 = 0x7ff;
+pub const STATX_MNT_ID: u32 = 0x1000;
 
 #[repr(C)]
 pub struct Statx {
@@ -202,7 +206,8 @@ pub struct Statx {
     pub rdev_minor: u32,
     pub dev_major: u32,
     pub dev_minor: u32,
-    pub rest: [u64; 14],
+    pub mount_id: u64,
+    pub rest: [u64; 13],
 }
 
 /// The kernel's encoding of a device number as mknod(2) takes it.
@@ -231,6 +236,7 @@ pub const MOUNT_ATTR_ATIME: u64 = 0x70;
 pub const MS_REC: u64 = 1 << 14;
 pub const MS_PRIVATE: u64 = 1 << 18;
 pub const MNT_DETACH: u32 = 2;
+pub const UMOUNT_NOFOLLOW: u32 = 8;
 
 #[repr(C)]
 #[derive(Default)]

@@ -25,6 +25,7 @@
 #![allow(unreachable_pub, missing_docs)]
 
 mod boot;
+mod conceal;
 mod console;
 mod copyup;
 #[allow(dead_code, missing_docs)] // the half that the host uses
@@ -87,7 +88,10 @@ fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
         Op::Domainname { name } => join::domainname(name),
         Op::Loopback {} => join::loopback(),
         Op::Propagation { flags } => mounts::propagation(c"/", flags),
-        Op::Root { path } => mounts::root(ctx, path),
+        Op::HideMounts {} => mounts::hide(ctx),
+        Op::LeaveMounts {} => mounts::leave(ctx),
+        Op::EnterRoot {} => mounts::enter_root(ctx),
+        Op::Root { path, alone } => mounts::root(ctx, path, alone != 0),
         Op::Mount { .. } => mounts::mount(ctx, op),
         Op::OldMount { .. } => mounts::old_mount(ctx, op),
         Op::Remount { .. } => mounts::remount(ctx, op),

@@ -5,6 +5,7 @@
 //! it does not exist.
 
 use crate::boot::Ctx;
+use crate::conceal;
 use crate::copyup;
 use crate::fault::Detail;
 use crate::files::{self, Leaf};
@@ -21,15 +22,50 @@ pub fn propagation(path: &CStr, flags: u64) -> Result<(), Stop> {
 
 /// Clones the root's tree and attaches the clone where it lies, so that hooks which enter this
 /// mount namespace find it there, and nothing is ever attached to the original.
-pub fn root(ctx: &mut Ctx, path: &CStr) -> Result<(), Stop> {
+pub fn root(ctx: &mut Ctx, path: &CStr, alone: bool) -> Result<(), Stop> {
     if path.is_empty() {
         ctx.root = ctx.received.take();
         return Ok(());
     }
     let tree = sys::open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | AT_RECURSIVE)?;
+    if alone {
+        conceal::below(path)?;
+    }
     sys::attach_host(&tree, path)?;
     ctx.root = Some(tree);
     Ok(())
+}
+
+/// Makes a mount namespace for the set-up of a container that has none of its own.
+pub fn hide(ctx: &mut Ctx) -> Result<(), Stop> {
+    ctx.mounts = Some(sys::open_host(c"/proc/self/ns/mnt", O_RDONLY)?);
+    Ok(sys::unshare(CLONE_NEWNS)?)
+}
+
+/// Goes back to the mount namespace of the caller. The root is a clone of everything that was mounted, which is in
+/// no mount namespace: nobody sees it but through this process, and it ends with the last process that has it as
+/// its root. The descriptor is closed by the execve; until then the clone's attributes can be changed.
+pub fn leave(ctx: &mut Ctx) -> Result<(), Stop> {
+    let Some(home) = ctx.mounts.take() else {
+        return Err(Stop::detail(Detail::BadScript, b"mounts"));
+    };
+    let tree = sys::open_tree(AT_FDCWD, c"/", OPEN_TREE_CLONE | AT_RECURSIVE)?;
+    sys::setns(&home, CLONE_NEWNS as u32)?;
+    sys::chdir(&tree)?;
+    sys::chroot_here()?;
+    sys::chdir_root()?;
+    ctx.mounts = Some(tree);
+    Ok(())
+}
+
+/// Makes the root of the container's first process the root.
+pub fn enter_root(ctx: &mut Ctx) -> Result<(), Stop> {
+    let Some(root) = ctx.received.take() else {
+        return Err(Stop::detail(Detail::BadScript, b"root"));
+    };
+    sys::chdir(&root)?;
+    sys::chroot_here()?;
+    Ok(sys::chdir_root()?)
 }
 
 /// A new filesystem.
@@ -357,6 +393,7 @@ pub fn pivot(ctx: &mut Ctx, move_root: bool, flags: u64) -> Result<(), Stop> {
     let root = ctx.root()?;
     sys::chdir(root)?;
     if move_root {
+        conceal::beside(ctx, root)?;
         let slash = sys::open_host(c"/", O_PATH | O_DIRECTORY)?;
         sys::attach(root, &slash)?;
         sys::chroot_here()?;

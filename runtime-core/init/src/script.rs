@@ -198,8 +198,14 @@ ops! {
     /// Change the propagation of everything mounted here (`MS_...`).
     13 Propagation { flags: u64 }
     /// Clone the root filesystem's tree and attach it where it lies; with an empty path it is what came with the
-    /// last "go".
-    14 Root { path: &'a CStr }
+    /// last "go". With `alone` no procfs or sysfs that is covered by it is left.
+    14 Root { path: &'a CStr, alone: u32 }
+    /// Make a mount namespace for the set-up, and remember the one that it was copied from.
+    71 HideMounts {}
+    /// Go back to the mount namespace that was remembered, with a clone of everything below the root as the root.
+    72 LeaveMounts {}
+    /// Make the directory that came with the last "go" the root.
+    73 EnterRoot {}
     /// Make a filesystem and attach it. `require` is a set of [`require`] bits.
     15 Mount {
         fstype: &'a CStr, source: &'a CStr, dest: &'a CStr, attr: u64, propagation: u64,

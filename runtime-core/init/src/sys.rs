@@ -344,6 +344,14 @@ pub fn stat_path(path: &CStr) -> Result<Stat, Errno> {
     Ok(stat_of(unsafe { buf.assume_init_ref() }))
 }
 
+/// `statx(2)`: the id of the mount that an open file is on, as mountinfo has it.
+pub fn mount_id(fd: &Fd) -> Result<u64, Errno> {
+    let mut buf = MaybeUninit::<Statx>::zeroed();
+    sc!(nr::STATX, fd.0, c"".as_ptr(), AT_EMPTY_PATH, STATX_MNT_ID, buf.as_mut_ptr())?;
+    // SAFETY: as above.
+    Ok(unsafe { buf.assume_init_ref() }.mount_id)
+}
+
 fn stat_of(s: &Statx) -> Stat {
     let rdev = makedev(s.rdev_major, s.rdev_minor);
     let device = makedev(s.dev_major, s.dev_minor);

@@ -10,6 +10,7 @@ use crate::container::Container;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::action::CgroupDir;
 use crate::plan::cgroups as plan;
+use crate::rdt;
 use crate::sys;
 use oci_spec::runtime::{LinuxMemory, LinuxResources};
 use std::fs::File;
@@ -46,6 +47,35 @@ impl Container {
     /// [`ErrorKind::WrongState`] if it is stopped; why a limit cannot be set.
     pub fn update(&self, resources: &LinuxResources) -> Result<()> {
         self.while_alive(|cgroups| update(cgroups, resources))
+    }
+
+    /// The same with the schemas of Intel RDT, of the L3 cache and of memory bandwidth.
+    ///
+    /// # Errors
+    /// As [`Container::update`]; [`ErrorKind::Unsupported`] if the container was created without `linux.intelRdt`.
+    pub fn update_with_rdt(
+        &self,
+        resources: &LinuxResources,
+        cache: Option<&str>,
+        bandwidth: Option<&str>,
+    ) -> Result<()> {
+        if cache.is_none() && bandwidth.is_none() {
+            return self.update(resources);
+        }
+        let Some(groups) = &self.state().rdt else {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "updating a non-existent Intel RDT configuration is not supported",
+            ));
+        };
+        self.while_alive(|cgroups| {
+            let before = rdt::change(&mut rdt::Kernel, groups, cache, bandwidth)?;
+            // A document that names nothing needs no cgroup.
+            if *resources == LinuxResources::default() {
+                return Ok(());
+            }
+            update(cgroups, resources).inspect_err(|_| rdt::restore(groups, &before))
+        })
     }
 }
 

@@ -32,9 +32,9 @@ pub(crate) struct Joined {
 pub(crate) fn join(plan: &Plan, init: BorrowedFd<'_>, pid: u32, stdio: Stdio) -> Result<Joined> {
     preserved(plan)?;
     let streams = Streams::open(stdio)?;
-    match attempt(plan, init, &streams) {
+    match attempt(plan, (init, pid), &streams) {
         Err(e) if is_of_cgroup(plan, &e) => match elsewhere(plan, init, pid) {
-            Some(plan) => attempt(&plan, init, &streams),
+            Some(plan) => attempt(&plan, (init, pid), &streams),
             None => Err(e),
         },
         done => done,
@@ -71,10 +71,10 @@ fn elsewhere(plan: &Plan, init: BorrowedFd<'_>, pid: u32) -> Option<Plan> {
 }
 
 /// Tries once to set up a further process.
-fn attempt(plan: &Plan, init: BorrowedFd<'_>, streams: &Streams) -> Result<Joined> {
+fn attempt(plan: &Plan, (init, pid): (BorrowedFd<'_>, u32), streams: &Streams) -> Result<Joined> {
     let script = script::encode(plan)?;
     let fault = sys::memfd(c"oxrun-fault", 0).map_err(|e| Error::io("memfd_create", &e))?;
-    let host = carry_out(plan, Place::In(init), fault.into(), &script, streams)?;
+    let host = carry_out(plan, Place::In(init, pid), fault.into(), &script, streams)?;
     match (host.process, host.control) {
         (Some((pid, pidfd)), Some(control)) => Ok(Joined {
             pid,

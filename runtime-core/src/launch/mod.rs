@@ -31,6 +31,7 @@ use crate::error::{Error, ErrorKind, Lane, Result};
 use crate::hooks;
 use crate::plan::action::{Action, CgroupDir, Namespace};
 use crate::plan::{Plan, Step, script};
+use crate::rdt;
 use crate::state::{State, StateDir};
 use crate::sys;
 use std::fs::File;
@@ -92,8 +93,8 @@ pub(crate) struct Launched {
 enum Place<'a> {
     /// In a new container with this state directory.
     New(&'a StateDir),
-    /// In the container of this process.
-    In(BorrowedFd<'a>),
+    /// In the container of this process with this pid.
+    In(BorrowedFd<'a>, u32),
 }
 
 /// The host's side of a launch.
@@ -112,6 +113,8 @@ struct Host<'a> {
     inside: users::Inside,
     network: Option<network::Network>,
     made: Vec<PathBuf>,
+    /// What stays when the container goes, and goes if it is not created.
+    lasting: Vec<PathBuf>,
     state: Option<State>,
 }
 
@@ -130,8 +133,15 @@ pub(crate) fn launch(plan: &Plan, dir: &StateDir, stdio: Stdio) -> Result<Launch
     refuse_own_network(plan)?;
     let script = script::encode(plan)?;
     // Not what is there already: others' processes may be in it, and what is recorded is killed.
-    let cgroups = plan.cgroups.iter().map(CgroupDir::dir);
-    dir.record_cgroups(&cgroups.filter(|d| !d.exists()).collect::<Vec<_>>())?;
+    let groups = plan.steps.iter().filter_map(|s| match &s.action {
+        Action::RdtMonitor { dir, .. } => Some(dir.clone()),
+        Action::RdtClass(class) if class.missing == rdt::Missing::MakeOwn => Some(class.dir.clone()),
+        _ => None,
+    });
+    let groups: Vec<PathBuf> = groups.collect();
+    // A monitoring group is removed before its class.
+    let dirs = plan.cgroups.iter().map(CgroupDir::dir).chain(groups.into_iter().rev());
+    dir.record_cgroups(&dirs.filter(|d| !d.exists()).collect::<Vec<_>>())?;
     let fault = dir.new_file(c"fault")?;
     let host = carry_out(plan, Place::New(dir), fault, &script, &Streams::open(stdio)?)?;
     let (Some(state), Some((_, pidfd))) = (host.state, host.process) else {
@@ -168,6 +178,7 @@ fn carry_out<'a>(
         inside: users::Inside::default(),
         network: None,
         made: Vec::new(),
+        lasting: Vec::new(),
         state: None,
     };
     match host.walk(script, streams) {
@@ -234,7 +245,7 @@ impl Host<'_> {
     fn spawn(&mut self, script: &[u8], streams: &Streams) -> Result<()> {
         let fifo = match self.place {
             Place::New(dir) => dir.new_fifo()?,
-            Place::In(init) => init.try_clone_to_owned().map_err(|e| Error::io("dup", &e))?,
+            Place::In(init, _) => init.try_clone_to_owned().map_err(|e| Error::io("dup", &e))?,
         };
         let outside = Outside {
             streams: streams.get()?,
@@ -259,10 +270,31 @@ impl Host<'_> {
             Action::CgroupOwner { .. } => Ok(()),
             Action::DevicesV1 { dir, rules } => live::write_rules(dir, rules),
             Action::DevicesV2 { dir, rules } => attach_devices(dir, rules),
+            Action::RdtClass(class) => {
+                if rdt::enter_class(&mut rdt::Kernel, class)? {
+                    let own = class.missing == rdt::Missing::MakeOwn;
+                    if own { &mut self.made } else { &mut self.lasting }.push(class.dir.clone());
+                }
+                Ok(())
+            }
+            Action::RdtSchemata { mount, file, lines } => {
+                rdt::set_schemata(&mut rdt::Kernel, mount, file, lines)
+            }
+            Action::RdtMonitor { mount, dir } => {
+                rdt::make_monitor(&mut rdt::Kernel, mount, dir)?;
+                // It goes before its class, and with the container whoever made it.
+                self.made.insert(0, dir.clone());
+                Ok(())
+            }
+            Action::RdtJoin { groups, further } => {
+                let pid = self.process.as_ref().map_or(0, |p| p.0);
+                rdt::add(&mut rdt::Kernel, groups, pid, *further)
+            }
             Action::MapIds { maps, by } => self.map_ids(maps, by),
             Action::CompareMaps { maps } => self.compare_maps(maps),
             Action::TimeOffsets { monotonic, boottime } => self.set_clocks(*monotonic, *boottime),
             Action::NetDevice { name, inside } => self.move_device(name, inside),
+            Action::TakeRoot => self.take_root(),
             Action::CloneRoot { path } => self.clone_root(path),
             Action::CloneSource { source, recursive, idmap } => {
                 self.clone_source(source, *recursive, idmap.as_ref(), step.lane == Lane::Mntns)
@@ -282,6 +314,21 @@ impl Host<'_> {
             },
             _ => Err(Error::new(ErrorKind::Internal, "a step of init in the host's lane")),
         }
+    }
+
+    /// The root of the container's process, for one that joins it.
+    fn take_root(&mut self) -> Result<()> {
+        let Place::In(init, pid) = self.place else {
+            return Err(Error::new(ErrorKind::Internal, "the root of a container that is not there"));
+        };
+        let path = PathBuf::from(format!("/proc/{pid}/root"));
+        let root = sys::look::place(&path);
+        // Its pid is its own as long as it has not been reaped.
+        if sys::poll_exit(init, Some(0)).unwrap_or(true) {
+            return Err(Error::new(ErrorKind::WrongState, "cannot exec in a stopped container"));
+        }
+        self.source = Some(root.map_err(|e| Error::io(format!("open({})", path.display()), &e))?.into());
+        Ok(())
     }
 
     /// The state as far as it is known before the container is created.
@@ -321,6 +368,7 @@ impl Host<'_> {
         let lost = self.network.take().map_or_else(Vec::new, network::Network::bring_back);
         // The failure that is being reported is the one that matters.
         let _ = end::remove(&self.made);
+        rdt::remove(&self.lasting);
         if let Place::New(dir) = self.place {
             let _ = dir.remove();
         }

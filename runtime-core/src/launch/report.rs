@@ -147,7 +147,9 @@ fn explain(plan: &Plan, action: &Action, field: &str, r: &Record<'_>) -> Error {
             plain(&format!("can't make {:?} read-only", path.display().to_string()), r)
         }
         Action::Root { path, .. } => plain(&format!("error preparing rootfs {}", path.display()), r),
-        Action::Pivot { .. } => plain("error jailing process inside rootfs", r),
+        Action::Pivot { .. } | Action::LeaveMounts | Action::EnterRoot => {
+            plain("error jailing process inside rootfs", r)
+        }
         Action::JoinTasks { .. }
         | Action::OpenTasks { .. }
         | Action::JoinOpened

@@ -7,6 +7,7 @@ use super::caps::CapSets;
 use super::options::{DataOption, MountOptions};
 use super::ranges::Ranges;
 use crate::cgroup::devices::DeviceRule;
+use crate::rdt::{Class, Groups};
 use crate::seccomp::Program;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -281,6 +282,14 @@ pub enum Action {
     DevicesV1 { dir: PathBuf, rules: Vec<DeviceRule> },
     /// Set the device rules of a v2 cgroup.
     DevicesV2 { dir: PathBuf, rules: Vec<DeviceRule> },
+    /// Make the class of service of Intel RDT, or look whether the one that is there is the one that is wanted.
+    RdtClass(Class),
+    /// Write the lines of a class of service, in the filesystem mounted at `mount`.
+    RdtSchemata { mount: PathBuf, file: PathBuf, lines: Vec<String> },
+    /// Make the monitoring group of the container.
+    RdtMonitor { mount: PathBuf, dir: PathBuf },
+    /// Put the process into these groups; a further one where they still are.
+    RdtJoin { groups: Groups, further: bool },
     /// Execute init outside, with these descriptors.
     Spawn { preserve_fds: u32 },
     /// Set the OOM score.
@@ -329,8 +338,22 @@ pub enum Action {
     Propagation { flags: u64 },
     /// Clone the root filesystem and attach the clone where it lies, and hand it to init.
     CloneRoot { path: PathBuf },
-    /// Clone the root filesystem and attach the clone where it lies, or take it from the step before.
-    Root { path: PathBuf, staged: bool },
+    /// Make a mount namespace for the set-up of a container without one.
+    HideMounts,
+    /// Go back to the caller's mount namespace, with everything that was mounted below the root in none.
+    LeaveMounts,
+    /// Open the root of the container's process, for a further one, and hand it to init.
+    TakeRoot,
+    /// Make the root that was handed over the root.
+    EnterRoot,
+    /// Clone the root filesystem and attach the clone where it lies, or take it from the step before. With `alone` no
+    /// procfs or sysfs is left that the clone covers.
+    Root {
+        path: PathBuf,
+        staged: bool,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        alone: bool,
+    },
     /// Make and attach a filesystem.
     Mount(FilesystemMount),
     /// Clone a source and hand it to init: in the host's mount namespace to stay its peer, in the container's to
@@ -359,7 +382,7 @@ pub enum Action {
     Readonly { path: PathBuf },
     /// Make the root read-only.
     RootReadonly,
-    /// Change the root.
+    /// Change the root; by moving it without a procfs or sysfs of the host beside it.
     Pivot { move_root: bool, propagation: u64 },
     /// Write a sysctl.
     Sysctl { key: String, value: String },

@@ -5,6 +5,7 @@ use super::action::{
 };
 use super::options::{MountOptions, attr, propagation_word};
 use super::{Plan, caps};
+use crate::rdt::Missing;
 use std::fmt;
 
 impl fmt::Display for Plan {
@@ -32,6 +33,10 @@ fn verb(action: &Action) -> &'static str {
         | Action::CgroupOwner { .. }
         | Action::JoinTasks { .. }
         | Action::JoinOpened => "cgroup",
+        Action::RdtClass(_)
+        | Action::RdtSchemata { .. }
+        | Action::RdtMonitor { .. }
+        | Action::RdtJoin { .. } => "rdt",
         Action::CgroupWrite { .. } | Action::Rlimit { .. } => "limit",
         Action::DevicesV1 { .. } | Action::DevicesV2 { .. } | Action::Device(_) => "device",
         Action::Spawn { .. } => "spawn",
@@ -51,7 +56,8 @@ fn verb(action: &Action) -> &'static str {
         | Action::SetAttr { .. }
         | Action::Readonly { .. }
         | Action::RootReadonly => "attr",
-        Action::Root { .. } => "root",
+        Action::Root { .. } | Action::HideMounts | Action::LeaveMounts => "root",
+        Action::TakeRoot | Action::EnterRoot => "root",
         Action::Mount(_) => "mount",
         Action::CloneRoot { .. } | Action::CloneSource { .. } => "clone",
         Action::Remount { .. } => "remount",
@@ -105,6 +111,11 @@ fn sentence(action: &Action) -> String {
                 (rules.iter().filter(|r| r.allow).count(), rules.iter().filter(|r| !r.allow).count());
             format!("{denied} denied, {allowed} allowed, the last that matches decides")
         }
+        Action::RdtClass(c) if c.missing == Missing::Refuse => format!("class {}", c.dir.display()),
+        Action::RdtClass(c) => format!("class {}, made if it is missing", c.dir.display()),
+        Action::RdtSchemata { lines, .. } => format!("schemata = {}", lines.join(", ")),
+        Action::RdtMonitor { dir, .. } => format!("monitoring group {}", dir.display()),
+        Action::RdtJoin { groups, .. } => format!("enter {}", groups.class.display()),
         Action::Spawn { preserve_fds: 0 } => "init from a sealed memfd".to_owned(),
         Action::Spawn { preserve_fds } => {
             format!("init from a sealed memfd, {preserve_fds} descriptors kept")
@@ -158,6 +169,10 @@ fn sentence_root(action: &Action) -> String {
         Action::Propagation { flags } => {
             format!("every mount {} of the host", propagation_word(*flags).unwrap_or_default())
         }
+        Action::HideMounts => "a mount namespace for the set-up alone".to_owned(),
+        Action::LeaveMounts => "back to the caller's mount namespace, with the mounts in none".to_owned(),
+        Action::TakeRoot => "that of the container's process".to_owned(),
+        Action::EnterRoot => "chroot".to_owned(),
         Action::Root { path, .. } | Action::CloneRoot { path } => path.display().to_string(),
         Action::Mount(m) => mount(m),
         Action::CloneSource { source, idmap: Some(map), .. } => {
@@ -193,7 +208,9 @@ fn sentence_root(action: &Action) -> String {
                 propagation_word(*propagation).map(|w| format!(", {w}")).unwrap_or_default()
             )
         }
-        Action::Pivot { move_root: true, .. } => "move the root and chroot".to_owned(),
+        Action::Pivot { move_root: true, .. } => {
+            "move the root and chroot, no procfs or sysfs beside it".to_owned()
+        }
         Action::Sysctl { key, value } => format!("{} = {value}", key.replace('/', ".")),
         _ => sentence_process(action),
     }

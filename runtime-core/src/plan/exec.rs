@@ -41,6 +41,9 @@ pub(crate) fn exec(
     };
     b.host("(lifecycle)", Action::Spawn { preserve_fds: options.preserve_fds });
     join(&mut b, state, p)?;
+    if let Some(groups) = state.rdt.clone() {
+        b.host(crate::rdt::FIELD, Action::RdtJoin { groups, further: true });
+    }
     b.init("(lifecycle)", Action::Session { keyring: state.keyring.clone() });
     if p.terminal() == Some(true) {
         let (width, height) = p.console_size().map_or((0, 0), |s| (s.width() as u32, s.height() as u32));
@@ -139,6 +142,10 @@ fn join(b: &mut Builder<'_>, state: &State, p: &Process) -> Result<()> {
     }
     if !late.is_empty() {
         b.init("/linux/namespaces", Action::Enter { kinds: late });
+    }
+    if state.own_mounts {
+        b.host("(no mount namespace)", Action::TakeRoot);
+        b.init("(no mount namespace)", Action::EnterRoot);
     }
     Ok(())
 }

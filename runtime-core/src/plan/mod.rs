@@ -27,6 +27,7 @@ mod network;
 pub mod options;
 pub(crate) mod process;
 pub mod ranges;
+mod rdt;
 mod rootfs;
 mod scheduling;
 pub mod script;
@@ -255,8 +256,12 @@ pub fn plan(id: &str, bundle: &Bundle, facts: &HostFacts, options: &CreateOption
     // Of further processes only; a wrong one is to be known now.
     scheduling::affinity(process)?;
     cgroups::create(&mut b)?;
+    let rdt = rdt::class(&mut b)?;
     b.host("(lifecycle)", Action::Spawn { preserve_fds: options.preserve_fds });
     namespaces::join(&mut b)?;
+    if let Some(groups) = rdt {
+        b.host(crate::rdt::FIELD, Action::RdtJoin { groups, further: false });
+    }
     namespaces::names(&mut b)?;
     rootfs::mounts(&mut b)?;
     create_hooks(&mut b)?;

@@ -6,7 +6,7 @@
 
 use super::action::{Action, ClockOffset, Namespace};
 use super::{Builder, clean};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::facts::HostFacts;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use std::path::PathBuf;
@@ -46,12 +46,10 @@ impl Namespaces {
             return Err(Error::config("/linux/namespaces", "rootless container requires user namespaces")
                 .hint("add {\"type\": \"user\"} and linux.uidMappings and gidMappings"));
         }
-        if !out.has(Namespace::Mount) {
-            return Err(Error::config(
-                "/linux/namespaces",
-                "a container without a mount namespace of its own cannot be run yet",
-            )
-            .of_kind(ErrorKind::Unsupported));
+        // What is mounted is mounted in a namespace of the user namespace, from which nobody comes back.
+        if out.has(Namespace::User) && !out.has(Namespace::Mount) {
+            let text = "a container with a user namespace needs a mount namespace of its own";
+            return Err(Error::config("/linux/namespaces", text).hint("add {\"type\": \"mount\"}"));
         }
         Ok(out)
     }

@@ -58,7 +58,6 @@ pub(crate) fn filter(spec: &Spec) -> Result<Option<seccomp::Program>> {
 
 /// All steps from the root to the program.
 pub(crate) fn process(b: &mut Builder<'_>, p: &Process, kind: Kind) -> Result<()> {
-    unsupported(b)?;
     rlimits(b, p)?;
     let user = p.user();
     let create = Action::Cwd {
@@ -101,16 +100,6 @@ pub(crate) fn process(b: &mut Builder<'_>, p: &Process, kind: Kind) -> Result<()
     );
     b.init("/process/capabilities/ambient", Action::Ambient { set: sets.ambient });
     arguments(b, p, program, early.then_some(sets), kind)
-}
-
-/// Fields that would change what the program may do and are not carried out yet: refused, because
-/// silence would be a lie.
-fn unsupported(b: &Builder<'_>) -> Result<()> {
-    if b.linux().is_some_and(|l| l.intel_rdt().is_some()) {
-        let text = "resource directory allocation cannot be set yet";
-        return Err(Error::config("/linux/intelRdt", text).of_kind(ErrorKind::Unsupported));
-    }
-    Ok(())
 }
 
 /// The execution domain, which a filter may not allow to set.

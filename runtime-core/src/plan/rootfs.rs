@@ -32,6 +32,9 @@ const PSEUDO: [&str; 15] = [
 
 /// From the mount namespace to the last device.
 pub(crate) fn mounts(b: &mut Builder<'_>) -> Result<()> {
+    if !b.namespaces.has(Namespace::Mount) {
+        b.init("(no mount namespace)", Action::HideMounts);
+    }
     // Nothing that is mounted from here on may reach the host.
     b.init("(mount namespace)", Action::Propagation { flags: propagation::SLAVE | propagation::REC });
     let path = b.rootfs.clone();
@@ -39,7 +42,7 @@ pub(crate) fn mounts(b: &mut Builder<'_>) -> Result<()> {
     if staged {
         b.mntns("/root/path", Action::CloneRoot { path: path.clone() });
     }
-    b.init("/root/path", Action::Root { path, staged });
+    b.init("/root/path", Action::Root { path, staged, alone: b.options.no_pivot });
     let list = b.spec.mounts().clone().unwrap_or_default();
     let mut late = Vec::new();
     for (i, m) in list.iter().enumerate() {
@@ -357,6 +360,15 @@ pub(crate) fn finish(b: &mut Builder<'_>) -> Result<()> {
         }
         None => (Vec::new(), Vec::new()),
     };
+    if !b.namespaces.has(Namespace::Mount) {
+        // In the words that engines know.
+        for (list, field) in [(&masked, "maskedPaths"), (&readonly, "readonlyPaths")] {
+            if !list.is_empty() {
+                let text = "unable to restrict sys entries without a private MNT namespace";
+                return Err(Error::config(format!("/linux/{field}"), text));
+            }
+        }
+    }
     super::sysctl::sysctls(b)?;
     for (i, path) in readonly.iter().enumerate() {
         b.init(format!("/linux/readonlyPaths/{i}"), Action::Readonly { path: clean(Path::new(path)) });
@@ -375,6 +387,9 @@ pub(crate) fn finish(b: &mut Builder<'_>) -> Result<()> {
         ));
     }
     b.init("/root", Action::Pivot { move_root, propagation: flags });
+    if !b.namespaces.has(Namespace::Mount) {
+        b.init("(no mount namespace)", Action::LeaveMounts);
+    }
     Ok(())
 }
 

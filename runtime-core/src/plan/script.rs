@@ -153,8 +153,12 @@ fn record(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
 fn record_root(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
     match &step.action {
         Action::Propagation { flags } => out.push(n, &Op::Propagation { flags: *flags }),
-        Action::Root { path: p, staged } => {
-            out.push(n, &Op::Root { path: &path(if *staged { Path::new("") } else { p })? });
+        Action::HideMounts => out.push(n, &Op::HideMounts {}),
+        Action::LeaveMounts => out.push(n, &Op::LeaveMounts {}),
+        Action::EnterRoot => out.push(n, &Op::EnterRoot {}),
+        Action::Root { path: p, staged, alone } => {
+            let alone = u32::from(*alone);
+            out.push(n, &Op::Root { path: &path(if *staged { Path::new("") } else { p })?, alone });
         }
         Action::Mount(m) => mount(out, n, m)?,
         Action::Bind(b) => bind_mount(out, n, b)?,

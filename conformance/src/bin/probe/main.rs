@@ -16,7 +16,7 @@ const USAGE: &str = "usage: oxrun-probe report [--sysctl NAME] [--stat PATH] [--
                    | write FILE TEXT | write-fd N TEXT | alloc MIB | open-always PATH
                    | open-until PATH allowed|denied | ls DIR | cat FILE | echo ARGS...
                    | under-filter FILTER CALLS | hold-exe OUT | peek PATH OUT | fork-bomb
-                   | nest PIDS";
+                   | nest PIDS | fresh-procfs DIR OUT";
 
 /// What a subcommand ends with: an exit code, or a line for stderr.
 pub(crate) type Ending = Result<i32, String>;
@@ -57,6 +57,7 @@ fn dispatch(name: &str, rest: &[String]) -> Ending {
         ("write", [file, value]) => std::fs::write(file, value).map(|()| 0).map_err(text),
         ("write-fd", [fd, value]) => sys::write_fd(number(fd)?, value.as_bytes()).map(|()| 0).map_err(text),
         ("hold-exe", [out]) => attack::hold_exe(out),
+        ("fresh-procfs", [place, out]) => attack::fresh_procfs(place, out),
         ("peek", [path, out]) => attack::peek(path, out),
         ("alloc", [mib]) => alloc(number(mib)?),
         ("open-always", [path]) => open_always(path),

@@ -477,3 +477,23 @@ pub(crate) fn fork_for_ever() -> ! {
         unsafe { libc::fork() };
     }
 }
+
+/// Mounts a procfs in new user, pid and mount namespaces: the errno, or 0.
+pub(crate) fn mount_procfs(place: &Path) -> io::Result<i32> {
+    let place = c_path(place)?;
+    unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS)?;
+    // SAFETY: this program has one thread; the child makes two system calls.
+    let child = check(unsafe { libc::fork() })?;
+    if child == 0 {
+        let kind = c"proc".as_ptr();
+        // SAFETY: valid strings; there are no options.
+        let r = unsafe { libc::mount(kind, place.as_ptr(), kind, 0, std::ptr::null()) };
+        let errno = if r == 0 { 0 } else { io::Error::last_os_error().raw_os_error().unwrap_or(255) };
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(errno) };
+    }
+    let mut status = 0;
+    // SAFETY: a valid buffer.
+    check(unsafe { libc::waitpid(child, &raw mut status, 0) })?;
+    Ok(libc::WEXITSTATUS(status))
+}

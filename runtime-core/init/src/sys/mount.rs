@@ -83,6 +83,11 @@ pub fn pivot_root_here() -> Result<(), Errno> {
     sc!(nr::PIVOT_ROOT, c".".as_ptr(), c".".as_ptr()).map(drop)
 }
 
+/// `umount2(2)` of a host path, without following a link, and of everything below it.
+pub fn unmount(path: &CStr) -> Result<(), Errno> {
+    sc!(nr::UMOUNT2, path.as_ptr(), MNT_DETACH | UMOUNT_NOFOLLOW).map(drop)
+}
+
 /// `umount2(".", MNT_DETACH)`.
 pub fn unmount_here() -> Result<(), Errno> {
     sc!(nr::UMOUNT2, c".".as_ptr(), MNT_DETACH).map(drop)
