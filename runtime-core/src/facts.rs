@@ -4,6 +4,7 @@
 //! rootless or for cgroup v2 is computed, compared and tested anywhere. Planning reads nothing else.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::seccomp::{FLAG_NEW_LISTENER, FLAG_WAIT_KILLABLE_RECV};
 use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -93,6 +94,9 @@ pub struct HostFacts {
     /// newuidmap(1) and newgidmap(1), for a caller without rights.
     #[serde(default)]
     pub map_helpers: Option<[PathBuf; 2]>,
+    /// Whether a call that an agent decides about can be left to signals that end it alone (Linux 5.19).
+    #[serde(default = "yes")]
+    pub wait_killable: bool,
     /// The resctrl filesystem, if one is mounted.
     #[serde(default)]
     pub resctrl: Option<ResctrlFacts>,
@@ -129,6 +133,7 @@ impl HostFacts {
             last_cap: caps.last,
             cgroup,
             map_helpers: if euid == 0 { None } else { map_helpers() },
+            wait_killable: sys::seccomp_flags_known(FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV),
             resctrl: resctrl(),
             kcore: Path::new("/proc/kcore").exists(),
             apparmor: read("/sys/module/apparmor/parameters/enabled").is_some_and(|t| t.starts_with('Y')),
@@ -163,6 +168,11 @@ impl HostFacts {
     pub fn rootless(&self) -> bool {
         !self.host_root()
     }
+}
+
+/// What facts say that were recorded before they said it.
+fn yes() -> bool {
+    true
 }
 
 fn read(path: &str) -> Option<String> {

@@ -75,6 +75,7 @@ impl Asker {
             effective: u64::MAX,
             cgroup: CgroupFacts { v1: Vec::new(), v2: Some(tree) },
             resctrl: Some(ResctrlFacts { mount: "/x".into(), cache: true, bandwidth: true }),
+            wait_killable: true,
             apparmor: true,
             selinux: true,
             ..HostFacts::record()?
@@ -224,7 +225,7 @@ fn seccomp(ask: &Asker) -> Value {
         "enabled": true,
         "actions": actions,
         "operators": operators.collect::<Vec<_>>(),
-        "archs": Arch::ALL.iter().filter(|a| a.has_table()).map(|a| a.name()).collect::<Vec<_>>(),
+        "archs": Arch::ALL.iter().map(|a| a.name()).collect::<Vec<_>>(),
         "knownFlags": known.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
         "supportedFlags": supported.map(|(name, _)| *name).collect::<Vec<_>>(),
     })

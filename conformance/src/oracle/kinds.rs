@@ -46,7 +46,7 @@ impl Kind {
 
 const KILL_THREAD: u32 = 0;
 const KILL_PROCESS: u32 = 0x8000_0000;
-const ENOSYS: u32 = 0x0005_0026;
+const ERRNO: u32 = 0x0005_0000;
 const X32: u32 = 0x4000_0000;
 
 /// Calls that stand for others, with the others by the number in the first argument.
@@ -147,7 +147,7 @@ impl Judge<'_> {
                 return action;
             }
         }
-        if self.is_newer(arch, call) { ENOSYS } else { self.profile.default }
+        if self.is_newer(arch, call) { ERRNO | arch.enosys() } else { self.profile.default }
     }
 
     /// The kind of a difference, if it is one that is meant. `filter` is theirs.
@@ -155,7 +155,10 @@ impl Judge<'_> {
         let Some(arch) = self.arch(call) else {
             return (theirs == KILL_THREAD).then_some(Kind::Foreign);
         };
-        if theirs == self.profile.default && self.meant(call) == ENOSYS && self.is_newer(arch, call) {
+        if theirs == self.profile.default
+            && self.meant(call) == ERRNO | arch.enosys()
+            && self.is_newer(arch, call)
+        {
             return Some(Kind::Newer);
         }
         if self.of_one_side(arch, call.number) {
@@ -288,5 +291,5 @@ fn looks_at_number(filter: &[Insn], call: &Call) -> bool {
 
 /// Whether arguments have 64 bits.
 fn wide(arch: Arch) -> bool {
-    matches!(arch, Arch::X86_64 | Arch::Aarch64)
+    arch.wide()
 }

@@ -122,7 +122,19 @@ impl Libseccomp {
         let Some((nanoseconds, hex)) = answer.split_once(' ').filter(|(word, _)| *word != "error") else {
             return Ok(Err(Refused(answer)));
         };
-        Ok(Ok(Filter { insns: from_hex(hex)?, nanoseconds: nanoseconds.parse()? }))
+        let mut insns = from_hex(hex)?;
+        // It writes them in the order of bytes of the architecture.
+        if archs.first().is_some_and(|arch| arch.audit() & LITTLE_ENDIAN == 0) {
+            for insn in &mut insns {
+                insn.code = insn.code.swap_bytes();
+                // A return that it adds for the length of a jump it converts twice, which says nothing on a machine
+                // of the same order as the filter.
+                if insn.code != RETURN || !ACTIONS.contains(&(insn.k >> 16)) {
+                    insn.k = insn.k.swap_bytes();
+                }
+            }
+        }
+        Ok(Ok(Filter { insns, nanoseconds: nanoseconds.parse()? }))
     }
 
     /// Loads a filter in a process of its own: what seccomp(2) takes, in nanoseconds.
@@ -140,6 +152,14 @@ impl Drop for Libseccomp {
         let _ = self.child.wait();
     }
 }
+
+/// `BPF_RET | BPF_K`
+const RETURN: u16 = 0x06;
+/// The high halves of `SECCOMP_RET_` values but the one of nothing, which is what it is in both orders.
+const ACTIONS: [u32; 7] = [0x7fff, 0x7ffc, 0x7ff0, 0x7fc0, 0x0005, 0x0003, 0x8000];
+
+/// `__AUDIT_ARCH_LE`
+const LITTLE_ENDIAN: u32 = 0x4000_0000;
 
 /// libseccomp's own number of an architecture: the kernel's, except that x32 has one.
 fn token(arch: Arch) -> u32 {

@@ -110,6 +110,7 @@ fn seccomp(options: &Options) -> Check<usize> {
     let corpus = corpus(&options.corpus)?;
     for (file, text) in &corpus {
         for native in natives(&names) {
+            let text = &elsewhere(text, native);
             let decisions = compare(&mut library, &names, text, native, Some(file), &mut count)?;
             let kept = KEPT.contains(&file.as_str()) && native == Arch::X86_64;
             if kept || file == MEASURED && native == Arch::Aarch64 {
@@ -125,7 +126,7 @@ fn seccomp(options: &Options) -> Check<usize> {
         if count.profiles >= options.random {
             break;
         }
-        let text = random::profile(&mut numbers, &names);
+        let text = random::profile(&mut numbers, &names, native);
         let decisions = compare(&mut library, &names, &text, native, None, &mut count)?;
         vectors.some(native, &text, &decisions, &mut Numbers(count.profiles as u64));
     }
@@ -168,6 +169,15 @@ fn control(names: &Names, text: &Value) -> Check<usize> {
     }
     println!("{changes} changes of single instructions, {unnoticed} unnoticed");
     Ok(unnoticed)
+}
+
+/// The profile as an engine writes it on a machine of an architecture. Those of PCs list their own architectures.
+fn elsewhere(text: &Value, native: Arch) -> Value {
+    let mut text = text.clone();
+    if !matches!(native, Arch::X86_64 | Arch::X86 | Arch::Aarch64 | Arch::Arm) {
+        text["architectures"] = Value::Array(vec![native.name().into()]);
+    }
+    text
 }
 
 /// The architectures that can be a machine's own.

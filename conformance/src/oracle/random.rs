@@ -3,6 +3,7 @@
 
 use super::names::Names;
 use super::profile::OPERATORS;
+use oxrun_core::seccomp::Arch;
 use serde_json::{Value, json};
 
 const ACTIONS: [&str; 9] =
@@ -93,14 +94,17 @@ fn rule(numbers: &mut Numbers, pool: &[&str]) -> Value {
 }
 
 /// A profile.
-pub(super) fn profile(numbers: &mut Numbers, names: &Names) -> Value {
+pub(super) fn profile(numbers: &mut Numbers, names: &Names, native: Arch) -> Value {
     let pool: Vec<&str> = (0..24)
         .map(|at| if at % 3 == 0 { *numbers.pick(&SPECIAL) } else { numbers.pick(&names.all).as_str() })
         .collect();
     // A small pool makes rules meet.
     let size = [2, 4, 24][numbers.below(3)];
     let rules: Vec<Value> = (0..numbers.below(9)).map(|_| rule(numbers, &pool[..size])).collect();
-    let archs: Vec<&str> = (0..numbers.below(4)).map(|_| numbers.pick(&names.archs).name()).collect();
+    // libseccomp takes no architectures of different orders of bytes.
+    let order = |arch: &Arch| arch.audit() & 0x4000_0000;
+    let near: Vec<Arch> = names.archs.iter().copied().filter(|arch| order(arch) == order(&native)).collect();
+    let archs: Vec<&str> = (0..numbers.below(4)).map(|_| numbers.pick(&near).name()).collect();
     let default = *numbers.pick(&ACTIONS[..8]);
     let listed = if numbers.below(4) == 0 { vec!["SCMP_ARCH_NATIVE"] } else { archs };
     let mut profile =

@@ -86,6 +86,13 @@ pub(crate) fn process(b: &mut Builder<'_>, p: &Process, kind: Kind) -> Result<()
         Filter::Compiled(program) => program.cloned(),
     };
     let program = program.filter(|p| !p.insns.is_empty());
+    if let Some(program) = &program
+        && program.flags & seccomp::FLAG_WAIT_KILLABLE_RECV != 0
+        && !b.facts.wait_killable
+    {
+        let text = "error adding WaitKill flag to seccomp filter: SetWaitKill requires linux 5.19 or newer";
+        return Err(Error::config("/linux/seccomp/flags", text).of_kind(ErrorKind::Unsupported));
+    }
     let sets = capabilities(b, p);
     b.init(
         "/process/capabilities/bounding",

@@ -67,6 +67,11 @@ architectures! {
     Sheb, "SCMP_ARCH_SHEB", 0x0000_002a, ScmpArchSheb;
 }
 
+/// `__AUDIT_ARCH_64BIT`
+const AUDIT_64BIT: u32 = 0x8000_0000;
+/// `__AUDIT_ARCH_LE`
+pub(super) const AUDIT_LE: u32 = 0x4000_0000;
+
 /// The lowest number of an x32 call.
 pub(super) const X32_BIT: u32 = 0x4000_0000;
 
@@ -105,21 +110,31 @@ impl Arch {
         return Arch::M68k;
     }
 
-    /// Whether [`compile`](super::compile) knows the system calls of this architecture.
-    pub fn has_table(self) -> bool {
-        tables::of(self).is_some()
-    }
-
     /// Every system call that [`compile`](super::compile) knows by name, with its number. Those of
     /// x32 have the bit 0x4000_0000.
     pub fn calls(self) -> impl Iterator<Item = (&'static str, u32)> {
-        tables::of(self).unwrap_or_default().iter().copied()
+        tables::of(self).iter()
     }
 
-    /// Whether all 64 bits of an argument are compared. The others, x32 among them, compare the
-    /// low halves only, of the argument as of the profile's value: what libseccomp does.
-    pub(super) const fn wide(self) -> bool {
-        matches!(self, Arch::X86_64 | Arch::Aarch64)
+    /// Whether all 64 bits of an argument are compared. The others, x32 and the n32 of MIPS among them, compare
+    /// the low halves only, of the argument as of the profile's value: what libseccomp does.
+    pub const fn wide(self) -> bool {
+        self.audit() & AUDIT_64BIT != 0 && !matches!(self, Arch::X32 | Arch::Mips64N32 | Arch::Mipsel64N32)
+    }
+
+    /// Whether the high half of an argument comes first in `struct seccomp_data`.
+    pub(super) const fn big_endian(self) -> bool {
+        self.audit() & AUDIT_LE == 0
+    }
+
+    /// The number of ENOSYS.
+    pub const fn enosys(self) -> u32 {
+        match self {
+            Arch::Mips | Arch::Mips64 | Arch::Mips64N32 => 89,
+            Arch::Mipsel | Arch::Mipsel64 | Arch::Mipsel64N32 => 89,
+            Arch::Parisc | Arch::Parisc64 => 251,
+            _ => 38,
+        }
     }
 
     /// Numbers above the usual ones that say nothing about the age of a call: x32's own

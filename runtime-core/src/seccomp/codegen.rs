@@ -8,8 +8,7 @@ use super::assembler::{Assembler, Jump, Target};
 use super::profile::{KILL_PROCESS, Op, Test};
 use super::rules::{Block, Chain, Outcome, Range, Rule};
 
-/// Offsets in `struct seccomp_data`. The low half of an argument comes first: every
-/// architecture with a table is little-endian.
+/// Offsets in `struct seccomp_data`.
 const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 const ARGS: u32 = 16;
@@ -86,17 +85,17 @@ impl Generator {
             otherwise = match group {
                 [Rule { tests, action }] => {
                     let action = Target::Return(*action);
-                    let then = |next, test: &Test| self.test(test, chain.wide, next, otherwise);
+                    let then = |next, test: &Test| self.test(test, chain, next, otherwise);
                     tests.iter().rev().fold(action, then)
                 }
-                _ => self.values(group, chain.wide, otherwise),
+                _ => self.values(group, chain, otherwise),
             };
         }
         otherwise
     }
 
     /// Compares one argument with the value of each rule.
-    fn values(&mut self, group: &[Rule], wide: bool, otherwise: Target) -> Target {
+    fn values(&mut self, group: &[Rule], of: &Chain, otherwise: Target) -> Target {
         let Some((test, _)) = group.first().and_then(only_test) else {
             return otherwise;
         };
@@ -104,32 +103,32 @@ impl Generator {
         for (test, action) in group.iter().rev().filter_map(only_test) {
             next = self.asm.branch(Jump::Eq, low(test.value), Target::Return(action), next);
         }
-        let found = self.asm.load_masked(low_offset(test), low(test.mask), next);
-        if !wide || high(test.mask) == 0 {
+        let found = self.asm.load_masked(of.low_offset(test), low(test.mask), next);
+        if !of.wide || high(test.mask) == 0 {
             return found;
         }
         let same_high = self.asm.branch(Jump::Eq, high(test.value), found, otherwise);
-        self.asm.load_masked(high_offset(test), high(test.mask), same_high)
+        self.asm.load_masked(of.high_offset(test), high(test.mask), same_high)
     }
 
     /// One comparison of an argument.
-    fn test(&mut self, test: &Test, wide: bool, yes: Target, no: Target) -> Target {
+    fn test(&mut self, test: &Test, of: &Chain, yes: Target, no: Target) -> Target {
         match test.op {
-            Op::Eq => self.equal(test, wide, yes, no),
-            Op::Ne => self.equal(test, wide, no, yes),
-            Op::Gt => self.above(Jump::Gt, test, wide, yes, no),
-            Op::Ge => self.above(Jump::Ge, test, wide, yes, no),
-            Op::Le => self.above(Jump::Gt, test, wide, no, yes),
-            Op::Lt => self.above(Jump::Ge, test, wide, no, yes),
+            Op::Eq => self.equal(test, of, yes, no),
+            Op::Ne => self.equal(test, of, no, yes),
+            Op::Gt => self.above(Jump::Gt, test, of, yes, no),
+            Op::Ge => self.above(Jump::Ge, test, of, yes, no),
+            Op::Le => self.above(Jump::Gt, test, of, no, yes),
+            Op::Lt => self.above(Jump::Ge, test, of, no, yes),
         }
     }
 
-    fn equal(&mut self, test: &Test, wide: bool, yes: Target, no: Target) -> Target {
-        let low = self.half_equal(low_offset(test), low(test.mask), low(test.value), yes, no);
-        if !wide {
+    fn equal(&mut self, test: &Test, of: &Chain, yes: Target, no: Target) -> Target {
+        let low = self.half_equal(of.low_offset(test), low(test.mask), low(test.value), yes, no);
+        if !of.wide {
             return low;
         }
-        self.half_equal(high_offset(test), high(test.mask), high(test.value), low, no)
+        self.half_equal(of.high_offset(test), high(test.mask), high(test.value), low, no)
     }
 
     fn half_equal(&mut self, offset: u32, mask: u32, value: u32, yes: Target, no: Target) -> Target {
@@ -145,15 +144,15 @@ impl Generator {
     }
 
     /// Above, or with [`Jump::Ge`] not below, the value.
-    fn above(&mut self, jump: Jump, test: &Test, wide: bool, yes: Target, no: Target) -> Target {
+    fn above(&mut self, jump: Jump, test: &Test, of: &Chain, yes: Target, no: Target) -> Target {
         let branch = self.asm.branch(jump, low(test.value), yes, no);
-        let low = self.asm.load(low_offset(test), branch);
-        if !wide {
+        let low = self.asm.load(of.low_offset(test), branch);
+        if !of.wide {
             return low;
         }
         let same = self.asm.branch(Jump::Eq, high(test.value), low, no);
         let more = self.asm.branch(Jump::Gt, high(test.value), yes, same);
-        self.asm.load(high_offset(test), more)
+        self.asm.load(of.high_offset(test), more)
     }
 }
 
@@ -192,12 +191,14 @@ fn one_of_several(one: &Rule, other: &Rule) -> bool {
     action == same && bits(one) == bits(other) && low(one.mask) != 0
 }
 
-fn low_offset(test: &Test) -> u32 {
-    ARGS + 8 * u32::from(test.arg)
-}
+impl Chain {
+    fn low_offset(&self, test: &Test) -> u32 {
+        ARGS + 8 * u32::from(test.arg) + if self.big_endian { 4 } else { 0 }
+    }
 
-fn high_offset(test: &Test) -> u32 {
-    low_offset(test) + 4
+    fn high_offset(&self, test: &Test) -> u32 {
+        ARGS + 8 * u32::from(test.arg) + if self.big_endian { 0 } else { 4 }
+    }
 }
 
 /// The low half.

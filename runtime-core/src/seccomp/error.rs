@@ -1,8 +1,6 @@
 //! Why a profile cannot be compiled. Each error is one sentence and points at one field of the
 //! configuration.
 
-use super::Arch;
-
 /// Why a profile cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SeccompError {
@@ -61,9 +59,6 @@ pub enum SeccompError {
         /// The index given.
         value: usize,
     },
-    /// The native architecture has no table of system calls.
-    #[error("the system calls of {} are not known to this build", .0.name())]
-    NoTable(Arch),
     /// The kernel takes no longer filter.
     #[error("the filter needs {count} instructions; the kernel takes {limit} at most", limit = super::MAX_INSNS)]
     TooLong {
@@ -95,7 +90,6 @@ impl SeccompError {
             Self::ArgIndex { rule, arg, .. } => {
                 format!("/linux/seccomp/syscalls/{rule}/args/{arg}/index")
             }
-            Self::NoTable(_) => "/linux/seccomp/architectures".to_owned(),
             Self::TooLong { .. } => "/linux/seccomp/syscalls".to_owned(),
             Self::NoListenerPath => "/linux/seccomp/listenerPath".to_owned(),
             Self::MetadataWithoutPath => "/linux/seccomp/listenerMetadata".to_owned(),

@@ -3,6 +3,7 @@
 //! checker refuses is refused here.
 
 use super::Insn;
+use super::arch::AUDIT_LE;
 
 /// One system call, as a filter sees it: `struct seccomp_data` without the instruction pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,7 +23,9 @@ impl Call {
             4 => Some(self.arch),
             16..64 if offset.is_multiple_of(4) => {
                 let arg = self.args.get((offset as usize - 16) / 8)?;
-                Some(if offset.is_multiple_of(8) { *arg as u32 } else { (arg >> 32) as u32 })
+                // The data are laid out as the architecture's machines do it.
+                let first = offset.is_multiple_of(8) == (self.arch & AUDIT_LE != 0);
+                Some(if first { *arg as u32 } else { (arg >> 32) as u32 })
             }
             _ => None,
         }

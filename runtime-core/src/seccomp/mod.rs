@@ -6,8 +6,6 @@
 //! - The native architecture is always part of the filter. A call of an architecture that is
 //!   not part of it kills the process. So does an x32 call when x32 is not listed, except
 //!   number -1, which a tracer sets to skip a call.
-//! - A listed architecture without a table of system calls is left out, as if it was not
-//!   listed; [`Program::omitted`] tells. Only the native one must have a table.
 //! - A rule without arguments beats all rules with arguments for the same call, wherever it
 //!   stands, and the first such rule counts. A comparison under a mask of no bits is none. Else the
 //!   first rule that matches counts.
@@ -18,8 +16,8 @@
 //!   the profile's value.
 //! - When the default action fails the call, a call newer than the newest one that the profile
 //!   names for this architecture returns ENOSYS: programs then use the older call instead.
-//! - On i386 the calls for sockets and System V IPC also exist behind `socketcall` and `ipc`;
-//!   a rule without arguments applies there too. A rule with arguments, which cannot be checked
+//! - On i386, and on some others, the calls for sockets and System V IPC also exist behind `socketcall` and
+//!   `ipc`; a rule without arguments applies there too. A rule with arguments, which cannot be checked
 //!   there, applies whatever they are if it is stricter than the default action, else not at all.
 
 mod arch;
@@ -113,8 +111,6 @@ pub struct Program {
     pub notify: bool,
     /// The architectures that the filter decides, the native one first.
     pub archs: Vec<Arch>,
-    /// Listed architectures without a table; their calls kill the process.
-    pub omitted: Vec<Arch>,
     /// The default action in words, for example `errno 1`.
     pub default_action: String,
     /// Names that no architecture of the filter has.
@@ -127,16 +123,12 @@ pub struct Program {
 ///
 /// The profile breaks a rule of the specification, or it is too long for the kernel.
 pub fn compile(profile: &LinuxSeccomp, native: Arch) -> Result<Program, SeccompError> {
-    if !native.has_table() {
-        return Err(SeccompError::NoTable(native));
-    }
     let parsed = profile::parse(profile)?;
     let listed = profile.architectures().iter().flatten();
-    let (mut archs, mut omitted) = (vec![native], Vec::new());
+    let mut archs = vec![native];
     for arch in listed.map(|arch| Arch::from_spec(*arch, native)) {
-        let list = if arch.has_table() { &mut archs } else { &mut omitted };
-        if !list.contains(&arch) {
-            list.push(arch);
+        if !archs.contains(&arch) {
+            archs.push(arch);
         }
     }
 
@@ -151,7 +143,6 @@ pub fn compile(profile: &LinuxSeccomp, native: Arch) -> Result<Program, SeccompE
         flags: flags(profile, notify),
         notify,
         archs,
-        omitted,
         default_action: profile::in_words(profile.default_action(), parsed.default),
         skipped,
     })

@@ -1,7 +1,7 @@
 //! Gives every number of every architecture its outcome: a value, or rules that look at the
 //! arguments. The ranges of a block cover all 32-bit numbers without a gap.
 //!
-//! On i386, calls for sockets and System V IPC also exist behind `socketcall` and `ipc`, whose
+//! On i386, and on others with these two calls, calls for sockets and System V IPC also exist behind `socketcall` and `ipc`, whose
 //! first argument is the number of the wanted call. Their own arguments cannot be checked
 //! there: those of `socketcall` lie in memory, which a filter does not see, and those of `ipc`
 //! stand in other places. So a rule without arguments applies to both forms. A rule with
@@ -18,9 +18,6 @@ use super::profile::{ERRNO, KILL_PROCESS, KILL_THREAD, Op, Profile, ProfileRule,
 use super::tables::{self, Finder};
 use super::{Arch, SkippedName};
 
-/// `SECCOMP_RET_ERRNO` with ENOSYS, which has this number on all architectures with a table.
-pub(super) const ENOSYS: u32 = ERRNO | 38;
-
 /// What to return when all tests hold.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Rule {
@@ -33,6 +30,8 @@ pub(super) struct Rule {
 pub(super) struct Chain {
     /// Compare all 64 bits; else the values and masks have no more than 32.
     pub(super) wide: bool,
+    /// The high half of an argument comes first.
+    pub(super) big_endian: bool,
     pub(super) rules: Vec<Rule>,
 }
 
@@ -99,7 +98,9 @@ fn skipped(profile: &Profile<'_>, known: &[bool]) -> Vec<SkippedName> {
 
 /// Resolves every name for one architecture and marks those it has as known.
 fn resolve_arch(profile: &Profile<'_>, arch: Arch, known: &mut [bool]) -> Resolved {
-    let mut finder = Finder::new(tables::of(arch).unwrap_or_default());
+    let table = tables::of(arch);
+    let mut finder = Finder::new(table);
+    let multiplexers = MULTIPLEXERS.map(|name| Finder::new(table).number(name));
     let mut numbers: Vec<(u32, &ProfileRule<'_>)> = Vec::with_capacity(known.len());
     let mut behind: Vec<((u32, u32), &ProfileRule<'_>)> = Vec::new();
     let (mut newest, mut newest_special) = (None, None);
@@ -115,27 +116,29 @@ fn resolve_arch(profile: &Profile<'_>, arch: Arch, known: &mut [bool]) -> Resolv
                 numbers.push((number, rule));
             }
         }
-        if arch == Arch::X86
-            && let Some(call) = behind_multiplexer(name)
+        if let Some((through, call)) = behind_multiplexer(name)
+            && let Some(number) = multiplexers.get(through).copied().flatten()
         {
             *known = true;
-            newest = newest.max(Some(call.0));
+            newest = newest.max(Some(number));
             if applies {
-                behind.push((call, rule));
+                behind.push(((number, call), rule));
             }
         }
     }
     numbers.sort_by_key(|(number, _)| *number);
     let mut calls: Vec<(u32, Outcome)> = numbers
         .chunk_by(|one, other| one.0 == other.0)
-        .filter_map(|group| Some((group.first()?.0, outcome(group, arch.wide()))))
+        .filter_map(|group| Some((group.first()?.0, outcome(group, arch))))
         .collect();
-    multiplex(&mut calls, behind, profile.default);
+    let [_, ipc] = multiplexers;
+    multiplex(&mut calls, behind, arch, ipc, profile.default);
     Resolved { calls, others: others(arch, newest.or(newest_special), profile.default) }
 }
 
 /// The outcome of a call from all its rules.
-fn outcome(group: &[(u32, &ProfileRule<'_>)], wide: bool) -> Outcome {
+fn outcome(group: &[(u32, &ProfileRule<'_>)], arch: Arch) -> Outcome {
+    let wide = arch.wide();
     let mut rules = Vec::new();
     for (_, rule) in group {
         if rule.alternatives.is_empty() {
@@ -151,7 +154,7 @@ fn outcome(group: &[(u32, &ProfileRule<'_>)], wide: bool) -> Outcome {
             rules.push(Rule { tests, action: rule.action });
         }
     }
-    Outcome::Chain(Rc::new(Chain { wide, rules }))
+    Outcome::Chain(Rc::new(Chain { wide, big_endian: arch.big_endian(), rules }))
 }
 
 fn low_half(test: Test) -> Test {
@@ -163,17 +166,18 @@ fn low_half(test: Test) -> Test {
 /// call that the profile names.
 fn others(arch: Arch, newest: Option<u32>, default: u32) -> Vec<(u32, u32)> {
     let base = if arch == Arch::X32 { X32_BIT } else { 0 };
+    let enosys = ERRNO | arch.enosys();
     let mut others = vec![(base, default)];
     let fails = matches!(default & 0xffff_0000, KILL_PROCESS | KILL_THREAD | TRAP | ERRNO);
     let Some(newer) = newest.and_then(|newest| newest.checked_add(1)).filter(|_| fails) else {
         return others;
     };
-    others.push((newer, ENOSYS));
+    others.push((newer, enosys));
     if let Some(special) = arch.special().filter(|special| newer <= *special.start()) {
         if newer == *special.start() {
             others.pop();
         }
-        others.extend([(*special.start(), default), (*special.end() + 1, ENOSYS)]);
+        others.extend([(*special.start(), default), (*special.end() + 1, enosys)]);
     }
     others
 }
@@ -222,11 +226,13 @@ fn ranges(resolved: &Resolved) -> Vec<Range> {
     all
 }
 
-const SOCKETCALL: u32 = 102;
-const IPC: u32 = 117;
+/// The calls that others can be reached through.
+const MULTIPLEXERS: [&str; 2] = ["socketcall", "ipc"];
+const SOCKETCALL: usize = 0;
+const IPC: usize = 1;
 
-/// The i386 call that a name can be reached through, and the number behind it.
-fn behind_multiplexer(name: &str) -> Option<(u32, u32)> {
+/// Which of the two calls a name can be reached through, and the number behind it.
+fn behind_multiplexer(name: &str) -> Option<(usize, u32)> {
     Some(match name {
         "socket" => (SOCKETCALL, 1),
         "bind" => (SOCKETCALL, 2),
@@ -265,7 +271,13 @@ fn behind_multiplexer(name: &str) -> Option<(u32, u32)> {
 }
 
 /// Adds the rules for the calls behind `socketcall` and `ipc`.
-fn multiplex(calls: &mut Vec<(u32, Outcome)>, mut behind: Vec<((u32, u32), &ProfileRule<'_>)>, default: u32) {
+fn multiplex(
+    calls: &mut Vec<(u32, Outcome)>,
+    mut behind: Vec<((u32, u32), &ProfileRule<'_>)>,
+    arch: Arch,
+    ipc: Option<u32>,
+    default: u32,
+) {
     behind.sort_by_key(|(call, _)| *call);
     let mut added: Vec<(u32, Vec<Rule>)> = Vec::new();
     for group in behind.chunk_by(|one, other| one.0 == other.0) {
@@ -275,7 +287,7 @@ fn multiplex(calls: &mut Vec<(u32, Outcome)>, mut behind: Vec<((u32, u32), &Prof
         let Some(action) = action_behind(group.iter().map(|(_, rule)| *rule), default) else {
             continue;
         };
-        let mask = if *number == IPC { 0xffff } else { u64::from(u32::MAX) };
+        let mask = if Some(*number) == ipc { 0xffff } else { u64::from(u32::MAX) };
         let test = Test { arg: 0, op: Op::Eq, mask, value: u64::from(*call) };
         let rule = Rule { tests: vec![test], action };
         match added.last_mut() {
@@ -284,7 +296,8 @@ fn multiplex(calls: &mut Vec<(u32, Outcome)>, mut behind: Vec<((u32, u32), &Prof
         }
     }
     for (number, rules) in added {
-        let chain = |rules| Outcome::Chain(Rc::new(Chain { wide: false, rules }));
+        let (wide, big_endian) = (arch.wide(), arch.big_endian());
+        let chain = |rules| Outcome::Chain(Rc::new(Chain { wide, big_endian, rules }));
         match calls.binary_search_by_key(&number, |(number, _)| *number) {
             Err(at) => calls.insert(at, (number, chain(rules))),
             Ok(at) => {

@@ -11,11 +11,13 @@ use oci_spec::runtime::{
 
 use super::machine::Call;
 use super::{AARCH64, ARM, I386, X86_64};
-use crate::seccomp::{Arch, tables};
+use crate::seccomp::Arch;
 
 const KILL_PROCESS: u32 = 0x8000_0000;
 const X32: u32 = 0x4000_0000;
 
+/// Who has the two calls that others are behind, by the same numbers.
+const MULTIPLEXED: [Arch; 2] = [Arch::X86, Arch::S390X];
 const SOCKETCALLS: [&str; 21] = [
     "",
     "socket",
@@ -95,9 +97,9 @@ impl<'a> Reference<'a> {
         let Some(arch) = self.arch_of(call) else {
             return KILL_PROCESS;
         };
-        let wide = arch == Arch::X86_64 || arch == Arch::Aarch64;
+        let wide = arch.wide();
         let mut own = Vec::new();
-        for entry in tables::of(arch).unwrap().iter().filter(|entry| entry.1 == call.number) {
+        for entry in arch.calls().filter(|entry| entry.1 == call.number) {
             own.extend(self.effective(entry.0));
         }
         own.sort_by_key(|(at, _)| *at);
@@ -105,7 +107,7 @@ impl<'a> Reference<'a> {
         if let Some((_, rule)) = always.or_else(|| own.iter().find(|(_, rule)| matches(rule, call, wide))) {
             return value(rule.action(), rule.errno_ret());
         }
-        if arch == Arch::X86
+        if MULTIPLEXED.contains(&arch)
             && let Some(action) = self.behind(call)
         {
             return action;
@@ -152,6 +154,7 @@ impl<'a> Reference<'a> {
             X86_64 => Arch::X86_64,
             I386 => Arch::X86,
             AARCH64 => Arch::Aarch64,
+            0x8000_0016 => Arch::S390X,
             ARM => Arch::Arm,
             _ => return None,
         };
@@ -191,8 +194,8 @@ impl<'a> Reference<'a> {
 
     /// Every number that the profile names.
     fn named_numbers(&self, arch: Arch) -> Vec<u32> {
-        let named = |name: &str| arch == Arch::X86 && self.rules.contains_key(name);
-        let table = tables::of(arch).unwrap().iter();
+        let named = |name: &str| MULTIPLEXED.contains(&arch) && self.rules.contains_key(name);
+        let table = arch.calls();
         let table = table.filter(|entry| self.rules.contains_key(entry.0)).map(|entry| entry.1);
         let sockets = SOCKETCALLS.iter().filter(|name| named(name)).map(|_| 102);
         let ipcs = IPCS.iter().filter(|name| named(name)).map(|_| 117);
