@@ -46,6 +46,30 @@ fn tmpcopyup_copies_what_the_tmpfs_covers() -> Check {
     Ok(())
 }
 
+fn a_tmpfs_with_long_options_takes_over_what_it_covers_too() -> Check {
+    let s = sandbox()?;
+    // More than fsconfig(2) takes: it goes another way (/mounts/N/options).
+    let long = format!("nr_inodes={}200", "0".repeat(300));
+    let config =
+        stat(&["/etc", "/etc/d/file"]).mount("tmpfs", Path::new("tmpfs"), "/etc", &["tmpcopyup", &long]);
+    let bundle = s.bundle(&config)?;
+    fs::create_dir(bundle.rootfs().join("etc/d"))?;
+    fs::write(bundle.rootfs().join("etc/d/file"), "12345")?;
+    fs::set_permissions(bundle.rootfs().join("etc"), fs::Permissions::from_mode(0o751))?;
+    let report = report_of(&s, &bundle)?;
+    check_eq!(mount(&report, "/etc")?["type"], "tmpfs");
+    check_eq!(report["stat"]["/etc/d/file"]["size"], 5);
+    check_eq!(report["stat"]["/etc"]["mode"], stat_of_etc(&s)?, "the mode of what is covered");
+    Ok(())
+}
+
+/// What a report says of the same directory without a mount over it.
+fn stat_of_etc(s: &Sandbox) -> Check<Value> {
+    let bundle = s.bundle(&stat(&["/etc"]))?;
+    fs::set_permissions(bundle.rootfs().join("etc"), fs::Permissions::from_mode(0o751))?;
+    Ok(report_of(s, &bundle)?["stat"]["/etc"]["mode"].clone())
+}
+
 /// A container with a tmpfs on `/etc` that takes over what the image has there.
 fn copied(paths: &[&str], options: &[&str]) -> Config {
     let options = [&["tmpcopyup"], options].concat();
@@ -205,6 +229,7 @@ fn main() -> ExitCode {
     }
     run(tests![
         tmpcopyup_copies_what_the_tmpfs_covers,
+        a_tmpfs_with_long_options_takes_over_what_it_covers_too,
         tmpcopyup_keeps_kinds_modes_and_owners,
         tmpcopyup_copies_wide_and_deep_trees,
         tmpcopyup_that_does_not_fit_names_the_file,

@@ -133,7 +133,7 @@ impl HostFacts {
             last_cap: caps.last,
             cgroup,
             map_helpers: if euid == 0 { None } else { map_helpers() },
-            wait_killable: sys::seccomp_flags_known(FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV),
+            wait_killable: !sys::seccomp_flags_unknown(FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV),
             resctrl: resctrl(),
             kcore: Path::new("/proc/kcore").exists(),
             apparmor: read("/sys/module/apparmor/parameters/enabled").is_some_and(|t| t.starts_with('Y')),

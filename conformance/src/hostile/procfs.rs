@@ -29,6 +29,16 @@ pub(super) fn attacks() -> Vec<Attack> {
         t2("/sys is an absolute symlink to the host", |s, c| planted(s, "sys", c.path())),
         t2("/sys is a symlink into the image", |s, _| planted(s, "sys", Path::new("etc"))),
         t2("/proc is a file", |s, _| planted(s, "proc", Path::new(""))),
+        t2("/proc is a symlink, its options are long", |s, _| {
+            // More than fsconfig(2) takes: it goes another way.
+            let long = format!("gid={}", "0".repeat(300));
+            planted_with(
+                s,
+                &Config::new(REPORT).set("/mounts/0/options", vec![long]),
+                "proc",
+                Path::new("etc"),
+            )
+        }),
         attack("T2", "/proc is exchanged for a symlink", race, in_place, Control::Bad("unmask")),
     ]
 }
@@ -69,7 +79,11 @@ fn in_place(outcome: &Outcome) -> Result<(), String> {
 
 /// Puts a link, or with no target a file, in the place of a directory of the image.
 fn planted(sandbox: &Sandbox, name: &str, target: &Path) -> Check<Outcome> {
-    let bundle = sandbox.bundle(&Config::new(REPORT))?;
+    planted_with(sandbox, &Config::new(REPORT), name, target)
+}
+
+fn planted_with(sandbox: &Sandbox, config: &Config, name: &str, target: &Path) -> Check<Outcome> {
+    let bundle = sandbox.bundle(config)?;
     let place = bundle.rootfs().join(name);
     fs::remove_dir(&place)?;
     match target.as_os_str().is_empty() {

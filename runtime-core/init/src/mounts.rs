@@ -81,6 +81,21 @@ pub fn mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     }
     sys::fscreate(&fs).map_err(|e| said(&fs, e))?;
     let mount = sys::fsmount(&fs, attr)?;
+    let copy = require & need::COPY_UP != 0 && !made;
+    place(ctx, mount, &target, &Made { fstype, dest, propagation, label, copy })
+}
+
+/// What is done with a new filesystem, however it was mounted.
+struct Made<'a> {
+    fstype: &'a CStr,
+    dest: &'a CStr,
+    propagation: u64,
+    label: &'a CStr,
+    copy: bool,
+}
+
+fn place(ctx: &mut Ctx, mount: Fd, target: &Fd, made: &Made<'_>) -> Result<(), Stop> {
+    let Made { fstype, dest, propagation, label, copy } = *made;
     if !label.is_empty() {
         let root = sys::openat2(mount.raw(), c".", O_RDONLY | O_DIRECTORY, 0, RESOLVE_BENEATH)?;
         sys::set_xattr(&root, c"security.selinux", label)?;
@@ -88,11 +103,11 @@ pub fn mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     if propagation != 0 {
         change(&mount, &MountAttr { propagation: propagation & !MS_REC, ..MountAttr::default() })?;
     }
-    if require & need::COPY_UP != 0 && !made {
-        copyup::copy(&target, &mount)?;
+    if copy {
+        copyup::copy(target, &mount)?;
     }
     remember(ctx, &mount)?;
-    attach(&mount, &target, dest)?;
+    attach(&mount, target, dest)?;
     match (fstype.to_bytes(), dest.to_bytes()) {
         (b"proc", b"/proc") => ctx.proc = Some(mount),
         (b"sysfs", b"/sys") => ctx.sys = Some(mount),
@@ -106,18 +121,29 @@ pub fn mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
 /// puts the mount on a path. That path is the root of this process, which nobody inside can change: the
 /// mount lies over it, where `/..` leads, until its clone is taken to be attached by descriptor.
 pub fn old_mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
-    let Op::OldMount { fstype, source, dest, flags, propagation, data } = *op else {
+    let Op::OldMount { fstype, source, dest, flags, propagation, require, data, label } = *op else {
         return Ok(());
     };
-    let (target, _) = files::ensure(ctx.root()?, dest, Leaf::Dir)?;
+    let (target, made) = target(ctx, dest, require)?;
+    let data = match require & need::MODE_OF_TARGET != 0 && !made {
+        true => with_mode(data, &target)?,
+        false => data,
+    };
     sys::mount_over_root(source, fstype, flags, data)?;
     let mount = sys::open_tree(AT_FDCWD, c"/..", OPEN_TREE_CLONE)?;
     sys::unmount_over_root()?;
-    if propagation != 0 {
-        change(&mount, &MountAttr { propagation: propagation & !MS_REC, ..MountAttr::default() })?;
-    }
-    remember(ctx, &mount)?;
-    attach(&mount, &target, dest)
+    let copy = require & need::COPY_UP != 0 && !made;
+    place(ctx, mount, &target, &Made { fstype, dest, propagation, label, copy })
+}
+
+/// The data of a tmpfs and the mode of what it covers.
+fn with_mode<'a>(data: &'a CStr, target: &Fd) -> Result<&'a CStr, Stop> {
+    const KEY: &[u8] = b",mode=";
+    let (bytes, mode) = (data.to_bytes(), mode_of(target)?);
+    let buffer = sys::buffer(bytes.len() + KEY.len() + mode.len())?;
+    let all = bytes.iter().chain(KEY).chain(&mode);
+    buffer.iter_mut().zip(all).for_each(|(to, from)| *to = *from);
+    CStr::from_bytes_until_nul(buffer).map_err(|_| Stop::detail(Detail::BadScript, b"data"))
 }
 
 /// Notes that a filesystem is the container's. One too many is only not known as such.
@@ -213,15 +239,21 @@ fn configure(fs: &Fd, source: &CStr, data: Strs<'_>) -> Result<(), Stop> {
 
 /// A tmpfs over a directory of the image looks like that directory.
 fn inherit_mode(fs: &Fd, target: &Fd) -> Result<(), Stop> {
+    let text = mode_of(target)?;
+    if let Ok(mode) = CStr::from_bytes_with_nul(&text) {
+        sys::fsconfig(fs, c"mode", Some(mode)).map_err(|e| said(fs, e))?;
+    }
+    Ok(())
+}
+
+/// The permission bits of a directory, in octal with a NUL.
+fn mode_of(target: &Fd) -> Result<[u8; 5], Stop> {
     let mode = sys::stat(target.raw())?.mode & 0o7777;
     let mut text = [0u8; 5];
     for (i, digit) in text.iter_mut().take(4).enumerate() {
         *digit = b'0' + (mode >> (9 - 3 * i) & 7) as u8;
     }
-    if let Ok(mode) = CStr::from_bytes_with_nul(&text) {
-        sys::fsconfig(fs, c"mode", Some(mode)).map_err(|e| said(fs, e))?;
-    }
-    Ok(())
+    Ok(text)
 }
 
 /// The kernel's own words on a failed configuration, where it has some.

@@ -297,7 +297,8 @@ ops! {
     63 MemoryPolicy { mode: u32, nodes: Bytes<'a> }
     /// Make a filesystem by mount(2), whose data may be longer than fsconfig(2) takes, and attach it.
     65 OldMount {
-        fstype: &'a CStr, source: &'a CStr, dest: &'a CStr, flags: u64, propagation: u64, data: &'a CStr
+        fstype: &'a CStr, source: &'a CStr, dest: &'a CStr, flags: u64, propagation: u64, require: u32,
+        data: &'a CStr, label: &'a CStr
     }
     /// Change the mount on a path of the container, and its filesystem if that is said.
     66 Remount {

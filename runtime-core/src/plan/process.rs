@@ -400,6 +400,29 @@ mod tests {
     }
 
     #[test]
+    fn a_flag_that_the_kernel_lacks_is_refused_before_anything_is_made() {
+        let config = serde_json::json!({
+            "ociVersion": "1.2.0", "root": {"path": "/x"},
+            "process": {"cwd": "/", "args": ["/x"], "user": {"uid": 0, "gid": 0}},
+            "linux": {"namespaces": [{"type": "mount"}], "seccomp": {
+                "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/x.sock",
+                "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
+                "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+            }},
+        });
+        let bundle = crate::Bundle::from_json(config.to_string().as_bytes()).expect("loads");
+        let recorded = crate::HostFacts::record().expect("facts");
+        let plan = |wait_killable| {
+            let facts = crate::HostFacts { euid: 0, wait_killable, ..recorded.clone() };
+            super::super::plan("c1", &bundle, &facts, &crate::CreateOptions::default())
+        };
+        assert!(plan(true).is_ok());
+        let e = plan(false).expect_err("refused");
+        assert_eq!(e.field(), Some("/linux/seccomp/flags"));
+        assert!(e.to_string().contains("SetWaitKill requires linux 5.19 or newer"), "{e}");
+    }
+
+    #[test]
     fn a_name_with_a_slash_is_not_looked_up() {
         let env = strings(&["PATH=/bin::relative:/usr/bin"]);
         assert_eq!(candidates("./x", &env), [PathBuf::from("./x")]);

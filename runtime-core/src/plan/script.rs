@@ -316,6 +316,10 @@ fn data(options: &MountOptions) -> Result<StrList> {
 
 fn mount(out: &mut Writer, n: u32, m: &FilesystemMount) -> Result<()> {
     let o = &m.options;
+    let required = if m.ordinary { require::ORDINARY } else { 0 }
+        | if m.inherit_mode { require::MODE_OF_TARGET } else { 0 }
+        | if o.copy_up { require::COPY_UP } else { 0 };
+    let label = text(m.label.as_deref().unwrap_or(""))?;
     if o.is_long() {
         out.push(
             n,
@@ -325,14 +329,13 @@ fn mount(out: &mut Writer, n: u32, m: &FilesystemMount) -> Result<()> {
                 dest: &path(&m.destination)?,
                 flags: o.ms_flags(),
                 propagation: o.propagation,
+                require: required,
                 data: &text(&o.joined())?,
+                label: &label,
             },
         );
         return Ok(());
     }
-    let required = if m.ordinary { require::ORDINARY } else { 0 }
-        | if m.inherit_mode { require::MODE_OF_TARGET } else { 0 }
-        | if o.copy_up { require::COPY_UP } else { 0 };
     out.push(
         n,
         &Op::Mount {
@@ -343,7 +346,7 @@ fn mount(out: &mut Writer, n: u32, m: &FilesystemMount) -> Result<()> {
             propagation: o.propagation,
             require: required,
             data: data(o)?.get(),
-            label: &text(m.label.as_deref().unwrap_or(""))?,
+            label: &label,
         },
     );
     Ok(())

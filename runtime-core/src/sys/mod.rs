@@ -97,11 +97,20 @@ pub(crate) fn capabilities(last: Option<u32>) -> Caps {
 /// seccomp(2): whether the kernel knows these flags of a filter. A filter at no address is never loaded; the
 /// flags are looked at first.
 pub(crate) fn seccomp_flags_known(flags: u32) -> bool {
+    seccomp_answer(flags) == Some(libc::EFAULT)
+}
+
+/// The same, if nobody keeps the caller from asking: whether the kernel says that it does not know them.
+pub(crate) fn seccomp_flags_unknown(flags: u32) -> bool {
+    seccomp_answer(flags) == Some(libc::EINVAL)
+}
+
+fn seccomp_answer(flags: u32) -> Option<i32> {
     // SAFETY: the kernel answers EFAULT for a program at no address.
     let r = unsafe {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, std::ptr::null::<u8>())
     };
-    r < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT)
+    check(r).err()?.raw_os_error()
 }
 
 /// memfd_create(2), close-on-exec, sealable.
