@@ -227,10 +227,11 @@ impl Judge<'_> {
     fn behind(&self, arch: Arch, call: &Call) -> Option<(Vec<&Rule>, usize)> {
         let is = |name: &str| self.names.theirs(arch, name) == Some(call.number);
         let (name, all) = MULTIPLEXERS.iter().find(|(name, _)| is(name))?;
-        let first = (call.args[0] & 0xffff_ffff) as usize;
-        let (first, version) = if *name == "ipc" { (first & 0xffff, first >> 16) } else { (first, 0) };
+        // The kernel takes the low half, of which ipc's number is the low half again.
+        let bits = if *name == "ipc" { 16 } else { 32 };
+        let (first, beside) = ((call.args[0] & ((1 << bits) - 1)) as usize, (call.args[0] >> bits) as usize);
         let behind = all.get(first).filter(|name| !name.is_empty())?;
-        Some((self.rules(&[behind]), version))
+        Some((self.rules(&[behind]), beside))
     }
 
     /// What rules lead to when no argument can be looked at: the one without arguments, or the
