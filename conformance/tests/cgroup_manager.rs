@@ -1,9 +1,11 @@
-//! Who makes the cgroups: this program, nobody, or systemd, which is refused; and which existing ones are refused.
+//! Who makes the cgroups: this program, nobody, or systemd, where there is one; and which existing ones are refused.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use oxrun_conformance::harness::{Config, Host, Sandbox, oxrun_only, run, test};
+use oxrun_conformance::harness::{Config, Host, Sandbox, conditional, not_oxrun, oxrun_only, run, test};
 use oxrun_conformance::{Check, check, check_eq};
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -45,18 +47,18 @@ fn a_container_without_cgroups_can_be_killed_and_deleted() -> Check {
     before.assert_same()
 }
 
-fn systemd_is_refused_and_nothing_is_made() -> Check {
+fn without_systemd_its_driver_is_refused_and_nothing_is_made() -> Check {
     let s = sandbox()?;
     let bundle = s.bundle(&Config::new(SLEEP).set("/linux/cgroupsPath", "system.slice:oxrun:c1"))?;
     let before = s.leaks()?;
     let path = bundle.path().to_str().unwrap();
+    let text = "systemd not running on this host, cannot use systemd cgroups manager";
     for option in ["--systemd-cgroup", "--cgroup-manager=systemd"] {
         for command in ["create", "run"] {
-            let output = s.runtime().call(&[option, command, "--bundle", path, "c1"])?;
-            output.refused("the systemd cgroup driver is not supported")?;
+            let output = s.runtime().call(&[option, command, "--bundle", path, "c1"])?.refused(text)?;
+            check!(output.says("--systemd-cgroup"), "{output}\n  does not name the option");
         }
-        let output = s.runtime().call(&[option, "explain", "--bundle", path])?;
-        output.refused("the systemd cgroup driver is not supported")?;
+        s.runtime().call(&[option, "explain", "--bundle", path])?.refused(text)?;
         // Engines give the option with every command; those on no cgroup need no driver.
         s.runtime().call(&[option, "delete", "--force", "c1"])?.success()?;
     }
@@ -109,6 +111,36 @@ fn a_frozen_cgroup_is_refused() -> Check {
     Ok(())
 }
 
+/// A bus that says this to whoever connects, and closes.
+fn a_bus_that_is_none_is_named_and_nothing_is_made() -> Check {
+    let mut s = sandbox()?;
+    let bundle = s.bundle(&Config::new(SLEEP).set("/linux/cgroupsPath", "system.slice:oxrun:c1"))?;
+    let socket = s.dir().join("bus");
+    let listener = UnixListener::bind(&socket)?;
+    s.runtime_mut().env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", socket.display()));
+    let before = s.leaks()?;
+    for (says, text) in [
+        ("", "it closed the connection"),
+        ("REJECTED EXTERNAL\r\n", "it does not take the caller for who it is"),
+        ("HTTP/1.1 400 Bad Request\r\n\r\n", "it does not take the caller for who it is"),
+        ("DATA\r\nOK 0\r\nAGREE_UNIX_FD\r\n", "it closed the connection"),
+        ("DATA\r\nOK 0\r\nAGREE_UNIX_FD\r\nnot a message at all", "malformed D-Bus message"),
+    ] {
+        let bus = listener.try_clone()?;
+        let thread = std::thread::spawn(move || {
+            let (mut stream, _) = bus.accept()?;
+            stream.write_all(says.as_bytes())?;
+            stream.shutdown(std::net::Shutdown::Write)?;
+            // What is not read would be a reset.
+            std::io::copy(&mut stream, &mut std::io::sink())
+        });
+        let path = bundle.path().to_str().unwrap();
+        s.runtime().call(&["--systemd-cgroup", "create", "--bundle", path, "c1"])?.refused(text)?;
+        let _ = thread.join();
+    }
+    before.assert_same()
+}
+
 fn main() -> ExitCode {
     run(vec![
         test(
@@ -119,10 +151,18 @@ fn main() -> ExitCode {
             "a_container_without_cgroups_can_be_killed_and_deleted",
             a_container_without_cgroups_can_be_killed_and_deleted,
         ),
+        conditional(
+            "without_systemd_its_driver_is_refused_and_nothing_is_made",
+            || {
+                let there = Path::new("/run/systemd/private").exists().then(|| "systemd is here".to_owned());
+                there.or_else(|| not_oxrun("others have other words"))
+            },
+            without_systemd_its_driver_is_refused_and_nothing_is_made,
+        ),
         oxrun_only(
-            "systemd_is_refused_and_nothing_is_made",
-            "others have the driver",
-            systemd_is_refused_and_nothing_is_made,
+            "a_bus_that_is_none_is_named_and_nothing_is_made",
+            "others have other words",
+            a_bus_that_is_none_is_named_and_nothing_is_made,
         ),
         test("a_frozen_cgroup_is_refused", a_frozen_cgroup_is_refused),
     ])

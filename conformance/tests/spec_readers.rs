@@ -22,7 +22,7 @@ fn uses(text: &str) -> Vec<(usize, String)> {
 }
 
 /// Who may use the model, and why. A name that ends with a slash is a directory.
-const READERS: [(&str, &str); 13] = [
+const READERS: [(&str, &str); 15] = [
     ("bundle.rs", "reads config.json"),
     ("bundle/", "the same"),
     ("plan/", "makes the plan"),
@@ -30,7 +30,9 @@ const READERS: [(&str, &str); 13] = [
     ("cgroup/v1.rs", "turns limits into writes for the plan"),
     ("cgroup/v2.rs", "the same"),
     ("cgroup/both.rs", "the same"),
+    ("cgroup/systemd/properties.rs", "the same as properties"),
     ("cgroup/tests.rs", "tests these"),
+    ("cgroup/systemd/tests/", "the same"),
     ("cgroup/document.rs", "reads the limits of an update"),
     ("cgroup/update.rs", "carries them out, without a plan"),
     ("rdt.rs", "turns a class of service into writes for the plan"),

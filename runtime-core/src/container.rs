@@ -14,7 +14,7 @@
 
 use crate::cgroup::stats::{self, Stats};
 use crate::cgroup::watch::Watch;
-use crate::cgroup::{end, freezer};
+use crate::cgroup::{end, freezer, systemd};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks;
 use crate::launch::agent::{self, Connection};
@@ -418,6 +418,9 @@ impl Container {
         }
         if !self.state.own_pids || status != Status::Stopped {
             end::signal_all(&self.state.cgroups, libc::SIGKILL)?;
+        }
+        if let Some(unit) = &self.state.unit {
+            systemd::stop(unit)?;
         }
         end::remove(&self.state.made)?;
         self.dir.remove()?;

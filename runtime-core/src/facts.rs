@@ -3,6 +3,7 @@
 //! Facts are recorded once, are plain data and can be stored, so that a plan for another machine, for
 //! rootless or for cgroup v2 is computed, compared and tested anywhere. Planning reads nothing else.
 
+use crate::cgroup::systemd;
 use crate::error::{Error, ErrorKind, Result};
 use crate::seccomp::{FLAG_NEW_LISTENER, FLAG_WAIT_KILLABLE_RECV};
 use crate::sys;
@@ -104,6 +105,9 @@ pub struct HostFacts {
     pub apparmor: bool,
     /// Whether SELinux is on.
     pub selinux: bool,
+    /// The systemd that can make cgroups. Only recorded by [`HostFacts::with_systemd`].
+    #[serde(default)]
+    pub systemd: Option<systemd::Facts>,
 }
 
 impl HostFacts {
@@ -138,8 +142,18 @@ impl HostFacts {
             kcore: Path::new("/proc/kcore").exists(),
             apparmor: read("/sys/module/apparmor/parameters/enabled").is_some_and(|t| t.starts_with('Y')),
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            systemd: None,
             kernel,
         })
+    }
+
+    /// The same facts with those of systemd: the system's for root of the host, the user's own for anybody else.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] if there is none to be reached; [`ErrorKind::Timeout`] if it does not answer.
+    pub fn with_systemd(mut self) -> Result<HostFacts> {
+        self.systemd = Some(systemd::Facts::record(self.rootless())?);
+        Ok(self)
     }
 
     /// The same host for the calling process: what is the machine's stays, what is the process's is read again.

@@ -20,7 +20,7 @@ pub const OLDEST: &str = "1.0.0";
 pub const NEWEST: &str = "1.3.0";
 
 /// Whether systemd can be asked to make the cgroups.
-pub const SYSTEMD: bool = false;
+pub const SYSTEMD: bool = true;
 
 const HOOKS: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
@@ -187,7 +187,7 @@ fn linux(ask: &Asker) -> Value {
     let mut linux = json!({
         "namespaces": namespaces,
         "capabilities": caps::NAMES.as_slice(),
-        "cgroup": {"v1": true, "v2": true, "systemd": SYSTEMD, "systemdUser": false, "rdma": rdma},
+        "cgroup": {"v1": true, "v2": true, "systemd": SYSTEMD, "systemdUser": SYSTEMD, "rdma": rdma},
         "seccomp": seccomp(ask),
         "apparmor": {"enabled": ask.label("apparmorProfile")},
         "selinux": {"enabled": ask.label("selinuxLabel")},

@@ -52,6 +52,6 @@ pub use error::{Error, ErrorKind, Lane, Result, StepRef, errno_text};
 pub use facts::{CgroupFacts, HostFacts, ResctrlFacts, V1Hierarchy, V2Tree, in_user_namespace};
 pub use launch::{Stdio, Stream, init_size};
 pub use oci_spec::runtime::{LinuxResources, Process, Spec};
-pub use plan::{CreateOptions, Plan, SubCgroup};
+pub use plan::{CgroupManager, CreateOptions, Plan, SubCgroup};
 pub use runtime::Runtime;
 pub use sys::{ExitStatus, copy_window_size};

@@ -7,7 +7,7 @@ use crate::container::Container;
 use crate::error::{Error, Result};
 use crate::facts::HostFacts;
 use crate::launch::{self, Stdio};
-use crate::plan::{self, CreateOptions, Plan};
+use crate::plan::{self, CgroupManager, CreateOptions, Plan};
 use crate::state::StateDir;
 use oci_spec::runtime::Process;
 use std::path::{Path, PathBuf};
@@ -31,19 +31,24 @@ use std::sync::OnceLock;
 pub struct Runtime {
     root: PathBuf,
     facts: OnceLock<HostFacts>,
+    /// The same with systemd's.
+    systemd: OnceLock<HostFacts>,
+    /// Whether the facts were recorded by the caller: then they are all there are.
+    given: bool,
 }
 
 impl Runtime {
     /// A runtime whose containers live in the directory `state_root`, which is made when the first container is.
     #[must_use]
     pub fn new(state_root: impl Into<PathBuf>) -> Runtime {
-        Runtime { root: state_root.into(), facts: OnceLock::new() }
+        Runtime { root: state_root.into(), facts: OnceLock::new(), systemd: OnceLock::new(), given: false }
     }
 
     /// The same with facts that were recorded before, here or elsewhere.
     #[must_use]
     pub fn with_facts(state_root: impl Into<PathBuf>, facts: HostFacts) -> Runtime {
-        Runtime { root: state_root.into(), facts: OnceLock::from(facts) }
+        let facts = OnceLock::from(facts);
+        Runtime { root: state_root.into(), facts, systemd: OnceLock::new(), given: true }
     }
 
     /// The directory of the containers' state.
@@ -64,12 +69,25 @@ impl Runtime {
         Ok(self.facts.get_or_init(|| facts))
     }
 
+    /// The facts that a plan with these options needs.
+    fn facts_for(&self, options: &CreateOptions) -> Result<&HostFacts> {
+        let facts = self.facts()?;
+        if options.cgroup_manager != CgroupManager::Systemd || self.given {
+            return Ok(facts);
+        }
+        if let Some(facts) = self.systemd.get() {
+            return Ok(facts);
+        }
+        let facts = facts.clone().with_systemd()?;
+        Ok(self.systemd.get_or_init(|| facts))
+    }
+
     /// Plans a container. Has no effect.
     ///
     /// # Errors
     /// As [`plan::plan`].
     pub fn plan(&self, id: &str, bundle: &Bundle, options: &CreateOptions) -> Result<Plan> {
-        plan::plan(id, bundle, self.facts()?, options)
+        plan::plan(id, bundle, self.facts_for(options)?, options)
     }
 
     /// Looks at the bundle in the directory `dir` and at everything its container would meet on this host: the plan's warnings,
@@ -78,7 +96,7 @@ impl Runtime {
     /// # Errors
     /// If checking itself fails. A config that is wrong is a finding.
     pub fn check(&self, id: &str, dir: impl AsRef<Path>, options: &CreateOptions) -> Result<Report> {
-        check::check_dir(id, dir.as_ref(), self.facts()?, options)
+        check::check_dir(id, dir.as_ref(), self.facts_for(options)?, options)
     }
 
     /// Creates a container: afterwards its process exists, set up, and waits for [`Container::start`].

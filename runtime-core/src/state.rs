@@ -8,6 +8,7 @@
 //! that init leaves), `making` (cgroups about to be made), `exec` ([`crate::template`]).
 
 use crate::bundle::Warning;
+use crate::cgroup::systemd::Unit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::action::{Action, Agent, CgroupDir, HookAction, Namespace};
 use crate::plan::{Plan, Step};
@@ -68,6 +69,9 @@ pub(crate) struct State {
     /// Who gets the listener of its filter.
     #[serde(default)]
     pub(crate) agent: Option<Agent>,
+    /// The scope that systemd made for it.
+    #[serde(default)]
+    pub(crate) unit: Option<Unit>,
 }
 
 /// Everything that is ever made in a state directory.
@@ -330,6 +334,7 @@ impl State {
             program: program.unwrap_or_default(),
             denies_execve: plan.denies_execve.clone(),
             agent: plan.agent().cloned(),
+            unit: plan.unit().cloned(),
         }
     }
 

@@ -96,17 +96,12 @@ impl Ctx<'_> {
 
     /// What the options before the command say of every plan for a container.
     pub(crate) fn options(&self) -> Result<CreateOptions, Failure> {
-        let no_cgroups = match self.global.cgroup_manager {
-            CgroupManager::Cgroupfs => false,
-            CgroupManager::Disabled => true,
-            CgroupManager::Systemd => {
-                return Err(Failure::plain(
-                    "the systemd cgroup driver is not supported: leave out --systemd-cgroup, and give cgroupsPath as \
-                     a path",
-                ));
-            }
+        let cgroup_manager = match self.global.cgroup_manager {
+            CgroupManager::Cgroupfs => oxrun_core::CgroupManager::Cgroupfs,
+            CgroupManager::Disabled => oxrun_core::CgroupManager::None,
+            CgroupManager::Systemd => oxrun_core::CgroupManager::Systemd,
         };
-        Ok(CreateOptions { no_cgroups, ..CreateOptions::default() })
+        Ok(CreateOptions { cgroup_manager, ..CreateOptions::default() })
     }
 
     /// The runtime of this call.

@@ -37,6 +37,44 @@ pub(crate) fn create(dirs: &[CgroupDir], made: &mut Vec<PathBuf>) -> Result<()> 
     Ok(())
 }
 
+/// Puts a process that systemd has placed into the hierarchies that systemd does not know. All of its cgroups are the
+/// container's alone: they are removed with it.
+pub(crate) fn complete(dirs: &[CgroupDir], pid: u32, made: &mut Vec<PathBuf>) -> Result<()> {
+    let text = sys::read_file(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let own = |dir: &CgroupDir| {
+        let path = Path::new("/").join(&dir.path);
+        text.lines().any(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (list, there) = (fields.next().unwrap_or(""), fields.next().unwrap_or(""));
+            let same = match &dir.controllers {
+                None => list.is_empty(),
+                Some(all) => !list.is_empty() && list.split(',').all(|c| all.iter().any(|a| a == c)),
+            };
+            same && Path::new(there) == path
+        })
+    };
+    for dir in dirs {
+        let path = dir.dir();
+        if dir.controllers.is_some() && !own(dir) {
+            make(&path, &dir.mount)?;
+            made.push(path.clone());
+            if dir.controllers.iter().flatten().any(|c| c == "cpuset") {
+                fill_cpuset(&path, &dir.mount)?;
+            }
+            write(&path.join("cgroup.procs"), &pid.to_string())?;
+        } else if !path.is_dir() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("systemd made the scope, but its cgroup {} is not there", path.display()),
+            )
+            .hint("the cgroups that systemd uses are not those at /sys/fs/cgroup"));
+        } else {
+            made.push(path);
+        }
+    }
+    Ok(())
+}
+
 /// Whether somebody was killed for the memory limit in this file of a cgroup.
 pub(crate) fn ran_out(limit: &Path) -> bool {
     let events = match limit.file_name().and_then(|n| n.to_str()) {

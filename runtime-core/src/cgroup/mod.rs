@@ -1,8 +1,9 @@
 //! Cgroups on two independent axes: who places a process, and which files the limits go to.
 //!
 //! [`v1`] and [`v2`] turn linux.resources into writes, purely. `live` makes the directories, `tree`
-//! goes through them, `end` empties and removes them, `freezer` stops what is in them, `update` changes the limits of a container that exists, [`stats`]
-//! reads what it uses, `watch` waits for what happens in it.
+//! goes through them, `end` empties and removes them, `freezer` stops what is in them, `update` changes the limits of a
+//! container that exists, [`stats`] reads what it uses, `watch` waits for what happens in it. [`systemd`] lets systemd
+//! place the container.
 
 mod both;
 pub mod device_bpf;
@@ -12,6 +13,7 @@ pub(crate) mod end;
 pub(crate) mod freezer;
 pub(crate) mod live;
 pub mod stats;
+pub mod systemd;
 pub(crate) mod tree;
 mod update;
 pub mod v1;

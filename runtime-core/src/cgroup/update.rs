@@ -4,6 +4,9 @@
 //! a change that the present values allow is not refused for the order of its writes; when one write fails,
 //! those before it are taken back, the last one first.
 
+use super::devices::DeviceRule;
+use super::systemd::manager::Manager;
+use super::systemd::{self, Unit};
 use super::v1_devices::Allowed;
 use super::{Write, device_bpf, freezer, live, v2};
 use crate::container::Container;
@@ -46,7 +49,7 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::WrongState`] if it is stopped; why a limit cannot be set.
     pub fn update(&self, resources: &LinuxResources) -> Result<()> {
-        self.while_alive(|cgroups| update(cgroups, resources))
+        self.while_alive(|cgroups| update(cgroups, resources, self.state().unit.as_ref()))
     }
 
     /// The same with the schemas of Intel RDT, of the L3 cache and of memory bandwidth.
@@ -74,13 +77,14 @@ impl Container {
             if *resources == LinuxResources::default() {
                 return Ok(());
             }
-            update(cgroups, resources).inspect_err(|_| rdt::restore(groups, &before))
+            let unit = self.state().unit.as_ref();
+            update(cgroups, resources, unit).inspect_err(|_| rdt::restore(groups, &before))
         })
     }
 }
 
 /// Carries out an update.
-fn update(dirs: &[CgroupDir], resources: &LinuxResources) -> Result<()> {
+fn update(dirs: &[CgroupDir], resources: &LinuxResources, unit: Option<&Unit>) -> Result<()> {
     if dirs.is_empty() {
         return Err(Error::new(
             ErrorKind::Unsupported,
@@ -98,15 +102,23 @@ fn update(dirs: &[CgroupDir], resources: &LinuxResources) -> Result<()> {
     let resources = &completed(resources, pure_v2, &present);
     refuse_what_is_in_use(resources, pure_v2, &present)?;
     let mut steps = Vec::new();
-    for mut write in writes(resources, pure_v2, &on_v2, &present)? {
+    let all = writes(resources, pure_v2, &on_v2, &present)?;
+    for mut write in all.clone() {
         let dir = plan::controller_dir(dirs, &on_v2, &write)?.dir();
         let (file, value) = live::limit(&dir.join(&write.file), &write.value);
         write.value = value;
         steps.push((file, write));
     }
     let undo = carry_out(&steps, &mut Kernel)?;
+    let told = unit.map_or(Ok(()), |unit| tell(unit, dirs, &all, rules.as_deref()));
+    let undo = match told {
+        Ok(()) => undo,
+        Err(e) => return Err(take_back(undo, &mut Kernel, e)),
+    };
     let Some(rules) = rules else { return Ok(()) };
     let changed = match live::dir_of(dirs, "devices") {
+        // The user's systemd may not restrict devices either.
+        _ if unit.is_some_and(|u| u.user) => Ok(()),
         Some(dir) if pure_v2 => replace_program(&dir.dir(), &rules),
         Some(dir) => change_list(dirs, &dir.dir(), &Allowed::by(&rules)),
         None => Err(Error::new(
@@ -115,6 +127,41 @@ fn update(dirs: &[CgroupDir], resources: &LinuxResources) -> Result<()> {
         )),
     };
     changed.map_err(|e| take_back(undo, &mut Kernel, e.or_at("/linux/resources/devices")))
+}
+
+/// Tells systemd what was written: it would write its own values again. What it rounds has its exact value afterwards.
+fn tell(unit: &Unit, dirs: &[CgroupDir], writes: &[Write], rules: Option<&[DeviceRule]>) -> Result<()> {
+    let pure_v2 = dirs.iter().all(|d| d.controllers.is_none());
+    let mut manager = Manager::open(unit.user)?;
+    let (mut properties, _) = systemd::limits(writes, manager.facts()?.version, pure_v2);
+    // What happens when memory runs out is settled when a unit is made.
+    properties.retain(|p| p.name != "OOMPolicy");
+    if let Some(rules) = rules {
+        properties.push(systemd::no_devices());
+        properties.extend(systemd::devices(rules));
+    }
+    if properties.is_empty() {
+        return Ok(());
+    }
+    let exact: Vec<(PathBuf, String)> = ["cpu.max", "cpu.cfs_period_us", "cpu.cfs_quota_us"]
+        .iter()
+        .filter_map(|file| Some(live::dir_of(dirs, "cpu")?.dir().join(file)))
+        .filter_map(|file| sys::read_file(&file).ok().map(|text| (file, text)))
+        .collect();
+    // v1: systemd denies all devices before it allows those of the list.
+    let freeze = !pure_v2 && rules.is_some() && !freezer::is_frozen(dirs);
+    if freeze {
+        freezer::freeze(dirs)?;
+    }
+    let set = manager.set(unit, &properties);
+    let thawed = if freeze { freezer::thaw(dirs) } else { Ok(()) };
+    set.and(thawed)?;
+    for (file, text) in exact {
+        if sys::read_file(&file).is_ok_and(|now| now != text) {
+            live::write(&file, text.trim())?;
+        }
+    }
+    Ok(())
 }
 
 /// The controllers that a container of a hybrid host has in the v2 tree.

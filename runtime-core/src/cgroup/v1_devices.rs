@@ -13,7 +13,7 @@ const WRITE: u8 = 2;
 const MKNOD: u8 = 4;
 
 /// Kind (`b`, `c`), major, minor.
-type Key = (char, Option<u32>, Option<u32>);
+pub(crate) type Key = (char, Option<u32>, Option<u32>);
 
 /// What a cgroup allows.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -60,6 +60,12 @@ impl Allowed {
             };
         }
         state
+    }
+
+    /// What is allowed, where that is a list: the node and the access of each entry.
+    pub(crate) fn entries(&self) -> Option<Vec<(Key, String)>> {
+        let entry = |(key, bits): (&Key, &u8)| (*key, access(*bits));
+        (!self.by_default).then(|| self.exceptions.iter().map(entry).collect())
     }
 
     /// What `devices.list` says.
@@ -117,13 +123,12 @@ impl Allowed {
 
 fn line(key: &Key, bits: u8) -> String {
     let number = |n: Option<u32>| n.map_or_else(|| "*".to_owned(), |n| n.to_string());
-    let mut out = format!("{} {}:{} ", key.0, number(key.1), number(key.2));
-    for (bit, letter) in [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')] {
-        if bits & bit != 0 {
-            out.push(letter);
-        }
-    }
-    out
+    format!("{} {}:{} {}", key.0, number(key.1), number(key.2), access(bits))
+}
+
+fn access(bits: u8) -> String {
+    let letters = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
+    letters.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, letter)| *letter).collect()
 }
 
 #[cfg(test)]

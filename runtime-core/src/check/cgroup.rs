@@ -15,7 +15,10 @@ pub(super) fn look(check: &mut Check<'_>) {
             Action::CgroupCreate { dirs } => {
                 dirs.iter().for_each(|dir| directory(check, number, &step.field, dir));
             }
-            Action::CgroupWrite { file, .. } if v2 => controller(check, number, &step.field, file),
+            // systemd enables what its units need.
+            Action::CgroupWrite { file, .. } if v2 && plan.unit().is_none() => {
+                controller(check, number, &step.field, file)
+            }
             _ => {}
         }
     }

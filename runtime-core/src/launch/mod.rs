@@ -26,6 +26,8 @@ pub use image::size as init_size;
 pub(crate) use join::{Joined, join};
 
 use crate::bundle::Warning;
+use crate::cgroup::systemd::manager::Manager;
+use crate::cgroup::systemd::{self, Property, Unit};
 use crate::cgroup::{end, live};
 use crate::error::{Error, ErrorKind, Lane, Result};
 use crate::hooks;
@@ -115,6 +117,10 @@ struct Host<'a> {
     made: Vec<PathBuf>,
     /// What stays when the container goes, and goes if it is not created.
     lasting: Vec<PathBuf>,
+    /// What is said of the scope before it is made.
+    properties: Vec<Property>,
+    /// The scope that was made.
+    unit: Option<Unit>,
     state: Option<State>,
 }
 
@@ -179,6 +185,8 @@ fn carry_out<'a>(
         network: None,
         made: Vec::new(),
         lasting: Vec::new(),
+        properties: Vec::new(),
+        unit: None,
         state: None,
     };
     match host.walk(script, streams) {
@@ -264,6 +272,18 @@ impl Host<'_> {
         match &step.action {
             Action::CgroupEnable { dir, controllers } => live::enable(dir, controllers),
             Action::CgroupCreate { dirs } => live::create(dirs, &mut self.made),
+            Action::UnitProperty(property) => {
+                self.properties.push(property.clone());
+                Ok(())
+            }
+            Action::Scope { unit, dirs, by_handle } => self.start_scope(unit, dirs, *by_handle),
+            Action::UnitChange { unit, property } => {
+                Manager::open(unit.user)?.set(unit, std::slice::from_ref(property))
+            }
+            Action::Attach { unit, below } => {
+                let pid = self.process.as_ref().map_or(0, |p| p.0);
+                Manager::open(unit.user)?.attach(unit, below, pid)
+            }
             Action::CgroupWrite { file, value } => live::set_limit(file, value),
             // One that was there has an owner.
             Action::CgroupOwner { dir, uid } if self.made.contains(dir) => live::give(dir, *uid),
@@ -331,6 +351,18 @@ impl Host<'_> {
         Ok(())
     }
 
+    /// Lets systemd place the process, and places it where systemd does not look: it knows not every v1 hierarchy.
+    fn start_scope(&mut self, unit: &Unit, dirs: &[CgroupDir], by_handle: bool) -> Result<()> {
+        let Some((pid, pidfd)) = &self.process else {
+            return Err(Error::new(ErrorKind::Internal, "no process"));
+        };
+        let properties = std::mem::take(&mut self.properties);
+        let handle = by_handle.then(|| pidfd.as_fd());
+        Manager::open(unit.user)?.start(unit, &properties, *pid, handle)?;
+        self.unit = Some(unit.clone());
+        live::complete(dirs, *pid, &mut self.made)
+    }
+
     /// The state as far as it is known before the container is created.
     fn preliminary(&self) -> Result<State> {
         let (pid, pidfd) =
@@ -367,6 +399,9 @@ impl Host<'_> {
         }
         let lost = self.network.take().map_or_else(Vec::new, network::Network::bring_back);
         // The failure that is being reported is the one that matters.
+        if let Some(unit) = &self.unit {
+            let _ = systemd::stop(unit);
+        }
         let _ = end::remove(&self.made);
         rdt::remove(&self.lasting);
         if let Place::New(dir) = self.place {

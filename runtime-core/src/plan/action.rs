@@ -7,6 +7,7 @@ use super::caps::CapSets;
 use super::options::{DataOption, MountOptions};
 use super::ranges::Ranges;
 use crate::cgroup::devices::DeviceRule;
+use crate::cgroup::systemd::{Property, Unit};
 use crate::rdt::{Class, Groups};
 use crate::seccomp::Program;
 use serde::{Deserialize, Serialize};
@@ -272,6 +273,15 @@ pub enum Lsm {
 pub enum Action {
     /// Enable controllers of the v2 tree, down to a cgroup.
     CgroupEnable { dir: CgroupDir, controllers: Vec<String> },
+    /// A property of the scope that follows.
+    UnitProperty(Property),
+    /// Let systemd make the container's cgroups, as a scope with these properties, and put the process into it: by its
+    /// pidfd, or by its number.
+    Scope { unit: Unit, dirs: Vec<CgroupDir>, by_handle: bool },
+    /// Change a property of the scope.
+    UnitChange { unit: Unit, property: Property },
+    /// Let systemd put the process into a scope that is there, or into a cgroup below its own.
+    Attach { unit: Unit, below: PathBuf },
     /// Make the container's cgroups.
     CgroupCreate { dirs: Vec<CgroupDir> },
     /// Write a value to a file of a cgroup.

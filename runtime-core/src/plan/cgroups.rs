@@ -2,7 +2,7 @@
 
 use super::action::{Action, BindMount, CgroupDir, FilesystemMount, Namespace};
 use super::options::{DataOption, MountOptions, attr};
-use super::{Builder, SubCgroup, clean, delegation};
+use super::{Builder, CgroupManager, SubCgroup, clean, delegation};
 use crate::cgroup::devices::{self, DeviceKind, DeviceRule};
 use crate::cgroup::{self, Write, live, v1, v2};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,13 +27,18 @@ const FIELD: &str = "/linux/cgroupsPath";
 pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
     let resources = b.linux().and_then(|l| l.resources().clone());
     let path = b.linux().and_then(|l| l.cgroups_path().clone()).filter(|p| !p.as_os_str().is_empty());
-    if b.options.no_cgroups {
-        // The caller decided, and hears what the config's author will miss.
-        let devices = resources.as_ref().and_then(|r| r.devices().as_ref()).is_some_and(|d| !d.is_empty());
-        if devices || resources.as_ref().is_some_and(has_limits) {
-            b.warn("/linux/resources", "ignored: cgroups are disabled, nothing limits the container");
+    match b.options.cgroup_manager {
+        CgroupManager::Cgroupfs => {}
+        CgroupManager::Systemd => return super::systemd::name(b, path.as_deref()),
+        CgroupManager::None => {
+            // The caller decided, and hears what the config's author will miss.
+            let devices =
+                resources.as_ref().and_then(|r| r.devices().as_ref()).is_some_and(|d| !d.is_empty());
+            if devices || resources.as_ref().is_some_and(has_limits) {
+                b.warn("/linux/resources", "ignored: cgroups are disabled, nothing limits the container");
+            }
+            return Ok(());
         }
-        return Ok(());
     }
     let dirs = directories(b, path.as_deref());
     if b.facts.rootless() && !delegation::reaches(b, &dirs) {
@@ -57,26 +62,39 @@ pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
         return Ok(());
     }
     let resources = resources.unwrap_or_default();
-    let pure_v2 = b.facts.cgroup.v1.is_empty();
-    for (field, why) in cgroup::left_out(&resources, pure_v2) {
-        b.warn(format!("/linux/resources/{field}"), why);
-    }
-    let on_v2 = if pure_v2 { Vec::new() } else { only_on_v2(b) };
-    let writes = if pure_v2 { v2::writes(&resources)? } else { cgroup::hybrid_writes(&resources, &on_v2)? };
+    let (writes, on_v2) = limits(b, &resources)?;
     enable(b, &writes, on_v2.as_slice());
     let dirs = b.cgroups.clone();
     b.host(FIELD, Action::CgroupCreate { dirs });
     delegation::owner(b);
-    for write in writes {
-        let file = controller_dir(&b.cgroups, &on_v2, &write)?.dir().join(&write.file);
-        b.host(write.field.clone(), Action::CgroupWrite { file, value: write.value });
-    }
+    write(b, &writes, &on_v2)?;
     if b.facts.rootless() {
         // A device program takes rights that nobody can delegate. In a user namespace no node can be made, and a
         // node of the host is as open as its mode says.
         return Ok(());
     }
+    let pure_v2 = b.facts.cgroup.v1.is_empty();
     push_devices(b, &resources, pure_v2)
+}
+
+/// The limits as writes, and the controllers of a hybrid host that are in the v2 tree.
+pub(super) fn limits(b: &mut Builder<'_>, resources: &LinuxResources) -> Result<(Vec<Write>, Vec<String>)> {
+    let pure_v2 = b.facts.cgroup.v1.is_empty();
+    for (field, why) in cgroup::left_out(resources, pure_v2) {
+        b.warn(format!("/linux/resources/{field}"), why);
+    }
+    let on_v2 = if pure_v2 { Vec::new() } else { only_on_v2(b) };
+    let writes = if pure_v2 { v2::writes(resources)? } else { cgroup::hybrid_writes(resources, &on_v2)? };
+    Ok((writes, on_v2))
+}
+
+/// Writes limits to the container's cgroups.
+pub(super) fn write(b: &mut Builder<'_>, writes: &[Write], on_v2: &[String]) -> Result<()> {
+    for write in writes {
+        let file = controller_dir(&b.cgroups, on_v2, write)?.dir().join(&write.file);
+        b.host(write.field.clone(), Action::CgroupWrite { file, value: write.value.clone() });
+    }
+    Ok(())
 }
 
 fn has_limits(resources: &LinuxResources) -> bool {
@@ -108,7 +126,7 @@ fn callers(b: &Builder<'_>) -> Vec<CgroupDir> {
 }
 
 /// A directory in each hierarchy, by the caller's own there.
-fn each(b: &Builder<'_>, path: impl Fn(&str) -> PathBuf) -> Vec<CgroupDir> {
+pub(super) fn each(b: &Builder<'_>, path: impl Fn(&str) -> PathBuf) -> Vec<CgroupDir> {
     let v1 = b.facts.cgroup.v1.iter().map(|h| CgroupDir {
         mount: h.mount.clone(),
         path: path(&h.own),
@@ -161,7 +179,7 @@ pub(crate) fn controller_dir<'a>(
     })
 }
 
-fn push_devices(b: &mut Builder<'_>, resources: &LinuxResources, pure_v2: bool) -> Result<()> {
+pub(super) fn push_devices(b: &mut Builder<'_>, resources: &LinuxResources, pure_v2: bool) -> Result<()> {
     let rules = device_rules(resources)?;
     let field = "/linux/resources/devices";
     let Some(dir) = live::dir_of(&b.cgroups, "devices").map(CgroupDir::dir) else {
@@ -265,8 +283,11 @@ pub(crate) fn below(own: &[CgroupDir], chosen: &[SubCgroup]) -> Result<Vec<Cgrou
     Ok(dirs)
 }
 
-/// The v2 directory that the container's process is born in.
+/// The v2 directory that the container's process is born in; none if the process that clones it is there already.
 pub(crate) fn v2_dir(b: &Builder<'_>) -> Option<PathBuf> {
+    if b.unit.is_some() {
+        return None;
+    }
     b.cgroups.iter().find(|d| d.controllers.is_none()).map(CgroupDir::dir)
 }
 
@@ -298,7 +319,7 @@ fn is_pids(controllers: &[String]) -> bool {
 }
 
 fn tasks(b: &Builder<'_>, which: impl Fn(&[String]) -> bool) -> Vec<PathBuf> {
-    let of = |d: &CgroupDir| d.controllers.as_deref().is_some_and(&which);
+    let of = |d: &CgroupDir| b.unit.is_none() && d.controllers.as_deref().is_some_and(&which);
     b.cgroups.iter().filter(|d| of(d)).map(|d| d.dir().join("tasks")).collect()
 }
 

@@ -37,6 +37,8 @@ fn verb(action: &Action) -> &'static str {
         | Action::RdtSchemata { .. }
         | Action::RdtMonitor { .. }
         | Action::RdtJoin { .. } => "rdt",
+        Action::UnitProperty(_) | Action::UnitChange { .. } => "property",
+        Action::Scope { .. } | Action::Attach { .. } => "scope",
         Action::CgroupWrite { .. } | Action::Rlimit { .. } => "limit",
         Action::DevicesV1 { .. } | Action::DevicesV2 { .. } | Action::Device(_) => "device",
         Action::Spawn { .. } => "spawn",
@@ -103,6 +105,10 @@ fn sentence(action: &Action) -> String {
             format!("create /{path} {on}")
         }
         Action::CgroupOwner { uid, .. } => format!("give it to uid {uid}"),
+        Action::UnitProperty(property) | Action::UnitChange { property, .. } => property.to_string(),
+        Action::Scope { unit, .. } => format!("start {} in {}", unit.name, unit.slice),
+        Action::Attach { unit, below } if below.as_os_str().is_empty() => format!("enter {}", unit.name),
+        Action::Attach { unit, below } => format!("enter {} at {}", unit.name, below.display()),
         Action::CgroupWrite { file, value } => {
             format!("{} = {value}", file.file_name().unwrap_or_default().to_string_lossy())
         }

@@ -37,6 +37,8 @@ pub(crate) fn exec(
         namespaces: Namespaces { new: state.namespaces.clone(), joined: Vec::new() },
         rootfs: state.rootfs.clone(),
         cgroups: dirs,
+        unit: None,
+        late: None,
         filter: Filter::Compiled(template.filter.as_ref()),
     };
     b.host("(lifecycle)", Action::Spawn { preserve_fds: options.preserve_fds });
@@ -117,7 +119,9 @@ fn join(b: &mut Builder<'_>, state: &State, p: &Process) -> Result<()> {
     if !files.is_empty() {
         b.join(field, Action::JoinTasks { files });
     }
-    if let Some(tree) = b.cgroups.iter().find(|d| d.controllers.is_none()) {
+    if let Some(unit) = state.unit.as_ref().filter(|u| u.user) {
+        super::systemd::attach(b, unit, &state.cgroups);
+    } else if let Some(tree) = b.cgroups.iter().find(|d| d.controllers.is_none()) {
         let (dir, or_init) = (tree.dir(), (!chosen).then(|| tree.mount.clone()));
         b.join(field, Action::OpenCgroup { dir, or_init });
         if user {

@@ -5,7 +5,7 @@
 //! function of the plan ([`script`]).
 //!
 //! ```text
-//! host   cgroup, limits, devices, spawn
+//! host   cgroup, limits, devices, spawn [systemd: spawn, scope, limits, devices]
 //! join   cgroups v1, joined namespaces, [user namespace: host writes maps], clone into the new ones
 //! init   session, names, root, mounts, devices
 //! host   prestart, createRuntime
@@ -31,12 +31,15 @@ mod rdt;
 mod rootfs;
 mod scheduling;
 pub mod script;
+mod systemd;
 pub(crate) use exec::exec;
 pub(crate) use process::filter;
 mod sysctl;
 mod users;
 
 use crate::bundle::{Bundle, Warning};
+use crate::cgroup::Write;
+use crate::cgroup::systemd::{Property, Unit};
 use crate::error::{Error, Lane, Result, StepRef};
 use crate::facts::HostFacts;
 use crate::template;
@@ -48,6 +51,19 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+/// Who makes the container's cgroup.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum CgroupManager {
+    /// This library, below the path that linux.cgroupsPath is.
+    #[default]
+    Cgroupfs,
+    /// systemd, as a scope: linux.cgroupsPath is `slice:prefix:name`. A caller without rights on the host asks its
+    /// user's own systemd.
+    Systemd,
+    /// Nobody: the container stays in the caller's, nothing is limited or counted for it alone.
+    None,
+}
+
 /// What the caller of `create` asks for beside the config.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct CreateOptions {
@@ -55,8 +71,8 @@ pub struct CreateOptions {
     pub no_pivot: bool,
     /// Stay in the caller's session keyring.
     pub no_new_keyring: bool,
-    /// Make no cgroup: the container stays in the caller's, nothing is limited or counted for it alone.
-    pub no_cgroups: bool,
+    /// Who makes the cgroup.
+    pub cgroup_manager: CgroupManager,
     /// How many descriptors from 3 on the program inherits.
     pub preserve_fds: u32,
     /// For a further process: existing cgroups below the container's, to run it in.
@@ -150,6 +166,14 @@ impl Plan {
         })
     }
 
+    /// The scope that systemd makes for it.
+    pub(crate) fn unit(&self) -> Option<&Unit> {
+        self.steps.iter().find_map(|s| match &s.action {
+            Action::Scope { unit, .. } => Some(unit),
+            _ => None,
+        })
+    }
+
     /// A reference to step `number`, from 1, for errors.
     #[must_use]
     pub(crate) fn step_ref(&self, number: u32) -> StepRef {
@@ -182,6 +206,10 @@ pub(crate) struct Builder<'a> {
     namespaces: Namespaces,
     rootfs: PathBuf,
     cgroups: Vec<CgroupDir>,
+    /// The scope, if systemd makes the cgroups.
+    unit: Option<Unit>,
+    /// A limit that comes after the clone, as property and as files.
+    late: Option<(Property, Vec<Write>)>,
     filter: process::Filter<'a>,
 }
 
@@ -250,6 +278,8 @@ pub fn plan(id: &str, bundle: &Bundle, facts: &HostFacts, options: &CreateOption
         namespaces: Namespaces::of(spec, facts)?,
         rootfs: clean(&bundle.dir().join(root.path())),
         cgroups: Vec::new(),
+        unit: None,
+        late: None,
         filter: process::Filter::OfConfig,
     };
     check_process(process)?;
@@ -258,6 +288,7 @@ pub fn plan(id: &str, bundle: &Bundle, facts: &HostFacts, options: &CreateOption
     cgroups::create(&mut b)?;
     let rdt = rdt::class(&mut b)?;
     b.host("(lifecycle)", Action::Spawn { preserve_fds: options.preserve_fds });
+    systemd::scope(&mut b)?;
     namespaces::join(&mut b)?;
     if let Some(groups) = rdt {
         b.host(crate::rdt::FIELD, Action::RdtJoin { groups, further: false });

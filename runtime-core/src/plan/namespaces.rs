@@ -100,6 +100,7 @@ pub(crate) fn join(b: &mut Builder<'_>) -> Result<()> {
     let early = |n: &Namespace| !matches!(n, Namespace::User | Namespace::Cgroup | Namespace::Time);
     let new: Vec<Namespace> = b.namespaces.new.iter().copied().filter(early).collect();
     b.join("/linux/namespaces", Action::Clone { new, cgroup: v2.filter(|_| !user) });
+    super::systemd::after_clone(b)?;
     super::cgroups::join_pids(b, user);
     if b.namespaces.is_new(Namespace::Cgroup) {
         b.init("/linux/namespaces", Action::Unshare { new: vec![Namespace::Cgroup] });

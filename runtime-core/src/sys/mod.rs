@@ -12,9 +12,11 @@ pub(crate) mod look;
 mod mntns;
 pub(crate) mod netlink;
 mod spawn;
+mod stream;
 
 pub(crate) use mntns::MountNamespace;
 pub(crate) use spawn::spawn;
+pub(crate) use stream::connect;
 
 use std::ffi::{CStr, CString};
 use std::io;
