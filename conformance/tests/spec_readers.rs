@@ -22,7 +22,7 @@ fn uses(text: &str) -> Vec<(usize, String)> {
 }
 
 /// Who may use the model, and why. A name that ends with a slash is a directory.
-const READERS: [(&str, &str); 15] = [
+const READERS: [(&str, &str); 16] = [
     ("bundle.rs", "reads config.json"),
     ("bundle/", "the same"),
     ("plan/", "makes the plan"),
@@ -35,6 +35,7 @@ const READERS: [(&str, &str); 15] = [
     ("cgroup/systemd/tests/", "the same"),
     ("cgroup/document.rs", "reads the limits of an update"),
     ("cgroup/update.rs", "carries them out, without a plan"),
+    ("fuzzing.rs", "hands made up documents to planning and to the compiler"),
     ("rdt.rs", "turns a class of service into writes for the plan"),
     ("runtime.rs", "hands documents to planning"),
     ("template.rs", "prepares one for the planning of further processes"),
