@@ -3,7 +3,8 @@
 //! kernel and the specification need.
 //!
 //! `OXRUN_REGENERATE=1 cargo test -p oxrun-core --test plans` writes the texts anew;
-//! `OXRUN_RECORD_FACTS=FILE cargo test -p oxrun-core --test plans -- --ignored` records a host.
+//! `OXRUN_RECORD_FACTS=FILE cargo test -p oxrun-core --test plans -- --ignored` records a host, with
+//! OXRUN_RECORD_SYSTEMD its systemd too.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 #[path = "plans/order.rs"]
@@ -12,7 +13,7 @@ mod order;
 use order::{Is, ORDER, SINGLE, faults};
 use oxrun_core::plan::action::Action;
 use oxrun_core::plan::{self, script};
-use oxrun_core::{Bundle, CreateOptions, HostFacts, Lane, Plan};
+use oxrun_core::{Bundle, CgroupManager, CreateOptions, HostFacts, Lane, Plan};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
@@ -52,8 +53,24 @@ fn documents() -> Vec<(String, Vec<u8>)> {
     documents
 }
 
+/// The plan of a document. Where systemd was recorded it makes the cgroup, whose path then has another form.
 fn plan(document: &[u8], facts: &HostFacts) -> oxrun_core::Result<Plan> {
-    plan::plan("c1", &Bundle::from_json(document).unwrap(), facts, &CreateOptions::default())
+    let mut options = CreateOptions::default();
+    if facts.systemd.is_none() {
+        return plan::plan("c1", &Bundle::from_json(document).unwrap(), facts, &options);
+    }
+    options.cgroup_manager = CgroupManager::Systemd;
+    plan::plan("c1", &Bundle::from_json(&for_systemd(document)).unwrap(), facts, &options)
+}
+
+/// The document with a path of a unit instead of one below the hierarchies.
+fn for_systemd(document: &[u8]) -> Vec<u8> {
+    let mut value: Value = serde_json::from_slice(document).unwrap();
+    let path = value.pointer("/linux/cgroupsPath").and_then(Value::as_str);
+    if path.is_some_and(|p| !p.contains(':')) {
+        value["linux"]["cgroupsPath"] = ":oxrun:c1".into();
+    }
+    value.to_string().into_bytes()
 }
 
 /// The text that is kept for a host: one line for each document, then some plans.
@@ -104,7 +121,7 @@ fn every_plan_is_in_order(name: &str) {
         assert!(stored == plan, "the stored plan of {document}");
     }
     // Inside a user namespace without a part of the tree nobody sets limits.
-    let expected = if facts.in_user_namespace { 17 } else { 48 };
+    let expected = if facts.in_user_namespace && facts.systemd.is_none() { 17 } else { 48 };
     assert_eq!(planned, expected, "configs that have a plan on {name}");
 }
 
@@ -128,6 +145,8 @@ hosts! {
     hybrid: plans_for_a_hybrid_host_are_as_kept, plans_for_a_hybrid_host_are_in_order;
     v1: plans_for_version_1_are_as_kept, plans_for_version_1_are_in_order;
     v2: plans_for_version_2_are_as_kept, plans_for_version_2_are_in_order;
+    v2_systemd: plans_for_systemd_are_as_kept, plans_for_systemd_are_in_order;
+    user_systemd: plans_for_a_users_systemd_are_as_kept, plans_for_a_users_systemd_are_in_order;
     userns: plans_inside_a_user_namespace_are_as_kept, plans_inside_a_user_namespace_are_in_order;
 }
 
@@ -215,6 +234,9 @@ fn every_step_of_init_is_after_the_spawn() {
 #[ignore = "writes the facts of this host to the file OXRUN_RECORD_FACTS"]
 fn record_the_facts_of_this_host() {
     let file = std::env::var_os("OXRUN_RECORD_FACTS").expect("OXRUN_RECORD_FACTS is not set");
-    let facts = HostFacts::record().unwrap();
+    let mut facts = HostFacts::record().unwrap();
+    if std::env::var_os("OXRUN_RECORD_SYSTEMD").is_some() {
+        facts = facts.with_systemd().unwrap();
+    }
     fs::write(file, serde_json::to_string_pretty(&facts).unwrap() + "\n").unwrap();
 }

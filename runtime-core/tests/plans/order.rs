@@ -57,7 +57,13 @@ pub(crate) const SINGLE: [(&str, Is); 6] = [
 
 /// Pairs of steps: all of the first kind come before all of the second.
 pub(crate) const ORDER: [(&str, Is, &str, Is); 13] = [
-    ("a limit", |a| matches!(a, Action::CgroupWrite { .. }), "init", |a| matches!(a, Action::Spawn { .. })),
+    // systemd makes the cgroup around the spawned process; what is cloned from that is limited from the start.
+    (
+        "a limit",
+        |a| matches!(a, Action::CgroupWrite { .. }),
+        "the clone",
+        |a| matches!(a, Action::Clone { .. }),
+    ),
     (
         "the cgroup",
         |a| matches!(a, Action::CgroupCreate { .. }),
