@@ -2,16 +2,17 @@
 
 use crate::{host, order};
 use oxrun_core::cgroup::devices::{DeviceKind, DeviceRule};
+use oxrun_core::cgroup::systemd::{self, wire};
 use oxrun_core::plan::action::Action;
 use oxrun_core::plan::{plan, script as init_script};
 use oxrun_core::seccomp::Arch;
-use oxrun_core::{Bundle, CreateOptions, Error, Plan, fuzzing};
+use oxrun_core::{Bundle, CgroupManager, CreateOptions, Error, Plan, fuzzing};
 use oxrun_init::encode::Writer;
 use oxrun_init::script::Script;
 use std::sync::LazyLock;
 
 /// Every target by name.
-pub const ALL: [(&str, fn(&[u8])); 7] = [
+pub const ALL: [(&str, fn(&[u8])); 8] = [
     ("config", config),
     ("process", process),
     ("script", script),
@@ -19,6 +20,7 @@ pub const ALL: [(&str, fn(&[u8])); 7] = [
     ("resources", resources),
     ("seccomp", seccomp),
     ("devices", devices),
+    ("dbus", dbus),
 ];
 
 /// config.json: load and plan. Whatever the bytes are, there is an error or a plan in order whose script init
@@ -32,8 +34,12 @@ pub fn config(data: &[u8]) {
     assert_eq!(bundle.raw(), bytes, "the bytes are kept");
     let options = CreateOptions {
         no_pivot: data[0] & 0x80 != 0,
-        no_new_keyring: data[0] & 0x40 != 0,
-        no_cgroups: data[0] & 0x20 != 0,
+        no_new_keyring: data[0] & 0x10 != 0,
+        cgroup_manager: match data[0] & 0x60 {
+            0x20 => CgroupManager::None,
+            0x40 => CgroupManager::Systemd,
+            _ => CgroupManager::Cgroupfs,
+        },
         ..CreateOptions::default()
     };
     let plan = match plan("c1", &bundle, facts, &options) {
@@ -47,7 +53,7 @@ pub fn config(data: &[u8]) {
     assert!(faults.is_empty(), "{faults:?}\n{plan}");
     read(&plan);
     // Slow, and no branch of it depends on more than one step.
-    if data[0] & 0x18 == 0 {
+    if data[0] & 0x0c == 0 {
         assert!(!plan.to_string().is_empty());
         let text = serde_json::to_string(&plan).expect("JSON");
         let mut stored: Plan = serde_json::from_str(&text).expect("what was written");
@@ -149,4 +155,16 @@ fn rule(bytes: &[u8]) -> Option<DeviceRule> {
         write: what & 16 != 0,
         mknod: what & 32 != 0,
     })
+}
+
+/// What systemd says, and the words of an annotation that are said to it.
+pub fn dbus(data: &[u8]) {
+    if let Ok(message) = wire::decode(data) {
+        assert_eq!(wire::length(data), Ok(Some(data.len())), "as long as it says");
+        let _ = (message.words(), message.texts(&message.signature), message.variant_text());
+    }
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = systemd::value_from_text(text);
+        let _ = systemd::Unit::of(Some(text), "c1", false);
+    }
 }
