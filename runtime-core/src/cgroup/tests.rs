@@ -248,6 +248,16 @@ fn swap_without_a_meaning_is_refused_on_v2() {
 }
 
 #[test]
+fn a_memory_limit_below_none_is_refused_on_v2() {
+    for limit in [-2, i64::MIN] {
+        let json = format!(r#"{{"memory":{{"limit":{limit},"swap":9223372036854775807}}}}"#);
+        let (field, text) = refused(v2::writes(&resources(&json)));
+        assert_eq!(field, "/linux/resources/memory/limit");
+        assert!(text.contains("neither -1"), "{text}");
+    }
+}
+
+#[test]
 fn what_cannot_be_done_is_named_and_defaults_are_not() {
     let fields = |json: &str, pure_v2| -> Vec<&str> {
         left_out(&resources(json), pure_v2).into_iter().map(|(field, _)| field).collect()

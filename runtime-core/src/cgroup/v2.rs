@@ -99,6 +99,10 @@ fn swap(limit: i64, swap: i64) -> Result<Option<String>> {
         (_, 0) => Ok(None),
         (_, -1) => Ok(Some("max".to_owned())),
         (-1, n) => Ok(Some(n.to_string())),
+        (..-1, _) => {
+            let text = "the memory limit is neither -1, which is none, nor a number of bytes";
+            Err(Error::config("/linux/resources/memory/limit", text))
+        }
         (0, _) => wrong("unable to set swap limit without memory limit"),
         (m, n) if n < m => wrong("memory+swap limit should be >= memory limit"),
         (m, n) => Ok(Some((n - m).to_string())),
