@@ -205,6 +205,33 @@ fn a_step_left_out_is_found() {
 }
 
 #[test]
+fn a_namespace_joined_beside_a_new_user_namespace_is_in_order() {
+    // The first of two clones enters the cgroup, while the host's are still in sight.
+    let (_, bytes) = documents().into_iter().find(|(known, _)| known == "containerd21-userns").unwrap();
+    let mut document: Value = serde_json::from_slice(&bytes).unwrap();
+    for entry in document["linux"]["namespaces"].as_array_mut().unwrap() {
+        if entry["type"] == "ipc" {
+            entry["path"] = "/proc/4242/ns/ipc".into();
+        }
+    }
+    let planned = plan(document.to_string().as_bytes(), &facts("v2")).unwrap();
+    assert_eq!(faults(&document, &planned), Vec::<String>::new());
+    let (clone, join): (Is, Is) =
+        (|a| matches!(a, Action::Clone { .. }), |a| matches!(a, Action::SetNs { .. }));
+    assert_eq!(planned.steps.iter().filter(|step| clone(&step.action)).count(), 2);
+    assert!(position(&planned, clone) < position(&planned, join));
+}
+
+#[test]
+fn a_joined_namespace_that_nobody_is_born_into_is_found() {
+    let found = spoiled("podman43-share-2", |plan| {
+        let clone: Is = |a| matches!(a, Action::Clone { .. });
+        drop(plan.steps.remove(position(plan, clone)));
+    });
+    assert!(found.contains(&"no clone follows a joined namespace".to_owned()), "{found:?}");
+}
+
+#[test]
 fn what_follows_the_filter_is_found() {
     let filter: Is = |a| matches!(a, Action::Seccomp(_));
     let umask: Is = |a| matches!(a, Action::Umask { .. });

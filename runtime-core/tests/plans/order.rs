@@ -22,6 +22,10 @@ pub(crate) fn faults(document: &Value, plan: &Plan) -> Vec<String> {
             faults.push(format!("step {} is {before}, after step {}: {after}", last + 1, first + 1));
         }
     }
+    // A pid namespace is only entered by who is born in it.
+    if all(|a| matches!(a, Action::SetNs { .. })).last() > all(|a| matches!(a, Action::Clone { .. })).last() {
+        faults.push("no clone follows a joined namespace".to_owned());
+    }
     for (at, step) in plan.steps.iter().enumerate() {
         if !is_origin(document, &step.field) {
             faults.push(format!("step {} comes from {:?}", at + 1, step.field));
@@ -74,7 +78,8 @@ pub(crate) const ORDER: [(&str, Is, &str, Is); 13] = [
         "a joined namespace",
         |a| matches!(a, Action::SetNs { .. }),
         "the clone",
-        |a| matches!(a, Action::Clone { .. }),
+        // With a user namespace a first clone goes no further than into the cgroup.
+        |a| matches!(a, Action::Clone { new, cgroup } if !new.is_empty() || cgroup.is_none()),
     ),
     (
         "the root",
