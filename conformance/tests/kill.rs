@@ -4,7 +4,7 @@
 use oxrun_conformance::harness::{Config, Host, Sandbox, run, test};
 use oxrun_conformance::{Check, check, check_eq};
 use std::ffi::OsStr;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 const SLEEP: &[&str] = &["/bin/probe", "sleep"];
 
@@ -135,6 +135,24 @@ fn kill_all_reaches_every_process() -> Check {
     Ok(())
 }
 
+fn kill_all_reaches_more_processes_than_the_caller_may_have_descriptors() -> Check {
+    let s = sandbox()?;
+    let rt = s.runtime();
+    let config = Config::new(&["/bin/probe", "spawn", "40"]).without_namespace("pid");
+    rt.start_ready(s.bundle(&config)?.path(), "c1")?;
+    let inside = Host::processes_in(s.cgroup_prefix())?;
+    check!(inside.len() > 40, "only {inside:?} run");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 16; exec \"$@\"", "sh"]).arg(rt.program());
+    command.arg("--root").arg(rt.root()).args(["kill", "--all", "c1", "TERM"]);
+    rt.finish(command)?.success()?;
+    for pid in inside {
+        rt.wait_for(pid)?;
+    }
+    rt.delete("c1")?.success()?;
+    Ok(())
+}
+
 fn pause_freezes_and_resume_thaws() -> Check {
     let s = sandbox()?;
     let rt = s.runtime();
@@ -178,6 +196,7 @@ fn main() -> ExitCode {
         kill_refuses_an_unknown_signal,
         kill_of_a_created_container_works,
         kill_all_reaches_every_process,
+        kill_all_reaches_more_processes_than_the_caller_may_have_descriptors,
         pause_freezes_and_resume_thaws,
         delete_force_removes_a_paused_container,
     ])

@@ -85,7 +85,7 @@ impl Container {
 
     pub(crate) fn open(dir: StateDir) -> Result<Container> {
         let state = dir.read()?;
-        let pidfd = state.process();
+        let pidfd = state.process()?;
         Ok(Container { dir, state, pidfd, console: None, template: OnceLock::new() })
     }
 
@@ -122,7 +122,8 @@ impl Container {
     /// The pid of its process, as its creator saw it; 0 once it is gone.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        if self.alive() { self.state.pid } else { 0 }
+        // What cannot be told is told by `status`.
+        if self.alive().unwrap_or(true) { self.state.pid } else { 0 }
     }
     /// The pid that its process has or had.
     #[must_use]
@@ -139,9 +140,10 @@ impl Container {
         self.console.take()
     }
 
-    fn alive(&self) -> bool {
-        let exited = |fd: &OwnedFd| sys::poll_exit(fd.as_fd(), Some(0)).unwrap_or(true);
-        self.pidfd.as_ref().is_some_and(|fd| !exited(fd))
+    fn alive(&self) -> Result<bool> {
+        let Some(pidfd) = &self.pidfd else { return Ok(false) };
+        let exited = sys::poll_exit(pidfd.as_fd(), Some(0));
+        exited.map(|exited| !exited).map_err(|e| Error::io(format!("poll(pidfd of {})", self.state.pid), &e))
     }
 
     /// What it is doing now.
@@ -149,10 +151,10 @@ impl Container {
     /// # Errors
     /// If the state directory cannot be read.
     pub fn status(&self) -> Result<Status> {
-        if !self.alive() {
+        if !self.alive()? {
             return Ok(Status::Stopped);
         }
-        Ok(if freezer::is_frozen(&self.state.cgroups) {
+        Ok(if freezer::is_frozen(&self.state.cgroups)? {
             Status::Paused
         } else if self.dir.fifo()?.is_some() {
             Status::Created
@@ -187,10 +189,10 @@ impl Container {
     /// Lets init go on; once.
     fn begin(&self) -> Result<(OwnedFd, &OwnedFd, Option<OwnedFd>)> {
         let wrong = |text: &str| Err(Error::new(ErrorKind::WrongState, text));
-        let (Some(pidfd), true) = (&self.pidfd, self.alive()) else {
+        let (Some(pidfd), true) = (&self.pidfd, self.alive()?) else {
             return wrong("cannot start a container that has stopped");
         };
-        if freezer::is_frozen(&self.state.cgroups) {
+        if freezer::is_frozen(&self.state.cgroups)? {
             return wrong("cannot start a container in the paused state");
         }
         let Some(fifo) = self.dir.fifo()? else {
@@ -252,7 +254,7 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::WrongState`] if the container is stopped; why a step failed.
     pub fn exec(&self, plan: &Plan, stdio: Stdio) -> Result<Exec> {
-        let (Some(init), true) = (&self.pidfd, self.alive()) else {
+        let (Some(init), true) = (&self.pidfd, self.alive()?) else {
             return Err(Error::new(ErrorKind::WrongState, "cannot exec in a stopped container"));
         };
         let program = plan.steps.iter().find_map(|s| match &s.action {
@@ -291,7 +293,7 @@ impl Container {
     pub fn kill(&self, signal: i32, all: bool) -> Result<()> {
         // Without a pid namespace of its own the death of the process takes nobody along.
         let everybody = all || (signal == libc::SIGKILL && !self.state.own_pids);
-        let alive = self.alive();
+        let alive = self.alive()?;
         if !alive && !all {
             return Err(not_running());
         }
@@ -336,7 +338,7 @@ impl Container {
 
     /// Does something with the cgroups of a container that is not stopped.
     pub(crate) fn while_alive(&self, what: impl FnOnce(&[CgroupDir]) -> Result<()>) -> Result<()> {
-        self.locked(|| match self.alive() {
+        self.locked(|| match self.alive()? {
             true => what(&self.state.cgroups),
             false => Err(not_running()),
         })
@@ -361,7 +363,7 @@ impl Container {
                 "cannot tell the container's processes: it has no cgroup of its own",
             ));
         }
-        Ok(end::members(&self.state.cgroups))
+        end::members(&self.state.cgroups)
     }
 
     /// What it has used so far.
@@ -377,7 +379,7 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::WrongState`] if it is stopped; why the kernel would not tell.
     pub fn watch(&self) -> Result<Watch> {
-        let Some(pidfd) = self.pidfd.as_ref().filter(|_| self.alive()) else {
+        let (Some(pidfd), true) = (&self.pidfd, self.alive()?) else {
             return Err(Error::new(
                 ErrorKind::WrongState,
                 format!("container with id {} is not running", self.state.id),

@@ -170,12 +170,18 @@ impl Runtime {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(Error::io(format!("open({})", self.root.display()), &e)),
         };
-        let mut ids: Vec<String> = entries
-            .flatten()
-            .filter(|e| e.file_type().is_ok_and(|t| t.is_dir()))
-            .filter_map(|e| e.file_name().into_string().ok())
-            .filter(|id| crate::id::check(id).is_ok())
-            .collect();
+        let unreadable = |e: std::io::Error| Error::io(format!("read({})", self.root.display()), &e);
+        let mut ids = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(unreadable)?;
+            let is_dir = match entry.file_type() {
+                // A container that was deleted meanwhile.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => false,
+                kind => kind.map_err(unreadable)?.is_dir(),
+            };
+            let id = entry.file_name().into_string().ok().filter(|id| crate::id::check(id).is_ok());
+            ids.extend(id.filter(|_| is_dir));
+        }
         ids.sort();
         Ok(ids
             .into_iter()
@@ -198,7 +204,7 @@ impl Runtime {
             drop(dir);
             return container.delete(true).map(drop);
         }
-        end::remove_remains(&dir.recorded_cgroups())?;
+        end::remove(&dir.recorded_cgroups())?;
         dir.remove()
     }
 }

@@ -286,8 +286,12 @@ impl State {
     }
 
     /// The state of a container whose process was just made.
-    pub(crate) fn new(plan: &Plan, pid: u32, pidfd: &OwnedFd, made: Vec<PathBuf>) -> State {
-        let inode = sys::pidfd_inode(pidfd).unwrap_or(0);
+    ///
+    /// # Errors
+    /// If the process cannot be told from later ones with its pid.
+    pub(crate) fn new(plan: &Plan, pid: u32, pidfd: &OwnedFd, made: Vec<PathBuf>) -> Result<State> {
+        let inode = sys::pidfd_inode(pidfd).map_err(|e| Error::io(format!("fstat of pidfd({pid})"), &e))?;
+        let start_time = if inode.is_none() { start_time(pid)? } else { None };
         let own_pids = plan
             .steps
             .iter()
@@ -310,12 +314,12 @@ impl State {
         });
         let start = |s: &Step| matches!(&s.action, Action::Hook(h) if h.name == "startContainer");
         let first_start_hook = plan.steps.iter().position(start).map_or(0, |i| i as u32 + 1);
-        State {
+        Ok(State {
             version: VERSION,
             id: plan.id.clone(),
             pid,
-            pidfd_inode: inode,
-            start_time: if inode == 0 { start_time(pid).unwrap_or(0) } else { 0 },
+            pidfd_inode: inode.unwrap_or(0),
+            start_time: start_time.unwrap_or(0),
             created: crate::time::rfc3339(std::time::SystemTime::now()),
             bundle: plan.bundle.clone(),
             rootfs: plan.rootfs.clone(),
@@ -335,18 +339,27 @@ impl State {
             denies_execve: plan.denies_execve.clone(),
             agent: plan.agent().cloned(),
             unit: plan.unit().cloned(),
-        }
+        })
     }
 
     /// A pidfd of the container's process, if it is alive.
-    pub(crate) fn process(&self) -> Option<OwnedFd> {
-        let pidfd = sys::pidfd_open(self.pid).ok()?;
-        let same = match sys::pidfd_inode(&pidfd) {
-            Some(inode) => inode == self.pidfd_inode,
-            None => start_time(self.pid) == Some(self.start_time),
+    ///
+    /// # Errors
+    /// If that cannot be told: a container is not stopped because its caller has no descriptor left.
+    pub(crate) fn process(&self) -> Result<Option<OwnedFd>> {
+        let io = |call: &str, e: &std::io::Error| Error::io(format!("{call}({})", self.pid), e);
+        let pidfd = match sys::pidfd_open(self.pid) {
+            Ok(pidfd) => pidfd,
+            // EINVAL: the pid has become that of a thread, 0 that of a state nobody wrote.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ESRCH | libc::EINVAL)) => return Ok(None),
+            Err(e) => return Err(io("pidfd_open", &e)),
         };
-        let exited = sys::poll_exit(pidfd.as_fd(), Some(0)).unwrap_or(true);
-        (same && !exited).then_some(pidfd)
+        let same = match sys::pidfd_inode(&pidfd).map_err(|e| io("fstat of pidfd", &e))? {
+            Some(inode) => inode == self.pidfd_inode,
+            None => start_time(self.pid)? == Some(self.start_time),
+        };
+        let exited = sys::poll_exit(pidfd.as_fd(), Some(0)).map_err(|e| io("poll of pidfd", &e))?;
+        Ok((same && !exited).then_some(pidfd))
     }
 
     /// The state that the specification describes, as hooks and `state` get it.
@@ -384,9 +397,15 @@ pub(crate) fn document(
     (before, after)
 }
 
-/// Field 22 of /proc/PID/stat: when the process began, in clock ticks since boot.
-fn start_time(pid: u32) -> Option<u64> {
-    let stat = sys::read_file(format!("/proc/{pid}/stat")).ok()?;
+/// Field 22 of /proc/PID/stat: when the process began, in clock ticks since boot. None if it is gone.
+fn start_time(pid: u32) -> Result<Option<u64>> {
+    let file = format!("/proc/{pid}/stat");
+    let stat = match sys::read_file(&file) {
+        Ok(stat) => stat,
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => return Ok(None),
+        Err(e) => return Err(Error::io(format!("read({file})"), &e)),
+    };
     // The name may contain blanks and parentheses: the last one ends it.
-    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+    let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    Ok(rest.split(' ').nth(19).and_then(|field| field.parse().ok()))
 }

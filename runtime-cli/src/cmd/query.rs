@@ -2,7 +2,7 @@
 
 use super::{Ctx, Failure, print};
 use crate::args::{self, ListFormat};
-use oxrun_core::{Container, Status};
+use oxrun_core::{Container, Status, errno_text};
 use serde_json::Value;
 
 /// `state ID`: indented, without a newline at the end.
@@ -52,8 +52,14 @@ fn document(c: &Container, owner: &str, indent: bool) -> Result<String, Failure>
 /// `list`.
 pub(crate) fn list(ctx: &Ctx<'_>, a: &args::List) -> Result<u8, Failure> {
     let root = ctx.state_root()?;
-    if root.given && !root.path.is_dir() {
-        return Err(Failure::plain(format!("open {}: no such file or directory", root.path.display(),)));
+    if root.given
+        && let Err(e) = std::fs::metadata(&root.path)
+    {
+        return Err(Failure::plain(format!(
+            "open {}: {}",
+            root.path.display(),
+            errno_text(e.raw_os_error().unwrap_or(0))
+        )));
     }
     let mut containers = Vec::new();
     for (id, container) in ctx.runtime()?.list()? {

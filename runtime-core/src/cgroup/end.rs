@@ -26,9 +26,14 @@ const EMPTY: Duration = Duration::from_secs(1);
 const BATCH: usize = 64;
 
 /// The pids in the container's cgroup and in those below it, as this process sees them, in order.
-pub(crate) fn members(dirs: &[CgroupDir]) -> Vec<u32> {
+pub(crate) fn members(dirs: &[CgroupDir]) -> Result<Vec<u32>> {
     let dir = dirs.iter().find(|d| d.controllers.is_none()).or(dirs.first());
-    dir.map_or(Vec::new(), |d| tree::members(&d.dir()))
+    dir.map_or(Ok(Vec::new()), |d| members_of(&d.dir()))
+}
+
+/// The same of one cgroup.
+pub(crate) fn members_of(dir: &Path) -> Result<Vec<u32>> {
+    tree::members(dir).map_err(|e| Error::io(format!("read({}/cgroup.procs)", dir.display()), &e))
 }
 
 /// Sends a signal to every process of a container's cgroups and of those below them. SIGKILL reaches also who is made
@@ -63,7 +68,8 @@ fn kill_v1(dirs: &[CgroupDir]) -> Result<()> {
             return Ok(());
         }
         if Instant::now() >= end {
-            let left: BTreeSet<u32> = dirs.iter().flat_map(|d| tree::members(&d.dir())).collect();
+            let left: BTreeSet<u32> =
+                dirs.iter().flat_map(|d| tree::members(&d.dir()).unwrap_or_default()).collect();
             let left: Vec<u32> = left.into_iter().collect();
             return Err(Error::new(
                 ErrorKind::Timeout,
@@ -87,43 +93,63 @@ fn kill(dir: &Path) -> Result<()> {
 fn signal_tree(dir: &Path, signal: i32) -> Result<usize> {
     let mut reached = 0;
     let mut failed = None;
-    tree::each(dir, |cgroup| {
-        for pids in cgroup.processes().chunks(BATCH) {
-            reached += signal_some(cgroup, pids, signal, &mut failed);
+    let all = tree::each(dir, |cgroup| {
+        let pids = cgroup.processes()?;
+        let mut rest = pids.as_slice();
+        while !rest.is_empty() {
+            let done = signal_some(cgroup, rest, signal, &mut failed)?;
+            reached += done.reached;
+            rest = rest.get(done.tried..).unwrap_or_default();
         }
+        Ok(())
     });
-    match failed {
-        Some((pid, e)) => Err(Error::io(format!("pidfd_send_signal({pid}, {signal})"), &e)),
-        None => Ok(reached),
+    match (failed, all) {
+        (Some((call, e)), _) => Err(Error::io(call, &e)),
+        (None, Err(e)) => Err(Error::io(format!("read({}/cgroup.procs)", dir.display()), &e)),
+        (None, Ok(())) => Ok(reached),
     }
+}
+
+/// Of a batch of pids: how many were looked at, and how many got the signal.
+struct Signalled {
+    tried: usize,
+    reached: usize,
 }
 
 /// Between the list and the open a pid may have gone to somebody else: it must still be in the cgroup after its
 /// pidfd is open. Reading the list again for all of them together keeps a thousand processes from being listed a
-/// thousand times.
+/// thousand times. A process that may have few descriptors takes as many at once as it can.
 fn signal_some(
     cgroup: &Cgroup,
     pids: &[u32],
     signal: i32,
-    failed: &mut Option<(u32, std::io::Error)>,
-) -> usize {
-    let held: Vec<_> = pids.iter().filter_map(|pid| Some((*pid, sys::pidfd_open(*pid).ok()?))).collect();
-    let there: BTreeSet<u32> = cgroup.processes().into_iter().collect();
-    let mut reached = 0;
+    failed: &mut Option<(String, std::io::Error)>,
+) -> std::io::Result<Signalled> {
+    let mut done = Signalled { tried: 0, reached: 0 };
+    let mut held = Vec::new();
+    for pid in pids.iter().take(BATCH) {
+        match sys::pidfd_open(*pid) {
+            Ok(pidfd) => held.push((*pid, pidfd)),
+            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => {}
+            // Reading the list takes one, too.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && held.len() > 1 => {
+                held.pop();
+                done.tried -= 1;
+                break;
+            }
+            Err(e) => *failed = failed.take().or(Some((format!("pidfd_open({pid})"), e))),
+        }
+        done.tried += 1;
+    }
+    let there: BTreeSet<u32> = cgroup.processes()?.into_iter().collect();
     for (pid, pidfd) in held.iter().filter(|(pid, _)| there.contains(pid)) {
         match sys::pidfd_signal(pidfd, signal) {
-            Ok(()) => reached += 1,
+            Ok(()) => done.reached += 1,
             Err(e) if e.raw_os_error() == Some(libc::ESRCH) => {}
-            Err(e) => *failed = failed.take().or(Some((*pid, e))),
+            Err(e) => *failed = failed.take().or(Some((format!("pidfd_send_signal({pid}, {signal})"), e))),
         }
     }
-    reached
-}
-
-/// Kills what is in cgroups that a killed creator left, and removes them.
-pub(crate) fn remove_remains(dirs: &[PathBuf]) -> Result<()> {
-    let there: Vec<PathBuf> = dirs.iter().filter(|d| d.is_dir()).cloned().collect();
-    remove(&there)
+    Ok(done)
 }
 
 /// Removes cgroups with everything below them. Who is still in one is killed and waited for. The first failure is
@@ -185,9 +211,9 @@ impl Patience {
                 return Ok(true);
             }
         }
-        let members = tree::members(dir);
+        let members = members_of(dir)?;
         if let Some(pidfd) = members.first().and_then(|pid| sys::pidfd_open(*pid).ok())
-            && tree::members(dir).contains(members.first().unwrap_or(&0))
+            && members_of(dir)?.contains(members.first().unwrap_or(&0))
             && !sys::poll_exit(pidfd.as_fd(), Some(0)).unwrap_or(true)
         {
             poll(&mut [(pidfd.as_fd(), libc::POLLIN)], millis)?;
@@ -204,7 +230,7 @@ impl Patience {
 
 /// Who is in a cgroup and below it.
 pub(crate) fn describe(dir: &Path) -> Vec<String> {
-    who(&tree::members(dir))
+    who(&tree::members(dir).unwrap_or_default())
 }
 
 /// Processes, with their state and what in the kernel each waits for.

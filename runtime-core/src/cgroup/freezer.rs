@@ -39,18 +39,21 @@ fn freezer(dirs: &[CgroupDir]) -> Option<Freezer> {
     }
 }
 
-/// Whether somebody froze the container, or is about to.
-pub(crate) fn is_frozen(dirs: &[CgroupDir]) -> bool {
-    match freezer(dirs) {
-        Some(Freezer::V2(dir)) => read(&dir.join("cgroup.freeze")) == "1",
-        Some(Freezer::V1(dir)) => matches!(read(&dir.join("freezer.state")).as_str(), "FROZEN" | "FREEZING"),
+/// Whether somebody froze the container, or is about to. One whose cgroup is gone is not frozen.
+pub(crate) fn is_frozen(dirs: &[CgroupDir]) -> Result<bool> {
+    Ok(match freezer(dirs) {
+        Some(Freezer::V2(dir)) => read(&dir.join("cgroup.freeze"))? == "1",
+        Some(Freezer::V1(dir)) => matches!(read(&dir.join("freezer.state"))?.as_str(), "FROZEN" | "FREEZING"),
         None => false,
-    }
+    })
 }
 
-fn read(file: &Path) -> String {
-    let text = sys::read_file(file).unwrap_or_default();
-    text.trim().to_owned()
+fn read(file: &Path) -> Result<String> {
+    match sys::read_file(file) {
+        Ok(text) => Ok(text.trim().to_owned()),
+        Err(e) if tree::is_gone(&e) => Ok(String::new()),
+        Err(e) => Err(Error::io(format!("read({})", file.display()), &e)),
+    }
 }
 
 /// Freezes every process of the container and of the cgroups below it. Comes back when all stand still.
@@ -111,7 +114,7 @@ fn freeze_v1(dir: &Path) -> Result<()> {
     let end = Instant::now() + FREEZE_V1;
     loop {
         live::write(&file, "FROZEN")?;
-        if read(&file) == "FROZEN" {
+        if read(&file)? == "FROZEN" {
             return Ok(());
         }
         if Instant::now() >= end {
@@ -146,11 +149,12 @@ pub(crate) fn release_killed(dirs: &[CgroupDir]) {
 
 /// Thaws a cgroup of the v1 freezer and those below it. Others have no such file.
 pub(crate) fn release(dir: &Path) {
-    tree::each(dir, |cgroup| {
+    // One that goes away meanwhile has nobody to kill; others show when the death is waited for.
+    let _ = tree::each(dir, |cgroup| {
         if cgroup.read(c"freezer.state").is_ok_and(|t| t.trim() != "THAWED") {
-            // One that goes away meanwhile has nobody to kill; others show when the death is waited for.
             let _ = cgroup.write(c"freezer.state", "THAWED");
         }
+        Ok(())
     });
 }
 
@@ -167,7 +171,7 @@ impl Held {
     /// Tells the kernel to hold also those that it missed. Whether it has everybody.
     pub(crate) fn everybody(&self) -> bool {
         let file = self.0.join("freezer.state");
-        live::write(&file, "FROZEN").is_ok() && read(&file) == "FROZEN"
+        live::write(&file, "FROZEN").is_ok() && read(&file).is_ok_and(|state| state == "FROZEN")
     }
 }
 

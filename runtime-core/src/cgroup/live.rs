@@ -4,7 +4,7 @@
 //! its file in one write; what fails says which file, which value and why.
 
 use super::devices::DeviceRule;
-use super::tree;
+use super::end;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::action::CgroupDir;
 use crate::sys;
@@ -184,7 +184,7 @@ fn refuse_threaded(path: &Path) -> Result<()> {
 /// A cgroup that was there must be empty: two containers in one would be killed as one.
 fn refuse_used(path: &Path) -> Result<()> {
     // Also below: what is killed with the container is the whole tree.
-    let processes = tree::members(path).len();
+    let processes = end::members_of(path)?.len();
     if processes > 0 {
         return Err(Error::new(
             ErrorKind::WrongState,

@@ -15,7 +15,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::plan::action::CgroupDir;
 use crate::sys;
 use serde::{Serialize, Serializer};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 
 /// All figures of a container. Serialised, it is the `data` of a `stats` event of runc.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
@@ -314,17 +317,47 @@ trait Files {
 }
 
 /// One or more hierarchies of the kernel.
-struct Kernel<'a>(&'a [CgroupDir]);
+struct Kernel<'a> {
+    dirs: &'a [CgroupDir],
+    /// The first file that is there and could not be read.
+    failed: RefCell<Option<Error>>,
+}
+
+impl<'a> Kernel<'a> {
+    fn new(dirs: &'a [CgroupDir]) -> Kernel<'a> {
+        Kernel { dirs, failed: RefCell::new(None) }
+    }
+
+    /// What was read; nothing where the kernel has nothing to tell: no such file, or one that is switched off.
+    fn told<T>(&self, path: &Path, read: io::Result<T>) -> Option<T> {
+        let e = match read {
+            Ok(text) => return Some(text),
+            Err(e) => e,
+        };
+        if !matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP)) {
+            let mut failed = self.failed.borrow_mut();
+            let error = || Error::io(format!("read({})", path.display()), &e);
+            failed.get_or_insert_with(error);
+        }
+        None
+    }
+
+    fn done(self) -> Result<()> {
+        self.failed.into_inner().map_or(Ok(()), Err)
+    }
+}
 
 impl Files for Kernel<'_> {
     fn read(&self, controller: &str, file: &str) -> Option<String> {
-        sys::read_file(live::dir_of(self.0, controller)?.dir().join(file)).ok()
+        let path = live::dir_of(self.dirs, controller)?.dir().join(file);
+        self.told(&path, sys::read_file(&path))
     }
 
     fn names(&self, controller: &str) -> Vec<String> {
-        let list = live::dir_of(self.0, controller).and_then(|d| std::fs::read_dir(d.dir()).ok());
-        let names = list.into_iter().flatten().flatten();
-        names.filter_map(|e| e.file_name().into_string().ok()).collect()
+        let Some(dir) = live::dir_of(self.dirs, controller).map(CgroupDir::dir) else { return Vec::new() };
+        let entries = std::fs::read_dir(&dir).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let entries = self.told(&dir, entries).unwrap_or_default();
+        entries.into_iter().filter_map(|e| e.file_name().into_string().ok()).collect()
     }
 }
 
@@ -338,13 +371,16 @@ pub(crate) fn read(dirs: &[CgroupDir]) -> Result<Stats> {
     }
     let (v1, v2): (Vec<_>, Vec<_>) = dirs.iter().cloned().partition(|d| d.controllers.is_some());
     let mut stats = Stats::default();
+    let (old, new) = (Kernel::new(&v1), Kernel::new(&v2));
     if v1.is_empty() {
-        v2::read(&Kernel(&v2), &mut stats);
-        return Ok(stats);
+        v2::read(&new, &mut stats);
+    } else {
+        v1::read(&old, &mut stats);
+        if !v2.is_empty() {
+            v2::read_beside_v1(&new, &mut stats);
+        }
     }
-    v1::read(&Kernel(&v1), &mut stats);
-    if !v2.is_empty() {
-        v2::read_beside_v1(&Kernel(&v2), &mut stats);
-    }
+    old.done()?;
+    new.done()?;
     Ok(stats)
 }

@@ -46,18 +46,24 @@ impl Cgroup {
 
     /// The pids in it, as this process sees them. A threaded one has none of its own: the one above that the
     /// threads' processes belong to has them.
-    pub(crate) fn processes(&self) -> Vec<u32> {
-        let text = self.read(c"cgroup.procs").unwrap_or_default();
-        text.lines().filter_map(|l| l.parse().ok()).filter(|p| *p != 0).collect()
+    ///
+    /// # Errors
+    /// If they cannot be told. One that is gone has none.
+    pub(crate) fn processes(&self) -> io::Result<Vec<u32>> {
+        let text = match self.read(c"cgroup.procs") {
+            Err(e) if is_gone(&e) || e.raw_os_error() == Some(libc::EOPNOTSUPP) => String::new(),
+            text => text?,
+        };
+        Ok(text.lines().filter_map(|l| l.parse().ok()).filter(|p| *p != 0).collect())
     }
 }
 
-/// Visits a cgroup and all below it, the deepest first.
-pub(crate) fn each(top: &Path, visit: impl FnMut(&Cgroup)) {
-    if let Ok(top) = Cgroup::open(top) {
-        // Nothing fails but what is gone.
-        let _ = walk(top, visit, |_, _| Ok(()));
-    }
+/// Visits a cgroup and all below it, the deepest first. One that is gone is passed over.
+///
+/// # Errors
+/// The first of a visit; if one cannot be looked into.
+pub(crate) fn each(top: &Path, visit: impl FnMut(&Cgroup) -> io::Result<()>) -> io::Result<()> {
+    gone(Cgroup::open(top).and_then(|top| walk(top, visit, |_, _| Ok(()))))
 }
 
 /// Removes all cgroups below this one.
@@ -65,47 +71,65 @@ pub(crate) fn each(top: &Path, visit: impl FnMut(&Cgroup)) {
 /// # Errors
 /// `EBUSY` while one has processes.
 pub(crate) fn remove_below(top: &Path) -> io::Result<()> {
-    walk(Cgroup::open(top)?, |_| {}, |above, name| gone(look::remove_dir_at(&above.0, name)))
+    walk(Cgroup::open(top)?, |_| Ok(()), |above, name| gone(look::remove_dir_at(&above.0, name)))
 }
 
 /// What is not there is removed.
 pub(crate) fn gone(removed: io::Result<()>) -> io::Result<()> {
     match removed {
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Ok(()),
+        Err(e) if is_gone(&e) => Ok(()),
         removed => removed,
     }
 }
 
+/// What the kernel answers about a cgroup that is removed: no such name, or no such thing behind an open file.
+pub(crate) fn is_gone(e: &io::Error) -> bool {
+    matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
+}
+
 /// The pids in a cgroup and in all below it, in order.
-pub(crate) fn members(top: &Path) -> Vec<u32> {
+///
+/// # Errors
+/// If one of them cannot be looked into.
+pub(crate) fn members(top: &Path) -> io::Result<Vec<u32>> {
     let mut pids = Vec::new();
-    each(top, |cgroup| pids.extend(cgroup.processes()));
+    each(top, |cgroup| {
+        pids.extend(cgroup.processes()?);
+        Ok(())
+    })?;
     pids.sort_unstable();
     pids.dedup();
-    pids
+    Ok(pids)
 }
 
 /// Goes down to the deepest and up again, by `..`: a cgroup stays in the one that it was made in. `visit` gets each
 /// cgroup when those below it are done, `left` the one above it and its name after that.
 fn walk(
     top: Cgroup,
-    mut visit: impl FnMut(&Cgroup),
+    mut visit: impl FnMut(&Cgroup) -> io::Result<()>,
     mut left: impl FnMut(&Cgroup, &CStr) -> io::Result<()>,
 ) -> io::Result<()> {
-    let names = |c: &Cgroup| look::directories(&c.0).unwrap_or_default();
+    let names = |c: &Cgroup| match look::directories(&c.0) {
+        Err(e) if is_gone(&e) => Ok(Vec::new()),
+        names => names,
+    };
     // The names on the way, each with those beside it that are still to come.
     let mut way: Vec<(CString, Vec<CString>)> = Vec::new();
-    let mut to_come = names(&top);
+    let mut to_come = names(&top)?;
     let mut here = top;
     loop {
         if let Some(name) = to_come.pop() {
-            if let Ok(below) = here.at(&name) {
-                way.push((name, std::mem::replace(&mut to_come, names(&below))));
-                here = below;
+            match here.at(&name) {
+                Ok(below) => {
+                    way.push((name, std::mem::replace(&mut to_come, names(&below)?)));
+                    here = below;
+                }
+                Err(e) if is_gone(&e) => {}
+                Err(e) => return Err(e),
             }
             continue;
         }
-        visit(&here);
+        visit(&here)?;
         let Some((name, beside)) = way.pop() else {
             return Ok(());
         };
@@ -149,7 +173,11 @@ mod tests {
             here = here.at(&name).unwrap();
         }
         let mut seen = 0;
-        each(&top.0, |_| seen += 1);
+        each(&top.0, |_| {
+            seen += 1;
+            Ok(())
+        })
+        .unwrap();
         assert_eq!(seen, 2001);
         remove_below(&top.0).unwrap();
         assert_eq!(std::fs::read_dir(&top.0).unwrap().count(), 0);
@@ -164,7 +192,7 @@ mod tests {
         let mut left = Vec::new();
         walk(
             Cgroup::open(&top.0).unwrap(),
-            |_| {},
+            |_| Ok(()),
             |_, name| {
                 left.push(name.to_str().unwrap().to_owned());
                 Ok(())

@@ -149,7 +149,7 @@ fn tell(unit: &Unit, dirs: &[CgroupDir], writes: &[Write], rules: Option<&[Devic
         .filter_map(|file| sys::read_file(&file).ok().map(|text| (file, text)))
         .collect();
     // v1: systemd denies all devices before it allows those of the list.
-    let freeze = !pure_v2 && rules.is_some() && !freezer::is_frozen(dirs);
+    let freeze = !pure_v2 && rules.is_some() && !freezer::is_frozen(dirs)?;
     if freeze {
         freezer::freeze(dirs)?;
     }
@@ -402,7 +402,7 @@ fn change_list(dirs: &[CgroupDir], dir: &Path, target: &Allowed) -> Result<()> {
     };
     let before = read()?;
     let transition = before.to(target);
-    let freeze = transition.blind && !freezer::is_frozen(dirs);
+    let freeze = transition.blind && !freezer::is_frozen(dirs)?;
     if freeze {
         freezer::freeze(dirs)?;
     }

@@ -367,7 +367,7 @@ impl Host<'_> {
     fn preliminary(&self) -> Result<State> {
         let (pid, pidfd) =
             self.process.as_ref().ok_or_else(|| Error::new(ErrorKind::Internal, "no process"))?;
-        Ok(State::new(self.plan, *pid, pidfd, self.made.clone()))
+        State::new(self.plan, *pid, pidfd, self.made.clone())
     }
 
     /// Writes the state. From here on the container outlives this process.

@@ -155,18 +155,20 @@ fn is_of_type(path: &Path, magic: libc::__fsword_t) -> bool {
 }
 
 /// fstatfs(2) and fstat(2): the identity of the process behind a pidfd, where pidfds have one (6.9).
-pub(crate) fn pidfd_inode(pidfd: impl AsFd) -> Option<u64> {
+pub(crate) fn pidfd_inode(pidfd: impl AsFd) -> io::Result<Option<u64>> {
     let fd = pidfd.as_fd().as_raw_fd();
     // SAFETY: plain numbers; zeroes are valid.
     let mut fs: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: an open descriptor and a valid buffer.
-    if unsafe { libc::fstatfs(fd, &raw mut fs) } != 0 || fs.f_type != 0x5049_4446 {
-        return None;
+    check(unsafe { libc::fstatfs(fd, &raw mut fs) }.into())?;
+    if fs.f_type != 0x5049_4446 {
+        return Ok(None);
     }
     // SAFETY: plain numbers; zeroes are valid.
     let mut st: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: an open descriptor and a valid buffer.
-    (unsafe { libc::fstat(fd, &raw mut st) } == 0).then_some(st.st_ino)
+    check(unsafe { libc::fstat(fd, &raw mut st) }.into())?;
+    Ok(Some(st.st_ino))
 }
 
 /// pidfd_open(2).
