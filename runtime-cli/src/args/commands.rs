@@ -20,7 +20,7 @@ const PRESERVE_FDS: Flag = Flag::option(
 );
 const DETACH: Flag = Flag::switch("detach", "return once the program runs").short('d');
 const NO_SUBREAPER: Flag = Flag::switch("no-subreaper", "do not become the reaper of orphans");
-const FORMAT: Flag = Flag::option("format", "FORMAT", "table or json (default: table)").short('f');
+const FORMAT: Flag = Flag::option("format", "table|json", "how it is printed (default: table)").short('f');
 
 const ID: &str = "<container-id>";
 
@@ -256,11 +256,8 @@ const AUTO_DEDUP: Flag = Flag::switch("auto-dedup", "images without duplicates")
 const TCP_SKIP_IN_FLIGHT: Flag =
     Flag::switch("tcp-skip-in-flight", "leave out TCP connections that are being made");
 const LINK_REMAP: Flag = Flag::switch("link-remap", "keep deleted files by links");
-const CGROUPS_MODE: Flag = Flag::option(
-    "manage-cgroups-mode",
-    "MODE",
-    "what to do with cgroups: soft, full, strict or ignore (default: soft)",
-);
+const CGROUPS_MODE: Flag =
+    Flag::option("manage-cgroups-mode", "soft|full|strict|ignore", "what to do with cgroups (default: soft)");
 const EMPTY_NS: Flag =
     Flag::option("empty-ns", "NAMESPACE", "a namespace made empty, may be repeated").repeated();
 
@@ -371,7 +368,7 @@ pub(super) const CHECK: CommandDef = CommandDef {
               controllers, namespaces, limits, hooks. Nothing is changed.\n\
               Exits with 0 if nothing was found, with 1 for errors and warnings, with 255 if the bundle\n\
               cannot be looked at. Notes change nothing about that.",
-    flags: &[BUNDLE, Flag::option("format", "FORMAT", "text or json (default: text)").short('f')],
+    flags: &[BUNDLE, Flag::option("format", "text|json", "how it is printed (default: text)").short('f')],
     positionals: Arity::Between(0, 1),
     trailing: Trailing::None,
     read: read::check,

@@ -30,6 +30,7 @@ pub(crate) use invocation::*;
 use problem::Problem;
 use table::{COMMANDS, CommandDef, GLOBAL, Support, Trailing};
 use typed::{Stop, Typed};
+pub(crate) use values::SIGNALS;
 
 /// A command line that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,9 @@
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
+/// Where the state is kept if nothing speaks for another place.
+pub(crate) const DEFAULT: &str = "/run/oxrun";
+
 /// What the rule looks at.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RootFacts<'a> {
@@ -40,7 +43,7 @@ pub(crate) fn default_root(facts: &RootFacts<'_>) -> StateRoot {
         Some(dir) if !dir.is_empty() && not_really_root => {
             StateRoot { path: Path::new(dir).join("oxrun"), sticky: true, given: false }
         }
-        _ => StateRoot { path: PathBuf::from("/run/oxrun"), sticky: false, given: false },
+        _ => StateRoot { path: PathBuf::from(DEFAULT), sticky: false, given: false },
     }
 }
 

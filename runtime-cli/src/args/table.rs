@@ -16,7 +16,8 @@ pub(crate) struct Flag {
     pub(crate) long: &'static str,
     /// Letter after one dash.
     pub(crate) short: Option<char>,
-    /// What the help calls the value. `None`: a switch, which takes a value only as `--long=bool`.
+    /// What the help calls the value, `a|b` if it is one of these. `None`: a switch, which takes a value only as
+    /// `--long=bool`.
     pub(crate) value: Option<&'static str>,
     /// Every occurrence counts. Otherwise the last one wins.
     pub(crate) repeat: bool,
@@ -168,11 +169,11 @@ pub(crate) const HELP: Flag = Flag::switch("help", "show this help").short('h');
 pub(crate) const GLOBAL: &[Flag] = &[
     Flag::switch("debug", "write debug records to the log"),
     Flag::option("log", "FILE", "append log records to FILE (default: standard error)"),
-    Flag::option("log-format", "FORMAT", "form of log records: text or json (default: text)"),
+    Flag::option("log-format", "text|json", "form of log records (default: text)"),
     Flag::option(
         "log-level",
-        "LEVEL",
-        "least severe record: error, warning, info or debug (default: warning, error in a file)",
+        "error|warning|info|debug",
+        "least severe record (default: warning, error in a file)",
     ),
     Flag::option(
         "root",
@@ -181,15 +182,11 @@ pub(crate) const GLOBAL: &[Flag] = &[
          or $XDG_RUNTIME_DIR/oxrun without root)",
     ),
     Flag::switch("systemd-cgroup", "let systemd make the cgroups; cgroupsPath is then \"slice:prefix:name\""),
-    Flag::option(
-        "cgroup-manager",
-        "NAME",
-        "who makes the cgroups: cgroupfs, systemd or disabled (default: cgroupfs)",
-    ),
+    Flag::option("cgroup-manager", "cgroupfs|systemd|disabled", "who makes the cgroups (default: cgroupfs)"),
     Flag::option(
         "rootless",
-        "BOOL",
-        "go on without the cgroups one may not touch: true, false or auto (default: auto)",
+        "true|false|auto",
+        "go on without the cgroups one may not touch (default: auto)",
     ),
     Flag::option("criu", "PATH", "accepted for old callers")
         .hidden()

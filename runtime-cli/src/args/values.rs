@@ -114,7 +114,7 @@ const SIGRTMIN: i32 = 34;
 
 /// Names of the signals, without `SIG`. The numbers are those of every architecture but alpha,
 /// mips, parisc and sparc, on which this program does not run.
-const SIGNALS: &[(&str, i32)] = &[
+pub(crate) const SIGNALS: &[(&str, i32)] = &[
     ("HUP", 1),
     ("INT", 2),
     ("QUIT", 3),
