@@ -302,3 +302,13 @@ pub fn open_pty() -> io::Result<(OwnedFd, String)> {
     let name: Vec<u8> = name.iter().take_while(|c| **c != 0).flat_map(|c| c.to_ne_bytes()).collect();
     Ok((master, String::from_utf8_lossy(&name).into_owned()))
 }
+
+/// Sets the size of a terminal.
+///
+/// # Errors
+/// What the kernel answers.
+pub fn resize(fd: BorrowedFd<'_>, rows: u16, columns: u16) -> io::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the call reads one winsize.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ, &size) }).map(drop)
+}

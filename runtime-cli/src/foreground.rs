@@ -5,16 +5,16 @@
 //! only through its pidfd, so that its status is never taken by the wrong hand.
 
 use crate::args;
-use crate::cmd::create::{pid_file, started};
+use crate::cmd::create::{hand_over, pid_file, started};
 use crate::cmd::{Ctx, Failure};
 use crate::console::{Pump, Raw};
+use crate::notify::Proxy;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use oxrun_core::{Container, Exec, ExitStatus};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
 
 /// What is attended in the foreground.
 trait Attended {
@@ -103,16 +103,19 @@ impl Session {
             self.copy_size(pump);
         }
         let raw = pump.as_ref().map(|_| Raw::begin());
-        let begun = container
-            .start()
-            .map_err(|e| started(ctx, &e))
-            .and_then(|()| pid_file(a.pid_file.as_deref(), container.started_pid()));
-        if let Err(e) = begun {
-            drop(raw);
-            let _ = container.delete(true);
-            return Err(e);
-        }
-        let status = self.attend(&container, pump.as_mut());
+        let begun = hand_over(None, None, a.pidfd_socket.as_deref(), container.pidfd())
+            .and_then(|()| Proxy::open(ctx, container.id()))
+            .and_then(|proxy| container.start().map(|()| proxy).map_err(|e| started(ctx, &e)))
+            .and_then(|proxy| pid_file(a.pid_file.as_deref(), container.started_pid()).map(|()| proxy));
+        let proxy = match begun {
+            Ok(proxy) => proxy,
+            Err(e) => {
+                drop(raw);
+                let _ = container.delete(true);
+                return Err(e);
+            }
+        };
+        let status = self.attend(&container, pump.as_mut(), proxy);
         drop(raw);
         let status = status?;
         if !keep {
@@ -124,26 +127,32 @@ impl Session {
     }
 
     /// Starts a further process and stays until it ends.
-    pub(crate) fn run_exec(self, mut exec: Exec, path: Option<&Path>) -> Result<u8, Failure> {
+    pub(crate) fn run_exec(self, mut exec: Exec, a: &args::Exec) -> Result<u8, Failure> {
         let mut pump = exec.take_console().map(Pump::new);
         if let Some(pump) = &pump {
             self.copy_size(pump);
         }
         let raw = pump.as_ref().map(|_| Raw::begin());
-        let begun =
-            exec.start().map_err(|e| crate::cmd::exec::failed(&e)).and_then(|()| pid_file(path, exec.pid()));
+        let begun = hand_over(None, None, a.pidfd_socket.as_deref(), Some(exec.pidfd()))
+            .and_then(|()| exec.start().map_err(|e| crate::cmd::exec::failed(&e)))
+            .and_then(|()| pid_file(a.pid_file.as_deref(), exec.pid()));
         if let Err(e) = begun {
             drop(raw);
             let _ = exec.kill(nix::libc::SIGKILL);
             return Err(e);
         }
-        let status = self.attend(&exec, pump.as_mut());
+        let status = self.attend(&exec, pump.as_mut(), None);
         drop(raw);
         Ok(code(status?))
     }
 
     /// The loop: until the process has ended and its output is passed on.
-    fn attend(&self, container: &dyn Attended, mut pump: Option<&mut Pump>) -> Result<ExitStatus, Failure> {
+    fn attend(
+        &self,
+        container: &dyn Attended,
+        mut pump: Option<&mut Pump>,
+        mut proxy: Option<Proxy>,
+    ) -> Result<ExitStatus, Failure> {
         let Some(pidfd) = container.pidfd() else {
             return Ok(ExitStatus::Unknown);
         };
@@ -164,6 +173,8 @@ impl Session {
                     fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
                 }
             }
+            // At the end: the places of the others are known.
+            fds.extend(proxy.as_ref().map(|proxy| PollFd::new(proxy.as_fd(), PollFlags::POLLIN)));
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) | Err(nix::Error::EINTR) => {}
                 Err(e) => {
@@ -181,6 +192,10 @@ impl Session {
                 if wants && is(3) {
                     pump.input();
                 }
+            }
+            // Whoever watches us watches the container.
+            if proxy.as_ref().is_some_and(|proxy| is(ready.len() - 1) && proxy.relay(std::process::id())) {
+                proxy = None;
             }
             if is(0) {
                 self.signals_arrived(container, pump.as_deref());
@@ -203,7 +218,9 @@ impl Session {
                         self.copy_size(pump);
                     }
                 }
-                Ok(Signal::SIGURG | Signal::SIGPIPE) => {}
+                Ok(Signal::SIGURG) => {}
+                // Of a reader of ours that is gone.
+                Ok(Signal::SIGPIPE) if info.ssi_pid == std::process::id() => {}
                 // A process that has just ended needs no signal.
                 _ => container.signal(info.ssi_signo as i32),
             }

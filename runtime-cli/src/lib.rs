@@ -14,6 +14,7 @@ mod console;
 pub mod docs;
 mod foreground;
 mod log;
+mod notify;
 mod spec_template;
 
 use args::{Command, Global, Invocation};

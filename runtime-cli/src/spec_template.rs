@@ -6,17 +6,17 @@
 #[cfg(test)]
 use serde_json::Value;
 
-/// The document for a bundle. `rootless` holds the effective uid and gid of a caller without root;
+/// The document for a bundle, with a host name of letters. `rootless` holds the effective uid and gid of a caller without root;
 /// `cgroup_v2` says that the host has cgroup v2 alone, where a cgroup namespace is of use.
-pub(crate) fn text(rootless: Option<(u32, u32)>, cgroup_v2: bool) -> String {
-    layout(&compact(rootless, cgroup_v2))
+pub(crate) fn text(hostname: &str, rootless: Option<(u32, u32)>, cgroup_v2: bool) -> String {
+    layout(&compact(hostname, rootless, cgroup_v2))
 }
 
 /// The same document, parsed.
 #[cfg(test)]
 pub(crate) fn document(rootless: Option<(u32, u32)>, cgroup_v2: bool) -> Value {
     // Parsing cannot fail: the text is ours, and the tests parse every variant of it.
-    serde_json::from_str(&compact(rootless, cgroup_v2)).unwrap_or_default()
+    serde_json::from_str(&compact("oxrun", rootless, cgroup_v2)).unwrap_or_default()
 }
 
 const PROCESS: &str = r#"{
@@ -79,7 +79,7 @@ const PATHS: &str = r#"
 ],
 "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]"#;
 
-fn compact(rootless: Option<(u32, u32)>, cgroup_v2: bool) -> String {
+fn compact(hostname: &str, rootless: Option<(u32, u32)>, cgroup_v2: bool) -> String {
     let (devpts, sys) = match rootless {
         None => (DEVPTS, SYS),
         Some(_) => (DEVPTS_ROOTLESS, SYS_ROOTLESS),
@@ -107,7 +107,7 @@ fn compact(rootless: Option<(u32, u32)>, cgroup_v2: bool) -> String {
     format!(
         r#"{{"ociVersion": "{version}", "process": {PROCESS},
         "root": {{"path": "rootfs", "readonly": true}},
-        "hostname": "oxrun", "mounts": [{mounts}],
+        "hostname": "{hostname}", "mounts": [{mounts}],
         "linux": {{{limits}, "namespaces": [{namespaces}], {PATHS}}}}}"#
     )
 }
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn every_variant_is_the_same_document_as_text_and_as_value() {
         for (rootless, v2) in VARIANTS {
-            let parsed: Result<Value, _> = serde_json::from_str(&text(rootless, v2));
+            let parsed: Result<Value, _> = serde_json::from_str(&text("oxrun", rootless, v2));
             assert_eq!(parsed.ok(), Some(document(rootless, v2)));
             assert!(document(rootless, v2).is_object());
         }
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn keys_are_in_the_order_scripts_know_and_indented_by_tabs() {
-        let text = text(None, false);
+        let text = text("oxrun", None, false);
         let keys: Vec<&str> = text
             .lines()
             .filter(|line| line.starts_with("\t\"") || line.starts_with("\t\t\""))
@@ -254,7 +254,7 @@ mod tests {
                 "options": ["rbind", "nosuid", "noexec", "nodev", "ro"],
             })
         );
-        let text = text(Some((1000, 100)), true);
+        let text = text("oxrun", Some((1000, 100)), true);
         assert!(!text.contains("gid=") && !text.contains("uid="), "{text}");
     }
 

@@ -106,7 +106,11 @@ impl Runtime {
     /// was made is gone again.
     pub fn create(&self, plan: &Plan, stdio: Stdio) -> Result<Container> {
         let dir = StateDir::create(&self.root, &plan.id)?;
-        let launched = dir.lock().and_then(|()| launch::launch(plan, &dir, stdio));
+        let ready = dir.lock().and_then(|()| match plan.notify() {
+            Some(place) if place.parent() == Some(&dir.path) => dir.make_notify(),
+            _ => Ok(()),
+        });
+        let launched = ready.and_then(|()| launch::launch(plan, &dir, stdio));
         match launched {
             Ok(l) => Ok(Container::created(dir, l)),
             Err(e) => {

@@ -5,7 +5,8 @@
 //! flocked for create, start and delete.
 //!
 //! Files: `state.json` (this module), `config.json` (the private copy), `start` and `listener` (fifos), `fault` (the page
-//! that init leaves), `making` (cgroups about to be made), `exec` ([`crate::template`]).
+//! that init leaves), `making` (cgroups about to be made), `exec` ([`crate::template`]), and `notify/notify.sock`, if the
+//! program is to tell somebody that it is ready.
 
 use crate::bundle::Warning;
 use crate::cgroup::systemd::Unit;
@@ -77,6 +78,9 @@ pub(crate) struct State {
 /// Everything that is ever made in a state directory.
 const FILES: [&str; 9] =
     ["state.json", ".state.json", "config.json", "start", "listener", "fault", "making", "exec", ".exec"];
+
+/// The directory of the socket for sd_notify(3).
+const NOTIFY: &str = "notify";
 
 /// An open state directory.
 #[derive(Debug)]
@@ -174,6 +178,14 @@ impl StateDir {
             .map_err(|e| self.failed("open", "listener", &e))
     }
 
+    /// Makes the directory that the program finds its socket in, whoever it is there.
+    pub(crate) fn make_notify(&self) -> Result<()> {
+        std::fs::DirBuilder::new()
+            .mode(0o755)
+            .create(self.path.join(NOTIFY))
+            .map_err(|e| self.failed("mkdir", NOTIFY, &e))
+    }
+
     /// Takes the fifo away: from now on nobody else can start the container.
     pub(crate) fn remove_fifo(&self) {
         // If it stays, a second start finds a container that does not wait any more.
@@ -245,9 +257,26 @@ impl StateDir {
             }
         }
         match std::fs::remove_dir(&self.path) {
+            Err(e) if e.kind() == Io::DirectoryNotEmpty => self.remove_with_notify(),
             Err(e) if e.kind() != Io::NotFound => Err(self.failed("rmdir", "", &e)),
             _ => Ok(()),
         }
+    }
+
+    /// Few containers have it, so it is looked for only when something is left.
+    fn remove_with_notify(&self) -> Result<()> {
+        let place = self.path.join(NOTIFY);
+        match std::fs::remove_file(place.join("notify.sock")) {
+            Err(e) if e.kind() != Io::NotFound => {
+                return Err(self.failed("unlink", "notify/notify.sock", &e));
+            }
+            _ => {}
+        }
+        match std::fs::remove_dir(place) {
+            Err(e) if e.kind() != Io::NotFound => return Err(self.failed("rmdir", NOTIFY, &e)),
+            _ => {}
+        }
+        std::fs::remove_dir(&self.path).map_err(|e| self.failed("rmdir", "", &e))
     }
 
     /// Notes the cgroups that are about to be made, for whoever cleans up after a creator that was killed.

@@ -11,7 +11,8 @@ pub(crate) fn spec(ctx: &Ctx<'_>, a: &args::Spec) -> Result<u8, Failure> {
     let dir = a.bundle.as_deref().unwrap_or(Path::new("."));
     let (euid, egid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     let v2 = ctx.runtime()?.facts()?.cgroup.v1.is_empty();
-    let text = spec_template::text(a.rootless.then_some((euid, egid)), v2);
+    let hostname = if ctx.program == "runc" { "runc" } else { "oxrun" };
+    let text = spec_template::text(hostname, a.rootless.then_some((euid, egid)), v2);
     let path = dir.join("config.json");
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create_new(true).open(&path);

@@ -4,6 +4,7 @@ use super::{Ctx, Failure};
 use crate::args;
 use crate::foreground;
 use crate::log::Level;
+use crate::notify::{self, Proxy};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use oxrun_core::{Bundle, Container, CreateOptions, Error, Plan, Runtime, Stdio};
 use std::io::IoSlice;
@@ -36,14 +37,18 @@ pub(crate) fn run(ctx: &Ctx<'_>, a: &args::Run) -> Result<u8, Failure> {
     }
     let mut container = make(ctx, &runtime, &plan, "run")?;
     let done = hand_over_init(&mut container, &a.create)
-        .and_then(|()| container.start().map_err(|e| started(ctx, &e)))
-        .and_then(|()| pid_file(a.create.pid_file.as_deref(), container.started_pid()));
-    undo_unless(container, done)?;
+        .and_then(|()| Proxy::open(ctx, &a.create.id))
+        .and_then(|proxy| container.start().map(|()| proxy).map_err(|e| started(ctx, &e)))
+        .and_then(|proxy| pid_file(a.create.pid_file.as_deref(), container.started_pid()).map(|()| proxy));
+    let (pid, pidfd) = (container.started_pid(), container.pidfd().map(|fd| fd.try_clone_to_owned()));
+    if let Some(proxy) = undo_unless(container, done)? {
+        proxy.wait(pidfd.and_then(Result::ok).as_ref().map(AsFd::as_fd), pid);
+    }
     Ok(0)
 }
 
 /// A container that cannot be handed to the caller is no container.
-fn undo_unless(container: Container, done: Result<(), Failure>) -> Result<(), Failure> {
+fn undo_unless<T>(container: Container, done: Result<T, Failure>) -> Result<T, Failure> {
     if done.is_err() {
         // The failure that is being reported is the one that matters.
         let _ = container.delete(true);
@@ -71,12 +76,45 @@ fn failed(ctx: &Ctx<'_>, command: &str, e: &Error) -> Failure {
     Failure::of(&format!("{} {command} failed: {setup}", ctx.program), e)
 }
 
+/// Descriptors from 3 on that a service manager has handed to us for the program (sd_listen_fds(3)).
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sockets {
+    count: u32,
+    names: Option<String>,
+}
+
+impl Sockets {
+    /// Those that are for this process.
+    fn of_environment(read: impl Fn(&str) -> Option<String>, pid: u32) -> Sockets {
+        let number = |name: &str| read(name)?.parse::<u32>().ok();
+        match number("LISTEN_FDS") {
+            Some(count) if number("LISTEN_PID") == Some(pid) => {
+                Sockets { count, names: read("LISTEN_FDNAMES") }
+            }
+            _ => Sockets::default(),
+        }
+    }
+
+    /// What tells the program of them, which is the first of its container.
+    fn variables(&self) -> Vec<String> {
+        if self.count == 0 {
+            return Vec::new();
+        }
+        let names = self.names.iter().map(|names| format!("LISTEN_FDNAMES={names}"));
+        let count = format!("LISTEN_FDS={}", self.count);
+        [count, "LISTEN_PID=1".to_owned()].into_iter().chain(names).collect()
+    }
+}
+
 fn plan(ctx: &Ctx<'_>, runtime: &Runtime, a: &args::Create, command: &str) -> Result<Plan, Failure> {
     let dir = a.bundle.as_deref().unwrap_or(Path::new("."));
+    let sockets = Sockets::of_environment(|name| std::env::var(name).ok(), std::process::id());
     let options = CreateOptions {
         no_pivot: a.no_pivot,
         no_new_keyring: a.no_new_keyring,
-        preserve_fds: a.preserve_fds,
+        preserve_fds: a.preserve_fds.saturating_add(sockets.count),
+        env: sockets.variables(),
+        notify: notify::directory(ctx, &a.id)?,
         ..ctx.options()?
     };
     let plan = Bundle::open(dir)
@@ -112,6 +150,7 @@ fn check_console(ctx: &Ctx<'_>, plan: &Plan, a: &args::Create, detach: bool) -> 
 }
 
 fn make(ctx: &Ctx<'_>, runtime: &Runtime, plan: &Plan, command: &str) -> Result<Container, Failure> {
+    ctx.make_root()?;
     runtime.create(plan, Stdio::inherit()).map_err(|e| failed(ctx, command, &e))
 }
 
@@ -171,4 +210,29 @@ pub(crate) fn pid_file(path: Option<&Path>, pid: u32) -> Result<(), Failure> {
     std::io::Write::write_all(&mut file, pid.as_bytes())
         .and_then(|()| std::fs::rename(&temp, path))
         .map_err(|e| failure("write", &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sockets;
+
+    #[test]
+    fn sockets_of_a_service_manager_are_taken_if_they_are_for_this_process() {
+        let of = |fds: &str, pid: &str| {
+            let (fds, pid) = (fds.to_owned(), pid.to_owned());
+            let read = move |name: &str| match name {
+                "LISTEN_FDS" => Some(fds.clone()),
+                "LISTEN_PID" => Some(pid.clone()),
+                _ => Some("a:b".to_owned()),
+            };
+            Sockets::of_environment(read, 42)
+        };
+        let two = of("2", "42");
+        assert_eq!(two.count, 2);
+        assert_eq!(two.variables(), ["LISTEN_FDS=2", "LISTEN_PID=1", "LISTEN_FDNAMES=a:b"]);
+        for (fds, pid) in [("2", "41"), ("2", ""), ("-1", "42"), ("x", "42")] {
+            assert_eq!(of(fds, pid), Sockets::default(), "{fds} {pid}");
+        }
+        assert!(of("0", "42").variables().is_empty());
+    }
 }

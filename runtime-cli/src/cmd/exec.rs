@@ -52,7 +52,7 @@ fn attempt(ctx: &Ctx<'_>, a: &args::Exec) -> Result<u8, Failure> {
     let session = if a.detach { None } else { Some(Session::begin(true)?) };
     let mut exec = container.exec(&plan, Stdio::inherit()).map_err(|e| failed(&e))?;
     match session {
-        Some(session) => session.run_exec(exec, a.pid_file.as_deref()),
+        Some(session) => session.run_exec(exec, a),
         None => {
             let console = exec.take_console();
             hand_over(a.console_socket.as_deref(), console, a.pidfd_socket.as_deref(), Some(exec.pidfd()))?;

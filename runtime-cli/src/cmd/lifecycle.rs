@@ -2,11 +2,17 @@
 
 use super::{Ctx, Failure};
 use crate::args;
+use crate::notify::Proxy;
 use oxrun_core::ErrorKind;
 
-/// `start ID`.
+/// `start ID`. Where a service manager listens, it ends when the program says that it is ready.
 pub(crate) fn start(ctx: &Ctx<'_>, id: &str) -> Result<u8, Failure> {
-    ctx.runtime()?.open(id)?.start()?;
+    let container = ctx.runtime()?.open(id)?;
+    let proxy = Proxy::open(ctx, id)?;
+    container.start()?;
+    if let Some(proxy) = proxy {
+        proxy.wait(container.pidfd(), container.started_pid());
+    }
     Ok(0)
 }
 

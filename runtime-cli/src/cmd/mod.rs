@@ -14,8 +14,11 @@ pub(crate) mod update;
 use crate::args::root::{RootFacts, StateRoot};
 use crate::args::{CgroupManager, Global};
 use crate::log::Log;
+use nix::unistd::AccessFlags;
 use oxrun_core::{CreateOptions, Error, ErrorKind, Runtime};
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 
 /// What every command needs.
 pub(crate) struct Ctx<'a> {
@@ -97,11 +100,41 @@ impl Ctx<'_> {
     /// What the options before the command say of every plan for a container.
     pub(crate) fn options(&self) -> Result<CreateOptions, Failure> {
         let cgroup_manager = match self.global.cgroup_manager {
+            CgroupManager::Cgroupfs if self.does_without_cgroups()? => oxrun_core::CgroupManager::None,
             CgroupManager::Cgroupfs => oxrun_core::CgroupManager::Cgroupfs,
             CgroupManager::Disabled => oxrun_core::CgroupManager::None,
             CgroupManager::Systemd => oxrun_core::CgroupManager::Systemd,
         };
-        Ok(CreateOptions { cgroup_manager, ..CreateOptions::default() })
+        let rootless = self.global.rootless;
+        Ok(CreateOptions { cgroup_manager, rootless, ..CreateOptions::default() })
+    }
+
+    /// Makes the state root that is in the runtime directory of a user, from which services remove what is old: the sticky
+    /// bit keeps them from it. Others are made as containers need them.
+    pub(crate) fn make_root(&self) -> Result<(), Failure> {
+        let root = self.state_root()?;
+        if !root.sticky {
+            return Ok(());
+        }
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o1700).create(&root.path);
+        made.map_err(|e| {
+            let text = oxrun_core::errno_text(e.raw_os_error().unwrap_or(0));
+            Failure::plain(format!("mkdir({}): {text}", root.path.display()))
+        })
+    }
+
+    /// Whether `--rootless` lets root go on without cgroups where it may make none, as in a container that sees them
+    /// read-only. For others planning knows.
+    fn does_without_cgroups(&self) -> Result<bool, Failure> {
+        if self.global.rootless != Some(true) {
+            return Ok(false);
+        }
+        let runtime = self.runtime()?;
+        let facts = runtime.facts()?;
+        let v1 = facts.cgroup.v1.iter().map(|h| &h.mount);
+        let mut mounts = v1.chain(facts.cgroup.v2.iter().map(|tree| &tree.mount));
+        let writable = |mount: &PathBuf| nix::unistd::access(mount, AccessFlags::W_OK).is_ok();
+        Ok(facts.host_root() && !mounts.all(writable))
     }
 
     /// The runtime of this call.

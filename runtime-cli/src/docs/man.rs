@@ -54,6 +54,29 @@ is root. Empty counts as unset.
 Where systemd is reached with
 .BR \-\-systemd\-cgroup .
 .TP
+.B LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES
+Sockets that a service manager has opened for the program (sd_listen_fds(3)):
+.B create
+and
+.B run
+pass them on, before the descriptors of
+.BR \-\-preserve\-fds .
+.TP
+.B NOTIFY_SOCKET
+Where a service manager waits to hear that the program is ready (sd_notify(3)). With it in the environment of
+.B create
+and
+.B start
+or of
+.BR run ,
+the program finds a socket of its own at
+.IR /run/notify/notify.sock .
+When it says that it is ready the manager hears so, and which process to watch;
+.B start
+and
+.B run \-\-detach
+wait for that.
+.TP
 .B PATH
 Where
 .B newuidmap
@@ -63,7 +86,7 @@ are looked for, and
 .B ps
 by the command of that name.
 .PP
-Nothing else of the environment has an effect, and nothing of it gets into a container.
+Nothing else of the environment has an effect, and nothing else of it gets into a container.
 .SH FILES
 .TP
 .I /run/oxrun

@@ -43,7 +43,8 @@ pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
     let dirs = directories(b, path.as_deref());
     if b.facts.rootless() && !delegation::reaches(b, &dirs) {
         // Nothing may be written: whoever asks for limits must hear it, nobody else.
-        return match resources.as_ref().is_some_and(has_limits) {
+        let strict = b.options.rootless == Some(false);
+        return match strict || resources.as_ref().is_some_and(has_limits) {
             true => Err(delegation::refusal(b, path.is_some())),
             false => Ok(()),
         };

@@ -47,6 +47,7 @@ use action::{Action, CgroupDir, HookAction};
 use namespaces::Namespaces;
 use oci_spec::runtime::{Linux, Process, Spec};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -75,6 +76,14 @@ pub struct CreateOptions {
     pub cgroup_manager: CgroupManager,
     /// How many descriptors from 3 on the program inherits.
     pub preserve_fds: u32,
+    /// Variables for the first process beside those of the config, of which they replace the ones of the same name.
+    pub env: Vec<String>,
+    /// A directory of the host that the first process sees, read-only, at /run/notify; its environment has
+    /// `NOTIFY_SOCKET=/run/notify/notify.sock` (sd_notify(3)). If it is `notify` in the container's state directory, create
+    /// makes it and delete removes it.
+    pub notify: Option<PathBuf>,
+    /// Where the caller may make no cgroup, a container without limits runs without one. With `Some(false)` it is refused.
+    pub rootless: Option<bool>,
     /// For a further process: existing cgroups below the container's, to run it in.
     pub sub_cgroups: Vec<SubCgroup>,
     /// For a further process: wait in a paused container until it is resumed.
@@ -170,6 +179,14 @@ impl Plan {
     pub(crate) fn unit(&self) -> Option<&Unit> {
         self.steps.iter().find_map(|s| match &s.action {
             Action::Scope { unit, .. } => Some(unit),
+            _ => None,
+        })
+    }
+
+    /// The directory that is seen at /run/notify, see [`CreateOptions::notify`].
+    pub(crate) fn notify(&self) -> Option<&Path> {
+        self.steps.iter().find_map(|s| match &s.action {
+            Action::Bind(bind) if s.field == rootfs::NOTIFY => Some(bind.source.as_path()),
             _ => None,
         })
     }
@@ -295,10 +312,23 @@ pub fn plan(id: &str, bundle: &Bundle, facts: &HostFacts, options: &CreateOption
     }
     namespaces::names(&mut b)?;
     rootfs::mounts(&mut b)?;
+    rootfs::notify(&mut b)?;
     create_hooks(&mut b)?;
     rootfs::finish(&mut b)?;
-    process::process(&mut b, process, process::Kind::First)?;
+    process::process(&mut b, &with_variables(process, options), process::Kind::First)?;
     Ok(finish(b, process, bundle))
+}
+
+/// The process with the variables that the caller adds.
+fn with_variables<'a>(process: &'a Process, options: &CreateOptions) -> Cow<'a, Process> {
+    let notify = options.notify.as_ref().map(|_| rootfs::NOTIFY_VARIABLE.to_owned());
+    if options.env.is_empty() && notify.is_none() {
+        return Cow::Borrowed(process);
+    }
+    let mut process = process.clone();
+    let own = process.env().clone().unwrap_or_default();
+    process.set_env(Some(own.into_iter().chain(options.env.iter().cloned()).chain(notify).collect()));
+    Cow::Owned(process)
 }
 
 fn finish(b: Builder<'_>, process: &Process, bundle: &Bundle) -> Plan {

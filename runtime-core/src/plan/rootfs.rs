@@ -30,6 +30,12 @@ const PSEUDO: [&str; 15] = [
     "binfmt_misc",
 ];
 
+/// Where what is mounted for sd_notify(3) comes from.
+pub(super) const NOTIFY: &str = "(NOTIFY_SOCKET)";
+
+/// How the program finds it.
+pub(super) const NOTIFY_VARIABLE: &str = "NOTIFY_SOCKET=/run/notify/notify.sock";
+
 /// From the mount namespace to the last device.
 pub(crate) fn mounts(b: &mut Builder<'_>) -> Result<()> {
     if !b.namespaces.has(Namespace::Mount) {
@@ -59,6 +65,17 @@ pub(crate) fn mounts(b: &mut Builder<'_>) -> Result<()> {
         b.init(field, Action::SetAttr { destination, set: attr::RDONLY, clear: 0, propagation: 0 });
     }
     Ok(())
+}
+
+/// The directory of the socket for sd_notify(3).
+pub(crate) fn notify(b: &mut Builder<'_>) -> Result<()> {
+    let Some(directory) = &b.options.notify else {
+        return Ok(());
+    };
+    let mut mount = Mount::default();
+    mount.set_source(Some(directory.clone()));
+    let words = ["bind", "nosuid", "nodev", "noexec", "ro"].map(str::to_owned);
+    bind(b, NOTIFY, &mount, PathBuf::from("/run/notify"), MountOptions::parse(&words), None)
 }
 
 /// A bind on /dev brings its own devices.

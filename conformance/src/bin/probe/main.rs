@@ -12,11 +12,11 @@ use std::process::Command;
 
 const USAGE: &str = "usage: oxrun-probe report [--sysctl NAME] [--stat PATH] [--open PATH:MODE] [--call NAME]
                    [--change PATH:umount|rw|ro] [--list DIR] [--out FILE] | hook FILE | exit N | sleep
-                   | spawn N | hold NAMESPACE,... | signal-self N | chmod FILE MODE
+                   | spawn N [WORDS...] | hold NAMESPACE,... | signal-self N | chmod FILE MODE
                    | write FILE TEXT | write-fd N TEXT | alloc MIB | open-always PATH
                    | open-until PATH allowed|denied | ls DIR | cat FILE | echo ARGS...
                    | under-filter FILTER CALLS | hold-exe OUT | peek PATH OUT | fork-bomb
-                   | nest PIDS | fresh-procfs DIR OUT";
+                   | nest PIDS | fresh-procfs DIR OUT | signals | notify LINES...";
 
 /// What a subcommand ends with: an exit code, or a line for stderr.
 pub(crate) type Ending = Result<i32, String>;
@@ -42,13 +42,16 @@ fn dispatch(name: &str, rest: &[String]) -> Ending {
         ("hook", [file]) => report::hook(file).map(|()| 0),
         ("exit", [code]) => number(code),
         ("sleep", []) => sleep("ready"),
-        ("spawn", [count]) => spawn(number(count)?),
+        ("spawn", [count]) => spawn(number(count)?, &["sleep".to_owned()]),
+        ("spawn", [count, words @ ..]) => spawn(number(count)?, words),
         ("hold", [names]) => hold(names),
         ("fork-bomb", []) => {
             say("ready")?;
             sys::fork_for_ever()
         }
         ("nest", [limit]) => nest(limit),
+        ("signals", []) => signals(),
+        ("notify", lines) => notify(lines),
         ("signal-self", [signal]) => {
             sys::signal_self(number(signal)?).map_err(text)?;
             Ok(0)
@@ -100,13 +103,37 @@ fn sleep(line: &str) -> Ending {
     Ok(0)
 }
 
-/// Starts `count` children that ignore nothing and sleep, then sleeps as well.
-fn spawn(count: i32) -> Ending {
+/// Says what signals come, and how large the terminal is then, until SIGTERM.
+fn signals() -> Ending {
+    sys::block_signals();
+    say("ready")?;
+    loop {
+        let signal = sys::next_signal();
+        match sys::window(0) {
+            Ok([rows, columns]) => say(&format!("{signal} {rows}x{columns}"))?,
+            Err(_) => say(&signal.to_string())?,
+        }
+        if signal == libc::SIGTERM {
+            return Ok(0);
+        }
+    }
+}
+
+/// Sends the lines as one message to the socket that the environment names, and sleeps.
+fn notify(lines: &[String]) -> Ending {
+    let name = std::env::var_os("NOTIFY_SOCKET").ok_or("no NOTIFY_SOCKET")?;
+    let socket = std::os::unix::net::UnixDatagram::unbound().map_err(text)?;
+    socket.send_to(lines.join("\n").as_bytes(), name).map_err(text)?;
+    sleep("ready")
+}
+
+/// Starts `count` children that ignore nothing and sleep, or do what `words` say, then sleeps as well.
+fn spawn(count: i32, words: &[String]) -> Ending {
     let mut children = Vec::new();
     for _ in 0..count {
         let program = std::env::args_os().next().ok_or("no argv[0]")?;
         let child =
-            Command::new(program).arg("sleep").stdout(std::process::Stdio::null()).spawn().map_err(text)?;
+            Command::new(program).args(words).stdout(std::process::Stdio::null()).spawn().map_err(text)?;
         children.push(child);
     }
     let code = sleep("ready")?;

@@ -299,6 +299,28 @@ pub(crate) fn wait_for_term() {
     }
 }
 
+/// Keeps back every signal that can be.
+pub(crate) fn block_signals() {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: the set is initialised by sigfillset before use.
+    unsafe {
+        libc::sigfillset(set.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// Waits for the next signal.
+pub(crate) fn next_signal() -> i32 {
+    let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+    let mut signal = 0;
+    // SAFETY: the set is initialised by sigfillset before use.
+    unsafe {
+        libc::sigfillset(set.as_mut_ptr());
+        while libc::sigwait(set.as_ptr(), &mut signal) != 0 {}
+    }
+    signal
+}
+
 /// Whether SIGTERM, blocked, has come.
 pub(crate) fn term_is_pending() -> bool {
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
