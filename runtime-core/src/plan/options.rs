@@ -228,11 +228,11 @@ fn settle_tree(set: &mut u64, clear: &mut u64) {
 }
 
 impl MountOptions {
-    /// Reads a mount's options.
+    /// Reads a mount's options. Empty ones say nothing: some engines write them.
     #[must_use]
     pub fn parse(options: &[String]) -> MountOptions {
         let mut out = MountOptions::default();
-        for (index, option) in options.iter().enumerate() {
+        for (index, option) in options.iter().enumerate().filter(|(_, option)| !option.is_empty()) {
             match TABLE.iter().find(|(name, _)| name == option) {
                 Some((_, effect)) => out.apply(*effect),
                 None => {
@@ -391,6 +391,12 @@ mod tests {
 
     fn parse(options: &[&str]) -> MountOptions {
         MountOptions::parse(&options.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn an_empty_option_says_nothing() {
+        let o = parse(&["", "rw", "rbind", ""]);
+        assert!(o.data.is_empty() && o.bind == Some(true));
     }
 
     #[test]
