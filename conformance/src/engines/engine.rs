@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calls::Side;
 use super::scenario::Scenario;
-use super::{containerd, docker, podman};
+use super::{buildah, containerd, docker, podman};
 
 /// Where Debian puts the engines; a `docker` elsewhere is not the one under test.
 pub(super) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -23,12 +23,19 @@ pub(super) enum Engine {
     DockerUserns,
     Podman,
     PodmanRootless,
+    Buildah,
 }
 
 impl Engine {
     /// In the order in which they are listed.
-    pub(super) const ALL: &[Self] =
-        &[Self::Containerd, Self::Docker, Self::DockerUserns, Self::Podman, Self::PodmanRootless];
+    pub(super) const ALL: &[Self] = &[
+        Self::Containerd,
+        Self::Docker,
+        Self::DockerUserns,
+        Self::Podman,
+        Self::PodmanRootless,
+        Self::Buildah,
+    ];
 
     /// What the command line calls it.
     pub(super) fn name(self) -> &'static str {
@@ -38,6 +45,7 @@ impl Engine {
             Self::DockerUserns => "docker-userns",
             Self::Podman => "podman",
             Self::PodmanRootless => "podman-rootless",
+            Self::Buildah => "buildah",
         }
     }
 
@@ -54,6 +62,7 @@ impl Engine {
             Self::DockerUserns => &docker::Docker { userns: true },
             Self::Podman => &podman::Podman { rootless: false },
             Self::PodmanRootless => &podman::Podman { rootless: true },
+            Self::Buildah => &buildah::Buildah,
         }
     }
 

@@ -4,8 +4,9 @@
 //!
 //! The engines run isolated (`isolate`), over an image made on the spot (`image`) and without
 //! network. `engine` says what an engine is, `scenario` what a scenario consists of; `containerd`,
-//! `docker` and `podman` hold them.
+//! `docker`, `podman` and `buildah` hold them.
 
+mod buildah;
 mod calls;
 mod cgroups;
 mod command;
@@ -16,9 +17,11 @@ mod engine;
 mod exceptions;
 mod image;
 mod isolate;
+mod lines;
 mod play;
 mod podman;
 mod scenario;
+mod storage;
 mod sys;
 mod text;
 
@@ -37,7 +40,7 @@ use scenario::{Report, Verdict};
 const USAGE: &str =
     "usage: oxrun-conformance engines [--runtime PATH] [--reference PATH] [--keep] [--only NAME]... ENGINE...
        oxrun-conformance engines --packages
-ENGINE is containerd, docker, docker-userns, podman or podman-rootless. --only picks scenarios. --keep keeps the scratch directory.";
+ENGINE is containerd, docker, docker-userns, podman, podman-rootless or buildah, or all. --only picks scenarios. --keep keeps the scratch directory.";
 
 /// The package that the image is made of.
 const IMAGE: Package = ("busybox-static", "/bin/busybox");
@@ -142,6 +145,7 @@ fn parse(args: &[String]) -> Result<Task, String> {
                     _ => Task::Inside(job),
                 });
             }
+            Value(name) if name == "all" => engines.extend(Engine::ALL),
             Value(name) => {
                 let engine = name.to_str().and_then(Engine::named);
                 engines.push(engine.ok_or_else(|| format!("unknown engine {name:?}"))?);

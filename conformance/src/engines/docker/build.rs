@@ -1,14 +1,8 @@
 //! Docker scenarios of images that are built: each step of the classic builder is a container, each
 //! of BuildKit's is run by itself without containerd.
 
+use super::super::lines::context;
 use super::super::scenario::{Scenario, cli, host};
-
-/// Writes a build's directory and file.
-macro_rules! context {
-    ($lines:literal) => {
-        concat!("mkdir {data}/ctx; cp {data}/in {data}/ctx; printf '", $lines, "' >{data}/ctx/Dockerfile")
-    };
-}
 
 /// The classic builder.
 macro_rules! classic {

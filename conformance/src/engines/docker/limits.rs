@@ -1,13 +1,7 @@
 //! Docker scenarios of limits: that they arrive, that they hold, and that they can be changed.
 
+use super::super::lines::show;
 use super::super::scenario::{Scenario, cli, until};
-
-/// Prints those of the files below /sys/fs/cgroup that exist.
-macro_rules! show {
-    ($files:literal) => {
-        concat!("sh -c 'cd /sys/fs/cgroup; for f in ", $files, "; do [ ! -e $f ] || echo $f $(cat $f); done'")
-    };
-}
 
 /// In the order in which they are played.
 pub(super) const SCENARIOS: &[Scenario] = &[

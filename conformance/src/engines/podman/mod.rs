@@ -13,13 +13,13 @@ mod rootless;
 mod terminal;
 mod view;
 
-use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::calls::Side;
-use super::engine::{Account, Kit, Package, write};
+use super::engine::{Account, Kit, Package};
 use super::scenario::Scenario;
+use super::storage::Storage;
 
 /// The engine, started by root or by a user of the suite's own.
 pub(super) struct Podman {
@@ -78,28 +78,12 @@ impl Kit for Podman {
     }
 
     fn daemon(&self, scratch: &Path) -> Result<Option<Command>, String> {
-        let storage = scratch.join("storage");
-        let run = self.run_dir();
-        let mut made = vec![storage.clone(), scratch.join("tmp")];
         if self.rootless {
             USER.make()?;
-            made.push(run.clone());
         }
-        for dir in made {
-            let fail = |e: std::io::Error| format!("mkdir {}: {e}", dir.display());
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(fail)?;
-            chown(&dir, self.user(), self.user()).map_err(fail)?;
-        }
+        let run = self.run_dir();
         let driver = if self.rootless { "vfs" } else { "overlay" };
-        write(
-            &scratch.join("storage.conf"),
-            &format!(
-                "[storage]\ndriver = \"{driver}\"\ngraphroot = \"{}\"\nrunroot = \"{}/oxrun-storage\"\n",
-                storage.display(),
-                run.display()
-            ),
-        )?;
-        write(&scratch.join("containers.conf"), &settings(scratch, &run))?;
+        Storage { scratch, run: &run, driver, user: self.user() }.make(&settings(scratch, &run))?;
         Ok(None)
     }
 
@@ -111,13 +95,7 @@ impl Kit for Podman {
             command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "/usr/bin/env"]);
             command.arg(format!("XDG_RUNTIME_DIR={}", self.run_dir().display()));
         }
-        for (name, file) in [
-            ("CONTAINERS_CONF", "containers.conf"),
-            ("CONTAINERS_STORAGE_CONF", "storage.conf"),
-            ("TMPDIR", "tmp"),
-        ] {
-            command.arg(format!("{name}={}", scratch.join(file).display()));
-        }
+        Storage::variables(&mut command, scratch);
         command.args(["/usr/bin/podman", "--runtime", side.name()]);
         command
     }
@@ -141,18 +119,13 @@ impl Kit for Podman {
     }
 }
 
-/// The limits of processes and files are within every caller's rights: the built-in ones may not be.
+/// What podman alone reads.
 fn settings(scratch: &Path, run: &Path) -> String {
     let (dir, run) = (scratch.display(), run.display());
     let [reference, tested] =
         [Side::Reference, Side::Tested].map(|s| s.wrapper(scratch).display().to_string());
     format!(
-        r#"[containers]
-netns = "none"
-default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
-log_driver = "k8s-file"
-seccomp_profile = "/usr/share/containers/seccomp.json"
-[engine]
+        r#"[engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 runtime = "reference"

@@ -1,13 +1,7 @@
 //! Podman scenarios with a user at a terminal or at the other end of a pipe.
 
+use super::super::lines::sizes;
 use super::super::scenario::{ENTER, Scenario, cli, given, resizes, talk, tty, types, until};
-
-/// Prints the size whenever it is another, until it is 33 by 99.
-macro_rules! sizes {
-    () => {
-        "sh -c 'until [ \"$(stty size 2>/dev/null)\" = \"24 80\" ]; do sleep 0.05; done; echo begins $(stty size); until [ \"$(stty size 2>/dev/null)\" = \"33 99\" ]; do sleep 0.05; done; echo now $(stty size); exit 3'"
-    };
-}
 
 /// In the order in which they are played.
 pub(super) const SCENARIOS: &[Scenario] = &[
