@@ -12,6 +12,7 @@ const USAGE: &str = "usage: oxrun-conformance hostile [--runtime PATH] [--contro
        oxrun-conformance fields [--mutants] [--rows FILE] [--only TEXT] [--random COUNT --seed NUMBER]
        oxrun-conformance oracle seccomp [--corpus DIR] [--random N] [--directory DIR]
                                         [--record FILE]
+       oxrun-conformance spec [--runtime PATH] [--mutants] [--json FILE] [--junit FILE] [--tap FILE]
        oxrun-conformance vm ...";
 
 fn main() -> ExitCode {
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         "diagnosis" => oxrun_conformance::diagnosis::run(rest),
         "fields" => fields::run(rest),
         "oracle" => oracle::run(rest),
+        "spec" => oxrun_conformance::spec::run(rest),
         "vm" => oxrun_conformance::vm::run(rest),
         "--help" | "-h" | "help" => {
             println!("{USAGE}");

@@ -5,7 +5,11 @@
 //! of mounts by their paths on the host, `ordinary` makes directories of the image's links,
 //! `inherit` makes capabilities inheritable, `reveal` gives the container the host's procfs, `user` is always root, `enter`
 //! enters a container with the caller's directory and cgroup, `exe` and `visible` execute their own file inside,
-//! `forget` knows nothing of the field `OXRUN_BAD_FIELD`, or reads `OXRUN_BAD_INSTEAD` there.
+//! `forget` knows nothing of the field `OXRUN_BAD_FIELD`, or reads `OXRUN_BAD_INSTEAD` there. What breaks a
+//! rule of the specification, with `OXRUN_BAD_WORD` and `OXRUN_BAD_PATCH`, is in `rules`.
+
+#[path = "bad/rules.rs"]
+mod rules;
 
 use oxrun_conformance::Check;
 use oxrun_conformance::harness::Config;
@@ -22,7 +26,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     match pass_on() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
         Err(failed) => {
             eprintln!("oxrun-bad: {}", failed.message().unwrap_or_default());
             ExitCode::FAILURE
@@ -30,7 +34,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn pass_on() -> Check {
+fn pass_on() -> Check<i32> {
     let runtime = std::env::var_os("OXRUN_BAD_RUNTIME").unwrap_or_default();
     let how = std::env::var("OXRUN_BAD_HOW").unwrap_or_default();
     let mut words: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -38,6 +42,14 @@ fn pass_on() -> Check {
         loop {
             std::thread::park();
         }
+    }
+    if words.first().is_some_and(|word| word == "relay") {
+        return rules::relay(&words[1..]);
+    }
+    if rules::NAMES.contains(&how.as_str())
+        && let Some(code) = rules::bend(&how, &runtime, &words)?
+    {
+        return Ok(code);
     }
     let is = |names: &[&str]| words.iter().any(|word| names.iter().any(|name| word == name));
     let (creates, executes, asks) = (is(&["create", "run"]), is(&["exec"]), is(&["state"]));
@@ -64,11 +76,11 @@ fn pass_on() -> Check {
             change(&words, |config| config.mount("bind", Path::new("/proc"), "/host", &["bind"]))?
         }
         "user" => words.iter_mut().filter(|word| *word == "1").for_each(|word| *word = "0".into()),
-        "enter" if executes => return enter(&runtime, &words),
-        "exe" if asks => return state(&runtime, &words),
+        "enter" if executes => return enter(&runtime, &words).map(|()| 0),
+        "exe" if asks => return state(&runtime, &words).map(|()| 0),
         "exe" if executes => {
             let pid = pid(&runtime, &words, 1)?;
-            return linger_in(&[format!("/proc/{pid}/ns/pid")], true);
+            return linger_in(&[format!("/proc/{pid}/ns/pid")], true).map(|()| 0);
         }
         "exe" | "visible" if creates => {
             let wanted = if how == "exe" { &["pid"][..] } else { &["user", "pid"] };
@@ -79,9 +91,10 @@ fn pass_on() -> Check {
         }
         "leak" | "unmask" | "climb" | "follow" | "ordinary" | "inherit" | "reveal" | "enter" | "exe"
         | "visible" | "forget" => {}
+        name if rules::NAMES.contains(&name) => {}
         _ => return Err(format!("OXRUN_BAD_HOW: unknown {how:?}").into()),
     }
-    let error = Command::new(runtime).args(words).exec();
+    let error = Command::new(&runtime).args(words).exec();
     drop(open);
     Err(error.into())
 }

@@ -13,10 +13,10 @@ use std::process::Command;
 const USAGE: &str = "usage: oxrun-probe report [--sysctl NAME] [--stat PATH] [--open PATH:MODE] [--call NAME]
                    [--change PATH:umount|rw|ro] [--list DIR] [--out FILE] | hook FILE | exit N | sleep
                    | spawn N [WORDS...] | hold NAMESPACE,... | signal-self N | chmod FILE MODE
-                   | write FILE TEXT | write-fd N TEXT | alloc MIB | open-always PATH
+                   | write FILE TEXT | append FILE LINE | write-fd N TEXT | alloc MIB | open-always PATH
                    | open-until PATH allowed|denied | ls DIR | cat FILE | echo ARGS...
                    | under-filter FILTER CALLS | hold-exe OUT | peek PATH OUT | fork-bomb
-                   | nest PIDS | fresh-procfs DIR OUT | signals | notify LINES...";
+                   | nest PIDS | fresh-procfs DIR OUT | catch FILE | signals | notify LINES...";
 
 /// What a subcommand ends with: an exit code, or a line for stderr.
 pub(crate) type Ending = Result<i32, String>;
@@ -59,6 +59,7 @@ fn dispatch(name: &str, rest: &[String]) -> Ending {
         ("chmod", [file, mode]) => chmod(file, mode),
         ("write", [file, value]) => std::fs::write(file, value).map(|()| 0).map_err(text),
         ("write-fd", [fd, value]) => sys::write_fd(number(fd)?, value.as_bytes()).map(|()| 0).map_err(text),
+        ("catch", [file]) => catch(file),
         ("hold-exe", [out]) => attack::hold_exe(out),
         ("fresh-procfs", [place, out]) => attack::fresh_procfs(place, out),
         ("peek", [path, out]) => attack::peek(path, out),
@@ -71,6 +72,7 @@ fn dispatch(name: &str, rest: &[String]) -> Ending {
             std::io::stdout().write_all(&bytes).map(|()| 0).map_err(text)
         }
         ("under-filter", [filter, calls]) => under_filter(filter, calls),
+        ("append", [file, line]) => append(file, line),
         ("echo", words) => say(&words.join(" ")).map(|()| 0),
         _ => Err(format!("unknown subcommand or wrong arguments\n{USAGE}")),
     }
@@ -101,6 +103,13 @@ fn sleep(line: &str) -> Ending {
     let _ = say(line);
     sys::wait_for_term();
     Ok(0)
+}
+
+/// Says that it is ready, waits for a signal that a program can have, and writes its number into a file.
+fn catch(file: &str) -> Ending {
+    sys::block_signals();
+    say("ready")?;
+    std::fs::write(file, sys::next_signal().to_string()).map(|()| 0).map_err(text)
 }
 
 /// Says what signals come, and how large the terminal is then, until SIGTERM.
@@ -243,6 +252,12 @@ fn under_filter(filter: &str, calls: &str) -> Ending {
         list.push(sys::Call { compat: kind == "compat", number, args });
     }
     Err(text(sys::under_filter(&filter, &list, 1)))
+}
+
+/// Adds a line to a file.
+fn append(file: &str, line: &str) -> Ending {
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).map_err(text)?;
+    writeln!(file, "{line}").map(|()| 0).map_err(text)
 }
 
 fn list(directory: &str) -> Ending {

@@ -50,10 +50,12 @@ pub(crate) fn print(args: &[String]) -> Result<(), String> {
     .map_err(|error| error.to_string())
 }
 
-/// Writes into `file` what a hook is given: arguments, environment, directory, and the state on stdin.
+/// Writes into `file` what a hook is given: arguments, environment, namespaces, and the state on stdin.
 pub(crate) fn hook(file: &str) -> Result<(), String> {
     let state: Value = serde_json::from_reader(io::stdin()).map_err(|error| error.to_string())?;
-    let said = json!({ "argv": arguments(), "env": environment(), "state": state });
+    let said = json!({
+        "argv": arguments(), "env": environment(), "state": state, "namespaces": namespaces(),
+    });
     fs::write(file, said.to_string()).map_err(|error| error.to_string())
 }
 
