@@ -77,6 +77,20 @@ fn run_runs_every_hook_once() -> Check {
     Ok(())
 }
 
+fn a_timeout_of_no_time_is_refused() -> Check {
+    let s = sandbox()?;
+    for (kind, timeout) in KINDS.into_iter().flat_map(|kind| [(kind, 0), (kind, -1)]) {
+        let entry = json!({ "path": "/bin/true", "timeout": timeout });
+        let bundle = s.bundle(&Config::new(EXIT).push(&format!("/hooks/{kind}"), entry))?;
+        let says = format!("timeout of {kind} hook #0 must be greater than zero");
+        s.runtime()
+            .create(bundle.path(), "c1")?
+            .refused(&says)?
+            .refused(&format!("/hooks/{kind}/0/timeout"))?;
+    }
+    Ok(())
+}
+
 /// The state that each kind of hook reads from its standard input.
 fn states(s: &Sandbox) -> Check<Vec<(&'static str, Value)>> {
     let mut config = Config::new(EXIT).set("/annotations", json!({ "org.example.a": "b" }));
@@ -348,6 +362,11 @@ fn main() -> ExitCode {
             "a_hook_with_a_relative_path_is_refused",
             "runc looks such a path up at run time",
             a_hook_with_a_relative_path_is_refused,
+        ),
+        oxrun_only(
+            "a_timeout_of_no_time_is_refused",
+            "runc starts the hook and kills it at once",
+            a_timeout_of_no_time_is_refused,
         ),
         oxrun_only(
             "the_error_names_the_hook_in_the_configuration",

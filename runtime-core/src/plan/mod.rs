@@ -440,7 +440,8 @@ fn hook_actions(name: &str, list: Option<&[oci_spec::runtime::Hook]>) -> Vec<Hoo
             .filter(|a| !a.is_empty())
             .unwrap_or_else(|| vec![h.path().display().to_string()]),
         env: h.env().clone(),
-        timeout: h.timeout().and_then(|t| u64::try_from(t).ok()).filter(|t| *t > 0),
+        // What is below 0 is refused as 0 is.
+        timeout: h.timeout().map(|t| u64::try_from(t).unwrap_or(0)),
     };
     list.unwrap_or(&[]).iter().enumerate().map(one).collect()
 }
@@ -450,6 +451,12 @@ fn check_hook(field: &str, hook: &HookAction) -> Result<()> {
         return Err(Error::config(
             format!("{field}/path"),
             format!("path of {} hook #{} must be absolute: {:?}", hook.name, hook.index, hook.path),
+        ));
+    }
+    if hook.timeout == Some(0) {
+        return Err(Error::config(
+            format!("{field}/timeout"),
+            format!("timeout of {} hook #{} must be greater than zero", hook.name, hook.index),
         ));
     }
     Ok(())
