@@ -5,6 +5,7 @@
 //! of mounts by their paths on the host, `ordinary` makes directories of the image's links,
 //! `inherit` makes capabilities inheritable, `reveal` gives the container the host's procfs, `user` is always root, `enter`
 //! enters a container with the caller's directory and cgroup, `exe` and `visible` execute their own file inside,
+//! `trust` trusts whatever the image has at `OXRUN_BAD_PLACE`, and says nothing of it,
 //! `forget` knows nothing of the field `OXRUN_BAD_FIELD`, or reads `OXRUN_BAD_INSTEAD` there. What breaks a
 //! rule of the specification, with `OXRUN_BAD_WORD` and `OXRUN_BAD_PATCH`, is in `rules`.
 
@@ -15,6 +16,7 @@ use oxrun_conformance::Check;
 use oxrun_conformance::harness::Config;
 use oxrun_conformance::sys::{self, Inherited};
 use std::ffi::OsString;
+use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -72,8 +74,12 @@ fn pass_on() -> Check<i32> {
             config.set("/process/capabilities/inheritable", bounding)
         })?,
         "forget" if creates => forget(&words)?,
+        "trust" if is(&["--console-socket"]) || executes || is(&["run"]) => return trust().map(|()| 0),
         "reveal" if creates => {
-            change(&words, |config| config.mount("bind", Path::new("/proc"), "/host", &["bind"]))?
+            // A good runtime does not put a volume into /proc.
+            change(&words, |config| {
+                config.without_mount("/data").mount("bind", Path::new("/proc"), "/host", &["bind"])
+            })?
         }
         "user" => words.iter_mut().filter(|word| *word == "1").for_each(|word| *word = "0".into()),
         "enter" if executes => return enter(&runtime, &words).map(|()| 0),
@@ -90,7 +96,7 @@ fn pass_on() -> Check<i32> {
             }
         }
         "leak" | "unmask" | "climb" | "follow" | "ordinary" | "inherit" | "reveal" | "enter" | "exe"
-        | "visible" | "forget" => {}
+        | "visible" | "forget" | "trust" => {}
         name if rules::NAMES.contains(&name) => {}
         _ => return Err(format!("OXRUN_BAD_HOW: unknown {how:?}").into()),
     }
@@ -231,6 +237,26 @@ fn linger_in(paths: &[String], copied: bool) -> Check {
     }
     // It ends with the pid namespace.
     Ok(())
+}
+
+/// Opens what the image has in a place, makes what is not there, and fails without a word on what it was.
+fn trust() -> Check {
+    let place = PathBuf::from(std::env::var_os("OXRUN_BAD_PLACE").unwrap_or_default());
+    let mut swapped = place.clone().into_os_string();
+    swapped.push(".other");
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let is_link = std::fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_symlink());
+        match std::fs::metadata(&place) {
+            Ok(meta) if meta.is_dir() && is_link => drop(std::fs::create_dir(place.join("made"))),
+            Ok(meta) if meta.file_type().is_fifo() => drop(std::fs::File::open(&place)?),
+            _ if is_link => std::fs::write(&place, "made")?,
+            _ => {}
+        }
+        if !Path::new(&swapped).exists() || Instant::now() > end {
+            return Err("it did not work".into());
+        }
+    }
 }
 
 fn ask(runtime: &OsString, words: &[OsString], id: &OsString) -> Check<serde_json::Value> {

@@ -2,7 +2,7 @@
 //! itself inside, a container that can see it holds its `/proc/PID/exe`, and writes there when it has ended.
 
 use super::canary::Canary;
-use super::{Attack, Control, Outcome, attack, ended, executable};
+use super::{Attack, Control, Judge, Outcome, Run, attack, ended, executable};
 use crate::harness::{Config, Sandbox};
 use crate::{Check, check, sys};
 use std::fs;
@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 
 pub(super) fn attacks() -> Vec<Attack> {
-    let t5 = |variant, run, judge| attack("T5", variant, run, judge, Control::Bad("exe"));
+    let t5 = |variant, run: Run, judge: Judge| attack("T5", variant, run, judge, Control::Bad("exe"));
     vec![
         t5("the first process is not the installed file", created, another_file),
         t5("the program is a script for /proc/self/exe", script, not_written),

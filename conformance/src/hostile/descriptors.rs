@@ -2,7 +2,7 @@
 //! process of a created container must hold nothing through which the host could be reached.
 
 use super::canary::Canary;
-use super::{Attack, Control, Outcome};
+use super::{Attack, Control, Judge, Outcome, Run};
 use crate::Check;
 use crate::harness::{Config, Sandbox};
 use crate::sys::Inherited;
@@ -13,7 +13,9 @@ use std::os::unix::fs::FileTypeExt as _;
 const REPORT: &[&str] = &["/bin/probe", "report"];
 
 pub(super) fn attacks() -> Vec<Attack> {
-    let attack = |name, variant, run, judge| super::attack(name, variant, run, judge, Control::Bad("leak"));
+    let attack = |name, variant, run: Run, judge: Judge| {
+        super::attack(name, variant, run, judge, Control::Bad("leak"))
+    };
     vec![
         attack("T4", "the caller leaks descriptor 17", one_leaked, closed),
         attack("T16", "the payload lists its descriptors", many_leaked, only_standard),

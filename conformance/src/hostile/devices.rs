@@ -3,9 +3,9 @@
 //! device; a mask made from it would show what the attacker chose, or nothing would be masked.
 
 use super::canary::Canary;
-use super::{Attack, Control, Outcome, RUNC, attack, untouched};
+use super::{Attack, Control, Outcome, RUNC, Run, attack, untouched};
 use crate::Check;
-use crate::harness::{Config, Sandbox};
+use crate::harness::{Bundle, Config, Sandbox};
 use crate::sys;
 use serde_json::{Value, json};
 use std::fs;
@@ -21,8 +21,8 @@ const MASKED_DIRECTORY: &str = "/etc/masked.d";
 const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 
 pub(super) fn attacks() -> Vec<Attack> {
-    let t1 = |variant, run| attack("T1", variant, run, untouched, RUNC);
-    let t6 = |variant, run| attack("T6", variant, run, masked, RUNC);
+    let t1 = |variant, run: Run| attack("T1", variant, run, untouched, RUNC);
+    let t6 = |variant, run: Run| attack("T6", variant, run, masked, RUNC);
     vec![
         t1("/dev is an absolute symlink to the host", |s, c| symlinked_dev(s, c.path())),
         t1("/dev is a relative symlink to the host", |s, _| symlinked_dev(s, Path::new("../../canary"))),
@@ -52,9 +52,7 @@ fn masked(outcome: &Outcome) -> Result<(), String> {
     let report = outcome.seen()?;
     for path in [MASKED_FILE, MASKED_DIRECTORY] {
         let stat = &report["stat"][path];
-        let null = stat["type"] == "char" && stat["rdev"] == "1:3";
-        let empty = stat["type"] == "dir" && stat["entries"] == 0 && stat["readonly"] == true;
-        if !null && !empty {
+        if !is_masked(stat) {
             return Err(format!("{path} is not masked: {stat}"));
         }
     }
@@ -63,6 +61,12 @@ fn masked(outcome: &Outcome) -> Result<(), String> {
         return Err(format!("the console was mounted on {HOSTNAME}: {mount}"));
     }
     Ok(())
+}
+
+/// Whether it is the null device or an empty read-only directory.
+pub(super) fn is_masked(stat: &Value) -> bool {
+    let null = stat["type"] == "char" && stat["rdev"] == "1:3";
+    null || stat["type"] == "dir" && stat["entries"] == 0 && stat["readonly"] == true
 }
 
 fn symlinked_dev(sandbox: &Sandbox, target: &Path) -> Check<Outcome> {
@@ -135,8 +139,8 @@ fn config(sandbox: &Sandbox, dev: &Path) -> Check<Config> {
 fn own_dev(sandbox: &Sandbox, plant: &dyn Fn(&Path) -> Check) -> Check<Outcome> {
     let dev = sandbox.make_dir("dev")?;
     plant(&dev)?;
-    let config = config(sandbox, &dev)?;
-    create_and_start(sandbox, &config, None)
+    let bundle = secret(sandbox, &config(sandbox, &dev)?)?;
+    create_and_start(sandbox, &bundle, "victim", None)
 }
 
 fn hostile_console(sandbox: &Sandbox) -> Check<Outcome> {
@@ -153,25 +157,31 @@ fn hostile_console(sandbox: &Sandbox) -> Check<Outcome> {
         .set("/process/terminal", true);
     let socket = sandbox.dir().join("console.sock");
     let listener = UnixListener::bind(&socket)?;
-    create_and_start(sandbox, &config, Some((&listener, &socket)))
+    create_and_start(sandbox, &secret(sandbox, &config)?, "victim", Some((&listener, &socket)))
 }
 
-/// Creates, starts and waits; the report is read from the file that the payload wrote.
-fn create_and_start(
-    sandbox: &Sandbox,
-    config: &Config,
-    console: Option<(&UnixListener, &Path)>,
-) -> Check<Outcome> {
+/// A bundle with what is to be masked.
+fn secret(sandbox: &Sandbox, config: &Config) -> Check<Bundle> {
     let bundle = sandbox.bundle(config)?;
     fs::write(bundle.rootfs().join("etc/masked"), "secret\n")?;
     fs::create_dir(bundle.rootfs().join("etc/masked.d"))?;
     fs::write(bundle.rootfs().join("etc/masked.d/file"), "secret\n")?;
+    Ok(bundle)
+}
+
+/// Creates, starts and waits; the report is read from the file that the payload wrote.
+pub(super) fn create_and_start(
+    sandbox: &Sandbox,
+    bundle: &Bundle,
+    id: &str,
+    console: Option<(&UnixListener, &Path)>,
+) -> Check<Outcome> {
     let runtime = sandbox.runtime();
     let mut words = vec!["create".into(), "--bundle".into(), bundle.path().to_string_lossy()];
     if let Some((_, socket)) = console {
         words.extend(["--console-socket".into(), socket.to_string_lossy()]);
     }
-    words.push("victim".into());
+    words.push(id.into());
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
     let output = runtime.call(&words)?;
     if output.code != 0 {
@@ -182,8 +192,8 @@ fn create_and_start(
         Some((listener, _)) => Some(master(listener)?),
         None => None,
     };
-    let pid = runtime.pid("victim")?;
-    let output = runtime.start("victim")?;
+    let pid = runtime.pid(id)?;
+    let output = runtime.start(id)?;
     if output.code != 0 {
         return Ok(Outcome::refused(output.code, output.stderr));
     }

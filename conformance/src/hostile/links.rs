@@ -4,7 +4,7 @@
 //! while the targets of mounts are made in it.
 
 use super::canary::Canary;
-use super::{Attack, Control, Outcome, RUNC, untouched};
+use super::{Attack, Control, Outcome, RUNC, Run, untouched};
 use crate::harness::{Bundle, Config, Sandbox};
 use crate::{Check, sys};
 use serde_json::json;
@@ -30,8 +30,9 @@ enum Site {
 }
 
 pub(super) fn attacks() -> Vec<Attack> {
-    let attack = |name, variant, run| super::attack(name, variant, run, untouched, Control::Bad("climb"));
-    let t9 = |variant, run| super::attack("T9", variant, run, untouched, Control::Bad("follow"));
+    let attack =
+        |name, variant, run: Run| super::attack(name, variant, run, untouched, Control::Bad("climb"));
+    let t9 = |variant, run: Run| super::attack("T9", variant, run, untouched, Control::Bad("follow"));
     vec![
         attack("T1", "/dev is a dangling link over .., relative", |s, c| dangling(s, c, Site::Dev, "nope/")),
         attack("T1", "/dev is a dangling link over .., absolute", |s, c| dangling(s, c, Site::Dev, "/nope/")),

@@ -13,6 +13,7 @@ mod links;
 mod neighbour;
 mod nopivot;
 mod procfs;
+mod table;
 
 use crate::harness::{Output, Runtime, Sandbox, first_version_line, guarded, isolate};
 use crate::{Check, Failed, locate, sys};
@@ -26,6 +27,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(5);
+/// How long a bad runtime may wait for what never comes.
+const LIMIT_OF_BAD: Duration = Duration::from_millis(300);
 /// `nobody`: who calls the runtime where the caller has no rights.
 const USER: u32 = 65534;
 
@@ -42,6 +45,10 @@ struct Outcome {
     init: Vec<(i32, String)>,
     /// What became of files of the host that an attack was after, one sentence each.
     host: Vec<String>,
+    /// What a refusal has to name: one of these.
+    names: Vec<String>,
+    /// A path that is masked, if there is anything.
+    masked: Option<String>,
 }
 
 #[derive(Debug)]
@@ -57,6 +64,16 @@ impl Outcome {
             return Ok(Self { report: Some(output.json()?), ..Self::default() });
         }
         Ok(Self::refused(output.code, output.stderr))
+    }
+
+    /// A call that was killed because its time was over is an outcome, too.
+    fn in_time(done: Check<Self>) -> Check<Self> {
+        done.or_else(|failed| match failed.message() {
+            Some(message) if message.contains("did not end in") => {
+                Ok(Self { host: vec![message.to_owned()], ..Self::default() })
+            }
+            _ => Err(failed),
+        })
     }
 
     fn refused(code: i32, stderr: String) -> Self {
@@ -108,26 +125,35 @@ enum Control {
     Bad(&'static str),
 }
 
+/// What is done, with a sandbox and a tree of the host.
+type Run = fn(&Sandbox, &Canary) -> Check<Outcome>;
+/// The same with something of its own.
+type Deed = dyn Fn(&Sandbox, &Canary) -> Check<Outcome>;
+/// Says why an outcome is bad.
+type Judge = fn(&Outcome) -> Result<(), String>;
+
 /// One attack with its judge.
 struct Attack {
     name: &'static str,
-    variant: &'static str,
-    run: fn(&Sandbox, &Canary) -> Check<Outcome>,
-    judge: fn(&Outcome) -> Result<(), String>,
+    variant: String,
+    run: Box<Deed>,
+    judge: Judge,
     control: Control,
     /// Whether the caller has no rights: [`USER`] calls.
     rootless: bool,
+    /// The place below the sandbox that a bad runtime trusts.
+    place: Option<String>,
 }
 
 /// An attack by root with the name, the variant, and who must fail.
 fn attack(
     name: &'static str,
-    variant: &'static str,
-    run: fn(&Sandbox, &Canary) -> Check<Outcome>,
-    judge: fn(&Outcome) -> Result<(), String>,
+    variant: impl Into<String>,
+    run: impl Fn(&Sandbox, &Canary) -> Check<Outcome> + 'static,
+    judge: Judge,
     control: Control,
 ) -> Attack {
-    Attack { name, variant, run, judge, control, rootless: false }
+    Attack { name, variant: variant.into(), run: Box::new(run), judge, control, rootless: false, place: None }
 }
 
 const RUNC: Control = Control::Released("runc", "1.1.5");
@@ -144,6 +170,7 @@ fn attacks() -> Vec<Attack> {
         exec::attacks(),
         neighbour::attacks(),
         nopivot::attacks(),
+        table::attacks(),
     ];
     all.into_iter().flatten().collect()
 }
@@ -299,6 +326,11 @@ fn controls(options: &Options, probe: &Path) -> Check<bool> {
             }
             sandbox.runtime_mut().env("OXRUN_BAD_RUNTIME", &good);
             sandbox.runtime_mut().env("OXRUN_BAD_HOW", how);
+            if let Some(place) = &attack.place {
+                let place = sandbox.dir().join(place);
+                sandbox.runtime_mut().env("OXRUN_BAD_PLACE", place);
+                sandbox.runtime_mut().limit(LIMIT_OF_BAD);
+            }
             outcome(&attack, &sandbox)
         };
         // What the bad runtime leaves behind is not the question here.

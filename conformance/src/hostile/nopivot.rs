@@ -2,21 +2,22 @@
 //! whole procfs is among them, anybody inside may mount another one, without masks, in a user namespace of their own.
 
 use super::canary::Canary;
-use super::{Attack, Control, Outcome, attack};
+use super::{Attack, Control, Outcome, Run, attack};
 use crate::harness::{Bundle, Config, Sandbox};
 use crate::{Check, sys};
 use serde_json::json;
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{chown, symlink};
 
 const USER: u32 = 1000;
 
 pub(super) fn attacks() -> Vec<Attack> {
-    let t19 = |variant, run| attack("T19", variant, run, denied, Control::Bad("reveal"));
+    let t19 = |variant, run: Run| attack("T19", variant, run, denied, Control::Bad("reveal"));
     vec![
         t19("a procfs without masks beside a root that was moved", alone),
         t19("the same with procfs in other places of the host", elsewhere),
+        t19("the same with a mount table of the attacker's over that of the process", forged),
     ]
 }
 
@@ -48,6 +49,18 @@ fn elsewhere(sandbox: &Sandbox, _: &Canary) -> Check<Outcome> {
         sys::unmount(place)?;
     }
     outcome
+}
+
+/// A link of the image leads a volume over the directory of the first process in `/proc`, and the volume brings a
+/// table of mounts in which every mount is the root, and none is a procfs.
+fn forged(sandbox: &Sandbox, _: &Canary) -> Check<Outcome> {
+    let volume = sandbox.make_dir("volume")?;
+    let bundle = sandbox.bundle(&config(sandbox)?.mount("bind", &volume, "/data", &["bind"]))?;
+    let root = bundle.rootfs();
+    let line = |id: u32| format!("{id} 1 0:1 / {} rw - tmpfs tmpfs rw\n", root.display());
+    fs::write(volume.join("mountinfo"), (1..50_000).map(line).collect::<String>())?;
+    symlink("/proc/1", root.join("data"))?;
+    mount(sandbox, &bundle)
 }
 
 fn config(sandbox: &Sandbox) -> Check<Config> {

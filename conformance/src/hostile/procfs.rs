@@ -2,7 +2,7 @@
 //! runtime looks for it: labels and sysctls then go to files of the image (CVE-2019-19921, CVE-2023-27561).
 
 use super::canary::Canary;
-use super::{Attack, Control, Outcome, attack};
+use super::{Attack, Control, Outcome, Run, attack};
 use crate::harness::{Bundle, Config, Sandbox};
 use crate::{Check, sys};
 use std::fs;
@@ -20,7 +20,7 @@ const RUNS: usize = 40;
 const MOST: usize = 300;
 
 pub(super) fn attacks() -> Vec<Attack> {
-    let t2 = |variant, run| attack("T2", variant, run, refused, Control::Bad("ordinary"));
+    let t2 = |variant, run: Run| attack("T2", variant, run, refused, Control::Bad("ordinary"));
     vec![
         t2("/proc is an absolute symlink to the host", |s, c| planted(s, "proc", c.path())),
         t2("/proc is a relative symlink to the host", |s, _| planted(s, "proc", Path::new("../../canary"))),

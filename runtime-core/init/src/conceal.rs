@@ -38,8 +38,12 @@ pub fn below(path: &CStr) -> Result<(), Stop> {
 
 /// Takes away what is not the container's, when nothing of the host is needed any more.
 pub fn beside(ctx: &Ctx, root: &Fd) -> Result<(), Stop> {
+    // By a link of the image a volume may lie over the directory of this process, with a table of its own.
     let own = match &ctx.proc {
-        Some(proc) => sys::openat2(proc.raw(), c"self/mountinfo", O_RDONLY, 0, RESOLVE_BENEATH),
+        Some(proc) => {
+            let resolve = RESOLVE_BENEATH | RESOLVE_NO_XDEV;
+            sys::openat2(proc.raw(), c"self/mountinfo", O_RDONLY, 0, resolve)
+        }
         None => sys::open_host(c"/proc/self/mountinfo", O_RDONLY),
     };
     let mut table = Table { file: own?, buffer: sys::buffer(ROOM)? };

@@ -140,6 +140,8 @@ fn explain(plan: &Plan, action: &Action, field: &str, r: &Record<'_>) -> Error {
             d.major,
             d.minor,
         )),
+        Action::Device(d) => plain(&format!("error creating device {}", d.path.display()), r),
+        Action::Symlink { path, .. } => plain(&format!("error creating link {}", path.display()), r),
         Action::Hook(h) => hook(h, r),
         Action::ProgramLabel { lsm, label } => program_label(*lsm, label, r),
         Action::Mask { path, .. } => plain(&format!("can't mask path {:?}", path.display().to_string()), r),
