@@ -2,10 +2,10 @@
 //! that is paused.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use oxrun_conformance::harness::{Config, Host, Output, Sandbox, conditional, run, test};
+use oxrun_conformance::harness::{Config, Host, Output, Sandbox, conditional, not_oxrun, run, test};
 use oxrun_conformance::{Check, Failed, check, check_eq};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// A container that sees its own cgroup as the root.
@@ -128,28 +128,55 @@ fn one_path_counts_for_every_hierarchy() -> Check {
     Ok(())
 }
 
-/// What a nested container runtime does: its first process goes below, then controllers are enabled.
-fn a_process_follows_the_first_one_where_the_containers_cgroup_takes_none() -> Check {
-    let s = sandbox()?;
+/// What a nested container runtime does: its first process goes below. The v2 cgroup that it comes from.
+fn nested(s: &Sandbox) -> Check<PathBuf> {
     let pid = s.sleeper("c1", &config())?;
-    let tree = tree(&s)?;
+    let tree = tree(s)?;
     fs::create_dir(tree.join("inner"))?;
     fs::write(tree.join("inner/cgroup.procs"), pid.to_string())?;
+    Ok(tree)
+}
+
+/// Then controllers are enabled: a cgroup with controllers below it takes no process.
+fn fill(tree: &Path) -> Check {
+    let controllers = fs::read_to_string(tree.join("cgroup.controllers"))?;
+    let domain = controllers.split_whitespace().find(|c| ["memory", "io", "hugetlb"].contains(c));
+    let domain = domain.ok_or_else(|| Failed::from("no domain controller"))?;
+    Ok(fs::write(tree.join("cgroup.subtree_control"), format!("+{domain}"))?)
+}
+
+fn a_process_follows_the_first_one_where_the_containers_cgroup_takes_none() -> Check {
+    let s = sandbox()?;
+    let tree = nested(&s)?;
     let v2_line = |output: &Output| {
         let line = output.stdout.lines().find_map(|l| l.strip_prefix("0::"));
         line.map(str::to_owned)
     };
     // As long as it takes processes it is the one.
     check_eq!(v2_line(&exec(&s, &[])?.success()?).as_deref(), Some("/"));
-    let controllers = fs::read_to_string(tree.join("cgroup.controllers"))?;
-    let domain = controllers.split_whitespace().find(|c| ["memory", "io", "hugetlb"].contains(c));
-    let domain = domain.ok_or_else(|| Failed::from("no domain controller"))?;
-    fs::write(tree.join("cgroup.subtree_control"), format!("+{domain}"))?;
+    fill(&tree)?;
     check_eq!(v2_line(&exec(&s, &[])?.success()?).as_deref(), Some("/inner"));
     let output = exec(&s, &["--cgroup", "/"])?.exits(255)?;
     check!(output.says("device or resource busy"), "{output}");
     check!(output.says(" adding pid ") && output.says(" to cgroups"), "{output}");
     Ok(())
+}
+
+fn a_process_does_not_follow_the_first_one_into_a_cgroup_that_the_container_has_frozen() -> Check {
+    let s = sandbox()?;
+    let tree = nested(&s)?;
+    fill(&tree)?;
+    fs::write(tree.join("inner/cgroup.freeze"), "1")?;
+    let output = exec(&s, &[])?.exits(255)?;
+    let inner = tree.join("inner");
+    check!(output.says(&format!("the container has frozen {}", inner.display())), "{output}");
+    // Told to wait it waits, as for a paused container.
+    let mut command = s.runtime().command();
+    command.args(["exec", "--ignore-paused", "c1", "/bin/probe", "exit", "9"]);
+    let mut child = command.spawn()?;
+    fs::write(inner.join("cgroup.freeze"), "0")?;
+    check_eq!(child.wait()?.code(), Some(9), "exit code");
+    exec(&s, &[])?.success().map(drop)
 }
 
 fn a_paused_container_takes_no_process() -> Check {
@@ -209,6 +236,11 @@ fn main() -> ExitCode {
         "a_process_follows_the_first_one_where_the_containers_cgroup_takes_none",
         without_v2_domain_controllers,
         a_process_follows_the_first_one_where_the_containers_cgroup_takes_none,
+    ));
+    tests.push(conditional(
+        "a_process_does_not_follow_the_first_one_into_a_cgroup_that_the_container_has_frozen",
+        || without_v2_domain_controllers().or_else(|| not_oxrun("others wait for the container")),
+        a_process_does_not_follow_the_first_one_into_a_cgroup_that_the_container_has_frozen,
     ));
     run(tests)
 }

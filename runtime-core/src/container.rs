@@ -214,7 +214,7 @@ impl Container {
         let gone = libc::POLLERR | libc::POLLHUP;
         loop {
             let mut fds = [(fifo.as_fd(), 0), (pidfd.as_fd(), libc::POLLIN)];
-            let events = sys::poll(&mut fds, patience).map_err(|e| Error::io("poll(start)", &e))?;
+            let events = launch::poll_watched(&mut fds, patience, self.state.pid)?;
             if events.iter().all(|e| *e == 0) {
                 return Ok(());
             }

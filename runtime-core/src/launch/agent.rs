@@ -16,7 +16,7 @@
 //! write both tells the host and holds the process until the host has read it all. A descriptor that init
 //! sent itself would take sendmsg, waiting for an answer read.
 
-use super::talk::PATIENCE;
+use super::talk::{PATIENCE, poll_watched};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::action::Agent;
 use crate::sys;
@@ -60,7 +60,7 @@ impl Connection {
     pub(crate) fn hand_over(self, pipe: OwnedFd, pid: u32, pidfd: &OwnedFd, state: &str) -> Result<()> {
         let mut pipe = std::fs::File::from(pipe);
         let mut number = [0; 4];
-        if !filled(&mut pipe, pidfd, &mut number)? {
+        if !filled(&mut pipe, (pid, pidfd), &mut number)? {
             return Ok(());
         }
         let number = u32::from_le_bytes(number);
@@ -76,7 +76,7 @@ impl Connection {
         self.send(&listener, pid, state)?;
         drop((self, listener));
         let mut rest = [0; HANDOVER - 4];
-        filled(&mut pipe, pidfd, &mut rest).map(drop)
+        filled(&mut pipe, (pid, pidfd), &mut rest).map(drop)
     }
 
     /// Sends the one message: ContainerProcessState (config-linux.md, containerprocessstate) and the descriptor.
@@ -115,11 +115,11 @@ impl Connection {
 }
 
 /// Fills `buffer` from the pipe; not if the process has ended before.
-fn filled(pipe: &mut std::fs::File, pidfd: &OwnedFd, buffer: &mut [u8]) -> Result<bool> {
+fn filled(pipe: &mut std::fs::File, (pid, pidfd): (u32, &OwnedFd), buffer: &mut [u8]) -> Result<bool> {
     let mut used = 0;
     while used < buffer.len() {
         let mut fds = [(pipe.as_fd(), libc::POLLIN), (pidfd.as_fd(), libc::POLLIN)];
-        let ready = sys::poll(&mut fds, Some(PATIENCE)).map_err(|e| Error::io("poll(listener)", &e))?;
+        let ready = poll_watched(&mut fds, Some(PATIENCE), pid)?;
         if ready.iter().all(|r| *r == 0) {
             return Err(Error::new(
                 ErrorKind::Timeout,

@@ -4,6 +4,7 @@
 //! container's own is that of the container's first process, and only if the container's own takes nobody.
 
 use super::agent::{ANSWER, Connection};
+use super::talk::poll_watched;
 use super::{Place, Started, Stdio, Streams, carry_out, page, preserved, report};
 use crate::bundle::Warning;
 use crate::error::{Error, ErrorKind, Result};
@@ -12,7 +13,7 @@ use crate::plan::{Plan, script};
 use crate::sys;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A further process of a container: set up, its program not yet executed.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub(crate) fn join(plan: &Plan, init: BorrowedFd<'_>, pid: u32, stdio: Stdio) ->
     preserved(plan)?;
     let streams = Streams::open(stdio)?;
     match attempt(plan, (init, pid), &streams) {
-        Err(e) if is_of_cgroup(plan, &e) => match elsewhere(plan, init, pid) {
+        Err(e) if is_of_cgroup(plan, &e) => match elsewhere(plan, init, pid)? {
             Some(plan) => attempt(&plan, (init, pid), &streams),
             None => Err(e),
         },
@@ -52,22 +53,41 @@ fn is_of_cgroup(plan: &Plan, e: &Error) -> bool {
 }
 
 /// The plan with the v2 cgroup that the container's process has moved to, if the plan allows it.
-fn elsewhere(plan: &Plan, init: BorrowedFd<'_>, pid: u32) -> Option<Plan> {
-    let text = sys::read_file(format!("/proc/{pid}/cgroup")).ok()?;
-    let path = text.lines().find_map(|l| l.strip_prefix("0::/"))?;
+fn elsewhere(plan: &Plan, init: BorrowedFd<'_>, pid: u32) -> Result<Option<Plan>> {
+    let text = sys::read_file(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let Some(path) = text.lines().find_map(|l| l.strip_prefix("0::/")) else {
+        return Ok(None);
+    };
     // The pid was still its own when that was read; and not what lies outside of the caller's own view.
     if sys::poll_exit(init, Some(0)).unwrap_or(true) || path.starts_with("..") {
-        return None;
+        return Ok(None);
     }
     let mut plan = plan.clone();
-    plan.steps.iter_mut().find_map(|s| match &mut s.action {
-        Action::OpenCgroup { dir, or_init: Some(tree) } => {
-            *dir = tree.join(path);
-            Some(())
+    let patient = plan.patient;
+    for step in &mut plan.steps {
+        if let Action::OpenCgroup { dir, or_init: Some(tree) } = &mut step.action {
+            let own = std::mem::replace(dir, tree.join(path));
+            return match still(&own, dir).filter(|_| !patient) {
+                Some(frozen) => Err(Error::new(
+                    ErrorKind::WrongState,
+                    format!(
+                        "cannot exec: the container has frozen {}, where its process is",
+                        frozen.display()
+                    ),
+                )
+                .hint("--ignore-paused waits until it lets it go on")),
+                None => Ok(Some(plan)),
+            };
         }
-        _ => None,
-    })?;
-    Some(plan)
+    }
+    Ok(None)
+}
+
+/// The first cgroup that is frozen on the way from the container's own, which is another matter, down to `dir`.
+fn still<'a>(own: &Path, dir: &'a Path) -> Option<&'a Path> {
+    let below = dir.ancestors().take_while(|dir| *dir != own && dir.starts_with(own));
+    let frozen = |dir: &&Path| sys::read_file(dir.join("cgroup.freeze")).is_ok_and(|t| t.trim() == "1");
+    below.filter(frozen).last()
 }
 
 /// Tries once to set up a further process.
@@ -102,19 +122,22 @@ impl Joined {
         let go = |fds: &[BorrowedFd<'_>]| {
             sys::send(&self.control, &[0; 4], fds).map_err(|e| Error::io("sendmsg(go)", &e))
         };
+        let wait = |patience| {
+            let mut fds = [(self.control.as_fd(), libc::POLLIN), (self.pidfd.as_fd(), libc::POLLIN)];
+            poll_watched(&mut fds, patience, self.pid)
+        };
         if let Some((agent, state)) = agent {
             let (pipe, end) = sys::agent::pipe().map_err(|e| Error::io("pipe2", &e))?;
             sys::agent::smallest_pipe(&pipe).map_err(|e| Error::io("fcntl(F_SETPIPE_SZ)", &e))?;
             go(&[end.as_fd()])?;
             drop(end);
             agent.hand_over(pipe, self.pid, &self.pidfd, &state)?;
-            let mut fds = [(self.control.as_fd(), libc::POLLIN), (self.pidfd.as_fd(), libc::POLLIN)];
-            let ready = sys::poll(&mut fds, Some(ANSWER)).map_err(|e| Error::io("poll(exec)", &e))?;
-            if ready.iter().all(|r| *r == 0) {
+            if wait(Some(ANSWER))?.iter().all(|r| *r == 0) {
                 return Ok(Started::Executing { faults: 0 });
             }
         } else {
             go(&[])?;
+            wait(None)?;
         }
         // The end of the socket: the execve, or the end of the process.
         let mut buf = [0u8; 8];

@@ -14,6 +14,41 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// filesystem that does not answer, takes that long.
 pub(super) const PATIENCE: i32 = 120_000;
 
+/// How long init may be silent before it is looked at, in milliseconds.
+const GLANCE: i32 = 3000;
+
+/// Waits as poll(2) does for what a process does that is not yet its program; all 0 if nothing came in `patience`
+/// milliseconds. The kernel has no event for a process that somebody stops: when nothing came for a while, it is looked
+/// whether it stands still.
+///
+/// # Errors
+/// [`ErrorKind::Timeout`] if it was stopped.
+pub(crate) fn poll_watched(
+    fds: &mut [(BorrowedFd<'_>, i16)],
+    patience: Option<i32>,
+    pid: u32,
+) -> Result<Vec<i16>> {
+    let mut left = patience;
+    loop {
+        let slice = left.map_or(GLANCE, |left| left.min(GLANCE));
+        let events = sys::poll(fds, Some(slice)).map_err(|e| Error::io("poll(init)", &e))?;
+        if events.iter().any(|e| *e != 0) {
+            return Ok(events);
+        }
+        if sys::is_stopped(pid) {
+            return Err(Error::new(
+                ErrorKind::Timeout,
+                format!("container init (pid {pid}) was stopped before it became its program"),
+            )
+            .hint("somebody sent it SIGSTOP, which a process of its pid namespace may do"));
+        }
+        left = left.map(|left| left - slice);
+        if left.is_some_and(|left| left <= 0) {
+            return Ok(events);
+        }
+    }
+}
+
 /// What init says: which step it is at, the pid of a clone, and a descriptor.
 pub(super) struct Message {
     step: u32,
@@ -57,12 +92,12 @@ impl Host<'_> {
     /// Waits until there is something to receive. A process that was stopped, or one that ended while its
     /// clone holds the socket open, says nothing any more.
     fn wait_for_message(&self, control: &OwnedFd) -> Result<()> {
-        let Some((_, pidfd)) = &self.process else {
+        let Some((pid, pidfd)) = &self.process else {
             return Ok(());
         };
         let io = |e| Error::io("poll(control)", &e);
         let mut fds = [(control.as_fd(), libc::POLLIN), (pidfd.as_fd(), libc::POLLIN)];
-        let ready = sys::poll(&mut fds, self.patience()).map_err(io)?;
+        let ready = poll_watched(&mut fds, self.patience(), *pid)?;
         let said = |ready: &[i16]| ready.first().is_some_and(|e| *e != 0);
         if said(&ready) {
             return Ok(());

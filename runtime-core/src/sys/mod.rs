@@ -500,6 +500,12 @@ pub(crate) fn loading(pid: u32) -> Loading {
     }
 }
 
+/// Whether a process stands still because it was sent a signal for that (proc_pid_stat(5), field 3).
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    let stat = read_file(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
+}
+
 /// Copies the window size of one terminal to another; nothing happens if the first is none.
 pub fn copy_window_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
     // SAFETY: plain numbers; zeroes are valid.
