@@ -149,6 +149,71 @@ fn checkpoint_and_restore_are_refused_in_one_sentence() -> Check {
     Ok(())
 }
 
+/// Every option of the two that callers know, with a value where it takes one.
+const CRIU: &[(&str, &[&str])] = &[
+    (
+        "checkpoint",
+        &[
+            "--image-path D",
+            "--work-path D",
+            "--parent-path D",
+            "--leave-running",
+            "--tcp-established",
+            "--tcp-skip-in-flight",
+            "--ext-unix-sk",
+            "--shell-job",
+            "--file-locks",
+            "--link-remap",
+            "--lazy-pages",
+            "--auto-dedup",
+            "--status-fd 3",
+            "--page-server 127.0.0.1:27",
+            "--pre-dump",
+            "--manage-cgroups-mode soft",
+            "--empty-ns network",
+        ],
+    ),
+    (
+        "restore",
+        &[
+            "--bundle D",
+            "-b D",
+            "--console-socket S",
+            "--pid-file F",
+            "--detach",
+            "-d",
+            "--no-subreaper",
+            "--no-pivot",
+            "--image-path D",
+            "--work-path D",
+            "--tcp-established",
+            "--tcp-skip-in-flight",
+            "--tcp-close",
+            "--ext-unix-sk",
+            "--shell-job",
+            "--file-locks",
+            "--link-remap",
+            "--lazy-pages",
+            "--auto-dedup",
+            "--manage-cgroups-mode full",
+            "--empty-ns network",
+            "--lsm-profile apparmor:p",
+            "--lsm-mount-context c",
+        ],
+    ),
+];
+
+fn options_of_checkpoint_and_restore_are_refused_with_them() -> Check {
+    let s = sandbox()?;
+    for (command, options) in CRIU {
+        for option in *options {
+            let words: Vec<&str> = [*command].into_iter().chain(option.split(' ')).chain(["c1"]).collect();
+            plain(&s, &words)?.refused("checkpoint and restore are not supported")?;
+        }
+    }
+    Ok(())
+}
+
 /// A refusal as text on standard error: one record with the word that other suites look for.
 fn an_error_is_one_line_of_text() -> Check {
     let s = sandbox()?;
@@ -355,6 +420,7 @@ fn main() -> ExitCode {
         every_command_has_its_help,
         an_unknown_command_or_flag_is_named,
         checkpoint_and_restore_are_refused_in_one_sentence,
+        options_of_checkpoint_and_restore_are_refused_with_them,
         an_error_is_one_record_in_the_log_and_one_line_beside_it,
         warnings_are_in_a_log_only_if_asked_for,
         debug_records_are_on_stderr_or_in_the_log,

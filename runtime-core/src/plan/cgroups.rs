@@ -22,6 +22,10 @@ const DENY_ALL: DeviceRule = DeviceRule {
 
 const FIELD: &str = "/linux/cgroupsPath";
 
+/// As runc says it.
+const NOBODY_KILLS: &str = "a rootless container with neither a cgroup nor a pid namespace of its own: its processes \
+    cannot all be killed with it. Such configuration is strongly discouraged";
+
 /// Makes the cgroups and sets their limits, before anything is in them: our own memory can then not
 /// stand against a limit that is being set.
 pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
@@ -46,7 +50,12 @@ pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
         let strict = b.options.rootless == Some(false);
         return match strict || resources.as_ref().is_some_and(has_limits) {
             true => Err(delegation::refusal(b, path.is_some())),
-            false => Ok(()),
+            false => {
+                if !b.namespaces.is_new(Namespace::Pid) {
+                    b.warn("/linux/namespaces", NOBODY_KILLS);
+                }
+                Ok(())
+            }
         };
     }
     b.cgroups = dirs;

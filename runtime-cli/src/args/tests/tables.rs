@@ -175,6 +175,59 @@ fn every_global_flag_changes_what_a_command_line_means_or_warns_that_it_does_not
     }
 }
 
+/// The ways to write a flag with a value, or of a switch without one.
+fn forms(flag: &Flag, value: &str) -> Vec<Vec<String>> {
+    let long = [format!("--{}", flag.long), format!("-{}", flag.long)];
+    let names = long.into_iter().chain(flag.short.map(|letter| format!("-{letter}")));
+    let both = |name: String| match flag.value {
+        Some(_) => vec![vec![name.clone(), value.to_owned()], vec![format!("{name}={value}")]],
+        None => ["true", "1", "T"]
+            .iter()
+            .map(|on| vec![format!("{name}={on}")])
+            .chain([vec![name.clone()]])
+            .collect(),
+    };
+    names.flat_map(both).collect()
+}
+
+#[test]
+fn every_flag_means_the_same_in_every_form_and_on_either_side_of_the_words() {
+    let parsed = |parts: &[&[String]]| {
+        let words: Vec<&str> = parts.iter().flat_map(|part| part.iter().map(String::as_str)).collect();
+        parse_words(&words)
+    };
+    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
+    for (def, _) in COMMANDS {
+        let words = match def.positionals {
+            Arity::Exactly(0) => Vec::new(),
+            _ => owned(&["c"]),
+        };
+        let name = owned(&[def.name]);
+        for flag in def.flags {
+            let takes = |value: &&&str| parsed(&[&name, &forms(flag, value)[0], &words]).is_ok();
+            let value = VALUES.iter().find(takes).unwrap();
+            let forms = forms(flag, value);
+            let meant = parsed(&[&name, &forms[0], &words]);
+            for form in &forms {
+                assert_eq!(parsed(&[&name, form, &words]), meant, "{} {form:?}", def.name);
+                let behind = parsed(&[&name, &words, form]);
+                match def.trailing {
+                    Trailing::None => assert_eq!(behind, meant, "{} {form:?} behind", def.name),
+                    _ => assert_ne!(behind, meant, "{} {form:?} belongs to another program", def.name),
+                }
+            }
+        }
+    }
+    for flag in GLOBAL.iter().filter(|flag| flag.long != "help") {
+        let line = owned(&["state", "c"]);
+        let takes = |value: &&&str| parsed(&[&forms(flag, value)[0], &line]).is_ok();
+        let forms = forms(flag, VALUES.iter().find(takes).unwrap());
+        for form in &forms {
+            assert_eq!(parsed(&[form, &line]), parsed(&[&forms[0], &line]), "{form:?}");
+        }
+    }
+}
+
 #[test]
 fn only_repeated_flags_keep_all_their_values() {
     for (def, _) in COMMANDS {
