@@ -99,6 +99,8 @@ pub(super) struct Calls {
     pub(super) ids: Vec<String>,
     /// How many calls named one of them.
     pub(super) count: usize,
+    /// How many calls there were in all.
+    pub(super) lines: usize,
 }
 
 impl Calls {
@@ -119,7 +121,7 @@ impl Calls {
         ids.dedup();
         let named = |l: &&Vec<&str>| l.iter().any(|a| ids.iter().any(|id| id == a));
         let count = lines.iter().filter(named).count();
-        Self { ids, count }
+        Self { count, lines: lines.len(), ids }
     }
 }
 
@@ -138,6 +140,7 @@ mod tests {
 
     #[test]
     fn a_log_without_create_counts_nothing() {
-        assert_eq!(Calls::parse("delete\u{1f}old\u{1f}\n\u{1f}"), Calls::default());
+        let calls = Calls::parse("delete\u{1f}old\u{1f}\n\u{1f}");
+        assert_eq!(calls, Calls { lines: 1, ..Calls::default() });
     }
 }

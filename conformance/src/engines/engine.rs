@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calls::Side;
 use super::scenario::Scenario;
-use super::{buildah, containerd, docker, podman};
+use super::{buildah, containerd, cri, docker, podman};
 
 /// Where Debian puts the engines; a `docker` elsewhere is not the one under test.
 pub(super) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -24,6 +24,7 @@ pub(super) enum Engine {
     Podman,
     PodmanRootless,
     Buildah,
+    Cri,
 }
 
 impl Engine {
@@ -35,6 +36,7 @@ impl Engine {
         Self::Podman,
         Self::PodmanRootless,
         Self::Buildah,
+        Self::Cri,
     ];
 
     /// What the command line calls it.
@@ -46,6 +48,7 @@ impl Engine {
             Self::Podman => "podman",
             Self::PodmanRootless => "podman-rootless",
             Self::Buildah => "buildah",
+            Self::Cri => "cri",
         }
     }
 
@@ -63,6 +66,7 @@ impl Engine {
             Self::Podman => &podman::Podman { rootless: false },
             Self::PodmanRootless => &podman::Podman { rootless: true },
             Self::Buildah => &buildah::Buildah,
+            Self::Cri => &cri::Cri,
         }
     }
 
@@ -76,7 +80,7 @@ impl Engine {
 pub(super) type Package = (&'static str, &'static str);
 
 /// What an engine is. All that it makes lies below the scratch directory or in the private /run.
-pub(super) trait Kit {
+pub(super) trait Kit: Sync {
     /// The packages that it needs beside the image's.
     fn packages(&self) -> &'static [Package];
 

@@ -1,6 +1,6 @@
 //! What may differ between the two runtimes, and what cannot be asked for yet: each with its reason.
 
-use super::engine::Engine::{self, Buildah, Containerd, Docker, DockerUserns, Podman, PodmanRootless};
+use super::engine::Engine::{self, Buildah, Containerd, Cri, Docker, DockerUserns, Podman, PodmanRootless};
 
 /// A difference that is known and right, or a scenario that cannot be asked for yet.
 #[derive(Debug)]
@@ -42,6 +42,11 @@ pub(super) const ACCEPTED: &[Exception] = &[
     because(Podman, "cgroup-view", MASKS),
     because(PodmanRootless, "cgroup-view", MASKS),
     because(Buildah, "mounts", MASKS),
+    because(
+        Cri,
+        "mounts",
+        "a bind that says rw has the rights that it says, as with runc from 1.2 on; a read-only cgroup mount is read-only",
+    ),
     because(Podman, "bind-dir-on-file", INTERNALS),
     because(Podman, "tmpfs", "the mode of what a tmpfs covers is an option of the mount, not set afterwards"),
     because(Podman, "sysctl-missing", WORDING),

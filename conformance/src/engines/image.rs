@@ -8,6 +8,9 @@ use std::process::Command;
 
 use serde_json::json;
 
+/// What containerd calls the image, without a tag.
+pub(super) const NAME: &str = "docker.io/library/bb";
+
 /// The image's search path.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -40,7 +43,8 @@ pub(super) fn make(scratch: &Path) -> Result<PathBuf, String> {
     Ok(tar)
 }
 
-/// Wraps the tar file into an OCI image layout called `latest`, packed as `oci.tar`.
+/// Wraps the tar file into an OCI image layout packed as `oci.tar`: `latest` with a shell, and `pause`
+/// for a pod's sandbox.
 pub(super) fn oci(scratch: &Path, layer: &Path) -> Result<PathBuf, String> {
     let layout = scratch.join("oci");
     let blobs = layout.join("blobs/sha256");
@@ -54,24 +58,31 @@ pub(super) fn oci(scratch: &Path, layer: &Path) -> Result<PathBuf, String> {
         store(&blobs, &file, kind)
     };
     let layer = store(&blobs, layer, "layer.v1.tar")?;
-    let config = blob(
-        "config.v1+json",
-        &json!({
-            "architecture": arch(), "os": "linux",
-            "config": { "Cmd": ["/bin/sh"], "Env": [PATH] },
-            "rootfs": { "type": "layers", "diff_ids": [layer["digest"]] },
-        }),
-    )?;
-    let mut manifest = blob(
-        "manifest.v1+json",
-        &json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": config, "layers": [layer],
-        }),
-    )?;
-    manifest["annotations"] = json!({ "org.opencontainers.image.ref.name": "latest" });
-    let index = json!({ "schemaVersion": 2, "manifests": [manifest] });
+    let mut manifests = Vec::new();
+    for (name, program) in [
+        ("latest", json!({ "Cmd": ["/bin/sh"], "Env": [PATH] })),
+        ("pause", json!({ "Entrypoint": ["/bin/sleep"], "Cmd": ["100000"], "Env": [PATH] })),
+    ] {
+        let config = blob(
+            "config.v1+json",
+            &json!({
+                "architecture": arch(), "os": "linux",
+                "config": program,
+                "rootfs": { "type": "layers", "diff_ids": [layer["digest"]] },
+            }),
+        )?;
+        let mut manifest = blob(
+            "manifest.v1+json",
+            &json!({
+                "schemaVersion": 2,
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "config": config, "layers": [layer],
+            }),
+        )?;
+        manifest["annotations"] = json!({ "org.opencontainers.image.ref.name": name });
+        manifests.push(manifest);
+    }
+    let index = json!({ "schemaVersion": 2, "manifests": manifests });
     write(&layout.join("index.json"), index.to_string().as_bytes())?;
     write(&layout.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     let tar = scratch.join("oci.tar");

@@ -4,13 +4,14 @@
 //!
 //! The engines run isolated (`isolate`), over an image made on the spot (`image`) and without
 //! network. `engine` says what an engine is, `scenario` what a scenario consists of; `containerd`,
-//! `docker`, `podman` and `buildah` hold them.
+//! `docker`, `podman`, `buildah` and `cri` hold them.
 
 mod buildah;
 mod calls;
 mod cgroups;
 mod command;
 mod containerd;
+mod cri;
 mod daemon;
 mod docker;
 mod engine;
@@ -21,6 +22,7 @@ mod lines;
 mod play;
 mod podman;
 mod scenario;
+mod soak;
 mod storage;
 mod sys;
 mod text;
@@ -36,11 +38,13 @@ use serde::{Deserialize, Serialize};
 
 use engine::{Engine, Package};
 use scenario::{Report, Verdict};
+use soak::Counts;
 
 const USAGE: &str =
     "usage: oxrun-conformance engines [--runtime PATH] [--reference PATH] [--keep] [--only NAME]... ENGINE...
+       oxrun-conformance engines --soak [--runs N] [--execs N] [--pods N] [--probes N] [--runtime PATH] docker|cri...
        oxrun-conformance engines --packages
-ENGINE is containerd, docker, docker-userns, podman, podman-rootless or buildah, or all. --only picks scenarios. --keep keeps the scratch directory.";
+ENGINE is containerd, docker, docker-userns, podman, podman-rootless, buildah or cri, or all. --only picks scenarios. --soak repeats one thing many times. --keep keeps the scratch directory.";
 
 /// The package that the image is made of.
 const IMAGE: Package = ("busybox-static", "/bin/busybox");
@@ -50,6 +54,9 @@ const REFERENCE: Package = ("runc", "/usr/sbin/runc");
 
 /// Longest time that one engine may take in all, so that a hanging run ends.
 const LIMIT: Duration = Duration::from_secs(900);
+
+/// The same for a soak.
+const SOAK_LIMIT: Duration = Duration::from_secs(7200);
 
 /// Longest time that tearing down may take after that.
 const TEARDOWN: Duration = Duration::from_secs(60);
@@ -64,6 +71,7 @@ struct Job {
     hierarchies: Vec<cgroups::Hierarchy>,
     keep: bool,
     only: Vec<String>,
+    soak: Option<Counts>,
 }
 
 impl Job {
@@ -79,6 +87,9 @@ impl Job {
 
 /// Runs `oxrun-conformance engines` with the arguments that follow the word `engines`.
 pub fn run(args: &[String]) -> ExitCode {
+    if let Some((cri::CLIENT, words)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return cri::client(words);
+    }
     match parse(args) {
         Ok(Task::Suite(options)) => suite(&options),
         Ok(Task::Supervise(job)) => isolate::supervise(&job),
@@ -111,6 +122,7 @@ struct Options {
     reference: PathBuf,
     keep: bool,
     only: Vec<String>,
+    soak: Option<Counts>,
 }
 
 enum Task {
@@ -122,9 +134,10 @@ enum Task {
 }
 
 fn parse(args: &[String]) -> Result<Task, String> {
-    use lexopt::prelude::{Long, Short, Value};
+    use lexopt::prelude::{Long, Short, Value, ValueExt as _};
     let (mut engines, mut runtime, mut reference) = (Vec::new(), None, None);
     let (mut keep, mut only) = (false, Vec::new());
+    let (mut soak, mut counts) = (false, Counts::default());
     let mut parser = lexopt::Parser::from_args(args.iter().cloned());
     let bad = |e: lexopt::Error| e.to_string();
     while let Some(arg) = parser.next().map_err(bad)? {
@@ -133,6 +146,16 @@ fn parse(args: &[String]) -> Result<Task, String> {
             Long("reference") => reference = Some(PathBuf::from(parser.value().map_err(bad)?)),
             Long("only") => only.push(parser.value().map_err(bad)?.to_string_lossy().into()),
             Long("keep") => keep = true,
+            Long("soak") => soak = true,
+            Long(what @ ("runs" | "execs" | "pods" | "probes")) => {
+                let count = match what {
+                    "runs" => &mut counts.runs,
+                    "execs" => &mut counts.execs,
+                    "pods" => &mut counts.pods,
+                    _ => &mut counts.probes,
+                };
+                *count = parser.value().map_err(bad)?.parse().map_err(bad)?;
+            }
             Long("packages") => return Ok(Task::Packages),
             Long("help") | Short('h') => return Ok(Task::Help),
             Long(part @ ("supervise" | "inside")) => {
@@ -167,6 +190,7 @@ fn parse(args: &[String]) -> Result<Task, String> {
         reference: program(reference.unwrap_or_else(|| "runc".into()))?,
         keep,
         only,
+        soak: soak.then_some(counts),
     }))
 }
 
@@ -233,11 +257,13 @@ fn one_engine(engine: Engine, options: &Options, count: &mut Count) -> Result<()
         hierarchies: cgroups::discover(&name)?,
         keep: options.keep,
         only: options.only.clone(),
+        soak: options.soak,
     };
     let signals = sys::block_signals().map_err(|e| format!("signalfd: {e}"))?;
     let mut supervisor =
         isolate::supervisor(&job)?.spawn().map_err(|e| format!("starting the supervisor: {e}"))?;
-    let followed = follow(engine, &mut supervisor, signals.as_fd(), count);
+    let limit = if job.soak.is_some() { SOAK_LIMIT } else { LIMIT };
+    let followed = follow(engine, &mut supervisor, signals.as_fd(), limit, count);
     if followed.is_err() {
         supervisor.kill().map_err(|e| format!("kill: {e}"))?;
     }
@@ -257,12 +283,13 @@ fn follow(
     engine: Engine,
     supervisor: &mut Child,
     signals: BorrowedFd<'_>,
+    limit: Duration,
     count: &mut Count,
 ) -> Result<(), String> {
     let mut pipe = supervisor.stdin.take();
     let mut events = supervisor.stdout.take().ok_or("no stdout")?;
     let (mut pending, mut buffer) = (Vec::new(), [0; 4096]);
-    let mut deadline = Instant::now() + LIMIT;
+    let mut deadline = Instant::now() + limit;
     loop {
         // After the first signal only the end is awaited.
         let mut fds = vec![events.as_fd()];

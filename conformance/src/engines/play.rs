@@ -15,17 +15,19 @@ use super::engine::environment;
 use super::exceptions::{ACCEPTED, NOT_YET, exception};
 use super::scenario::{Compare, Kind, Outcome, Report, Scenario, Step};
 use super::text::{self, Names};
-use super::{Job, cgroups, containerd, isolate};
+use super::{Job, cgroups, containerd, isolate, soak};
 
 /// How long an engine may take for what it does after it has answered.
 const SETTLE: Duration = Duration::from_secs(10);
 
 /// Pid 1 of the namespace: isolates itself, starts the engine and reports each scenario.
 pub(super) fn inside(job: &Job) -> ExitCode {
-    let played = isolate::enter(job)
-        .and_then(|()| prepare(job))
-        .and_then(|()| Daemon::start(job))
-        .and_then(|daemon| all(job, &daemon));
+    let played = isolate::enter(job).and_then(|()| prepare(job)).and_then(|()| Daemon::start(job)).and_then(
+        |daemon| match job.soak {
+            Some(counts) => soak::run(job, counts, &daemon),
+            None => all(job, &daemon),
+        },
+    );
     match played {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -62,7 +64,8 @@ fn hand_over(job: &Job, dir: &Path) -> std::io::Result<()> {
     if user.is_some() { chown(dir, user, user) } else { Ok(()) }
 }
 
-fn emit(report: &Report) -> Result<(), String> {
+/// Hands a report to the supervisor.
+pub(super) fn emit(report: &Report) -> Result<(), String> {
     let mut line = serde_json::to_vec(report).map_err(|e| e.to_string())?;
     line.push(b'\n');
     std::io::stdout().write_all(&line).map_err(|e| format!("stdout: {e}"))

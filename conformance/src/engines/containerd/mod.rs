@@ -36,7 +36,7 @@ impl Kit for Containerd {
 
     fn daemon(&self, scratch: &Path) -> Result<Option<Command>, String> {
         let config = scratch.join("config.toml");
-        write(&config, &settings(scratch))?;
+        write(&config, &settings(scratch, "disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n", ""))?;
         let mut command = Command::new("/usr/bin/containerd");
         command.arg("--config").arg(config);
         Ok(Some(command))
@@ -52,7 +52,7 @@ impl Kit for Containerd {
         let config = scenarios::config(&scratch.join("rootfs"));
         write(&scratch.join(CONFIG), &config.to_string())?;
         let oci = image::oci(scratch, tar)?.to_string_lossy().into_owned();
-        let import = ["images", "import", "--base-name", "docker.io/library/bb", &oci];
+        let import = ["images", "import", "--base-name", image::NAME, &oci];
         Ok(vec![import.map(str::to_owned).to_vec()])
     }
 
@@ -65,21 +65,21 @@ impl Kit for Containerd {
     }
 }
 
-fn settings(scratch: &Path) -> String {
+/// The daemon's configuration: `top` are lines without a section, `sections` come behind all others.
+pub(super) fn settings(scratch: &Path, top: &str, sections: &str) -> String {
     let dir = scratch.display();
     format!(
         r#"version = 2
 root = "{dir}/root"
 state = "{dir}/exec"
 oom_score = 0
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
-[grpc]
+{top}[grpc]
   address = "{}"
 [ttrpc]
   address = "{dir}/ttrpc.sock"
 [plugins."io.containerd.internal.v1.opt"]
   path = "{dir}/opt"
-"#,
+{sections}"#,
         socket(scratch).display()
     )
 }
