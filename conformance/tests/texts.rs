@@ -44,14 +44,17 @@ fn an_empty_working_directory_is_refused() -> Check {
     Ok(())
 }
 
-/// The container runs nevertheless.
-fn an_ambient_capability_that_cannot_be_raised_is_a_warning() -> Check {
+/// The container runs nevertheless. Some engines ask for a whole set with every container: who looks for the reason is
+/// told, nobody else.
+fn an_ambient_capability_that_cannot_be_raised_is_told_to_who_looks() -> Check {
     let config = Config::new(&["/bin/probe", "exit", "0"])
         .set("/process/capabilities/ambient", json!(["CAP_CHOWN"]))
         .set("/process/capabilities/permitted", json!(["CAP_CHOWN"]));
-    let output = run_once(&config)?.success()?;
+    let s = sandbox()?;
+    let bundle = s.bundle(&config)?;
+    let path = bundle.path().to_string_lossy();
+    let output = s.runtime().call(&["--debug", "run", "--bundle", &path, "c1"])?.success()?;
     check!(output.says("can't raise ambient capability CAP_CHOWN: "), "{output}");
-    check!(output.says("level=warning"), "{output}");
     Ok(())
 }
 
@@ -119,9 +122,9 @@ fn main() -> ExitCode {
     let older = "older versions of runc say it otherwise";
     tests.push(oxrun_only("an_empty_id_is_refused", older, an_empty_id_is_refused));
     tests.push(oxrun_only(
-        "an_ambient_capability_that_cannot_be_raised_is_a_warning",
+        "an_ambient_capability_that_cannot_be_raised_is_told_to_who_looks",
         older,
-        an_ambient_capability_that_cannot_be_raised_is_a_warning,
+        an_ambient_capability_that_cannot_be_raised_is_told_to_who_looks,
     ));
     tests.push(oxrun_only(
         "a_user_without_cgroup_and_pid_namespace_is_warned",
