@@ -133,6 +133,8 @@ fn exec_without_a_program_or_with_a_console_nobody_gets_is_refused() -> Check {
         check_eq!(output.stderr.lines().count(), 1, "lines of {output}");
         Ok(())
     };
+    let unknown = s.runtime().call(&["exec", "nope", "/bin/probe"])?.exits(255)?;
+    check!(unknown.says("exec failed: container does not exist"), "{unknown}");
     says(&[], &[], "exec args cannot be empty")?;
     says(&["-d", "-t"], REPORT, "cannot allocate tty if oxrun will detach without setting console socket")?;
     let text = "cannot use console socket if oxrun will not detach or allocate tty";

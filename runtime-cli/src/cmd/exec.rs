@@ -80,7 +80,6 @@ pub(crate) fn failed(e: &Error) -> Failure {
         _ if e.step().is_some() || e.kind() == ErrorKind::Exec => {
             "exec failed: unable to start container process: "
         }
-        ErrorKind::NotFound => "",
         _ => "exec failed: ",
     };
     Failure { code: FAILED, ..Failure::of(prefix, e).fieldless(e, prefix) }
