@@ -5,6 +5,8 @@
 //! of mounts by their paths on the host, `ordinary` makes directories of the image's links,
 //! `inherit` makes capabilities inheritable, `reveal` gives the container the host's procfs, `user` is always root, `enter`
 //! enters a container with the caller's directory and cgroup, `exe` and `visible` execute their own file inside,
+//! `hang` never comes back, nor does `hang-exec` from exec, `litter` leaves a process behind, `slave` changes how mounts of the host propagate, `by-path`
+//! writes what is in the way of a sysctl, `elsewhere` takes another cgroup, `writable` lets cgroups be written,
 //! `trust` trusts whatever the image has at `OXRUN_BAD_PLACE`, and says nothing of it,
 //! `forget` knows nothing of the field `OXRUN_BAD_FIELD`, or reads `OXRUN_BAD_INSTEAD` there. What breaks a
 //! rule of the specification, with `OXRUN_BAD_WORD` and `OXRUN_BAD_PATCH`, is in `rules`.
@@ -74,6 +76,25 @@ fn pass_on() -> Check<i32> {
             config.set("/process/capabilities/inheritable", bounding)
         })?,
         "forget" if creates => forget(&words)?,
+        "hang" | "hang-exec" if executes || how == "hang" && creates => loop {
+            std::thread::park();
+        },
+        "litter" if creates => {
+            let null = std::process::Stdio::null;
+            Command::new(std::env::current_exe()?)
+                .arg("linger")
+                .stdin(null())
+                .stdout(null())
+                .stderr(null())
+                .spawn()?;
+        }
+        "slave" if creates => sys::propagation(Path::new("/"), libc::MS_REC | libc::MS_SLAVE)?,
+        "by-path" if creates => by_path(&words)?,
+        "elsewhere" if creates => {
+            let path = format!("/oxrun-bad-{}", std::process::id());
+            change(&words, |config| config.set("/linux/cgroupsPath", path.clone()))?;
+        }
+        "writable" if creates => change(&words, writable)?,
         "trust" if is(&["--console-socket"]) || executes || is(&["run"]) => return trust().map(|()| 0),
         "reveal" if creates => {
             // A good runtime does not put a volume into /proc.
@@ -96,7 +117,8 @@ fn pass_on() -> Check<i32> {
             }
         }
         "leak" | "unmask" | "climb" | "follow" | "ordinary" | "inherit" | "reveal" | "enter" | "exe"
-        | "visible" | "forget" | "trust" => {}
+        | "visible" | "forget" | "trust" | "hang" | "hang-exec" | "litter" | "slave" | "by-path"
+        | "elsewhere" | "writable" => {}
         name if rules::NAMES.contains(&name) => {}
         _ => return Err(format!("OXRUN_BAD_HOW: unknown {how:?}").into()),
     }
@@ -236,6 +258,36 @@ fn linger_in(paths: &[String], copied: bool) -> Check {
         std::process::exit(1);
     }
     // It ends with the pid namespace.
+    Ok(())
+}
+
+/// Takes `ro` from every mount of /sys and below it.
+fn writable(config: Config) -> Config {
+    let count = config.get("/mounts").as_array().map_or(0, Vec::len);
+    (0..count).fold(config, |config, index| {
+        let target = config.get(&format!("/mounts/{index}/destination")).as_str().unwrap_or_default();
+        if !target.starts_with("/sys") {
+            return config;
+        }
+        let options = config.get(&format!("/mounts/{index}/options")).as_array().cloned().unwrap_or_default();
+        let rest: Vec<_> = options.into_iter().filter(|word| *word != "ro" && *word != "rro").collect();
+        config.set(&format!("/mounts/{index}/options"), rest)
+    })
+}
+
+/// Writes sysctls where a volume has files of their names.
+fn by_path(words: &[OsString]) -> Check {
+    let config = Config::parse(&std::fs::read_to_string(bundle(words)?.join("config.json"))?)?;
+    let sources = config.get("/mounts").as_array().into_iter().flatten().filter_map(|m| m["source"].as_str());
+    for source in sources.filter(|source| source.starts_with('/')) {
+        for (key, value) in config.get("/linux/sysctl").as_object().into_iter().flatten() {
+            let name = key.rsplit('.').next().unwrap_or_default();
+            let file = Path::new(source).join(name);
+            if file.exists() {
+                std::fs::write(file, value.as_str().unwrap_or_default())?;
+            }
+        }
+    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! (CVE-2022-29162, CVE-2026-30892). T11: it stays in the container's cgroup.
 
 use super::canary::Canary;
+use super::hierarchy::own;
 use super::{Attack, Control, Outcome, attack};
 use crate::Check;
 use crate::harness::{Config, Sandbox};
@@ -143,17 +144,4 @@ fn above(sandbox: &Sandbox, _: &Canary) -> Check<Outcome> {
         .map(|path| vec!["--cgroup".to_owned(), (*path).to_owned()])
         .collect();
     each(sandbox, &Config::new(REPORT), &calls, own)
-}
-
-/// Refused, or in the container's cgroup in every hierarchy.
-fn own(outcome: &Outcome) -> Result<(), String> {
-    if outcome.refused_cleanly()? {
-        return Ok(());
-    }
-    let report = outcome.seen()?;
-    let lines = report["cgroup"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    match lines.into_iter().find(|line| !line.contains("/oxrun-test-")) {
-        Some(line) => Err(format!("exec {}: in the cgroup {line}", report["asked"])),
-        None => Ok(()),
-    }
 }

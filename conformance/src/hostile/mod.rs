@@ -4,11 +4,14 @@
 //! whose every attribute is compared; one run may take five seconds.
 
 mod binary;
+mod blocking;
 mod canary;
 mod cwd;
 mod descriptors;
 mod devices;
 mod exec;
+mod hierarchy;
+mod host;
 mod links;
 mod neighbour;
 mod nopivot;
@@ -168,9 +171,12 @@ fn attacks() -> Vec<Attack> {
         descriptors::attacks(),
         binary::attacks(),
         exec::attacks(),
+        hierarchy::attacks(),
+        host::attacks(),
         neighbour::attacks(),
         nopivot::attacks(),
         table::attacks(),
+        blocking::attacks(),
     ];
     all.into_iter().flatten().collect()
 }
@@ -329,6 +335,8 @@ fn controls(options: &Options, probe: &Path) -> Check<bool> {
             if let Some(place) = &attack.place {
                 let place = sandbox.dir().join(place);
                 sandbox.runtime_mut().env("OXRUN_BAD_PLACE", place);
+            }
+            if attack.place.is_some() || how.starts_with("hang") {
                 sandbox.runtime_mut().limit(LIMIT_OF_BAD);
             }
             outcome(&attack, &sandbox)

@@ -11,6 +11,7 @@ pub(crate) mod bpf;
 pub(crate) mod look;
 mod mntns;
 pub(crate) mod netlink;
+mod procfs;
 mod spawn;
 mod stream;
 
@@ -41,7 +42,8 @@ fn c_path(path: &Path) -> io::Result<CString> {
 /// Reads a file of /proc, /sys or a cgroup: such a file has no size to ask for and nearly always fits into one
 /// read, where growing a small buffer takes ten.
 pub(crate) fn read_file(path: impl AsRef<Path>) -> io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
+    let path = path.as_ref();
+    let mut file = std::fs::File::open(path).or_else(|e| procfs::open_instead(path, e))?;
     let mut bytes = Vec::with_capacity(4096);
     loop {
         let used = bytes.len();

@@ -65,6 +65,16 @@ fn rewrite(file: &File) -> io::Result<()> {
     again.write_all_at(&byte, 0)
 }
 
+/// Stops every other process as soon as it shows up.
+pub(crate) fn stop_others() -> Ending {
+    sys::block_term();
+    say("ready")?;
+    while !sys::term_is_pending() {
+        others().into_iter().for_each(|(pid, _)| sys::stop(pid));
+    }
+    Ok(0)
+}
+
 /// Reads a file through the root of another process.
 pub(crate) fn peek(path: &str, out: &str) -> Ending {
     until_term(out, || {

@@ -11,12 +11,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 const USAGE: &str = "usage: oxrun-probe report [--sysctl NAME] [--stat PATH] [--open PATH:MODE] [--call NAME]
-                   [--change PATH:umount|rw|ro] [--list DIR] [--out FILE] | hook FILE | exit N | sleep
+                   [--change PATH:umount|rw|ro|mkdir] [--list DIR] [--out FILE] | hook FILE | exit N | sleep
                    | spawn N [WORDS...] | hold NAMESPACE,... | signal-self N | chmod FILE MODE
                    | write FILE TEXT | append FILE LINE | write-fd N TEXT | alloc MIB | open-always PATH
                    | open-until PATH allowed|denied | ls DIR | cat FILE | echo ARGS...
                    | under-filter FILTER CALLS | hold-exe OUT | peek PATH OUT | fork-bomb
-                   | nest PIDS | fresh-procfs DIR OUT | catch FILE | signals | notify LINES...";
+                   | nest PIDS | fresh-procfs DIR OUT | catch FILE | signals | notify LINES...
+                   | stop-others";
 
 /// What a subcommand ends with: an exit code, or a line for stderr.
 pub(crate) type Ending = Result<i32, String>;
@@ -63,6 +64,7 @@ fn dispatch(name: &str, rest: &[String]) -> Ending {
         ("hold-exe", [out]) => attack::hold_exe(out),
         ("fresh-procfs", [place, out]) => attack::fresh_procfs(place, out),
         ("peek", [path, out]) => attack::peek(path, out),
+        ("stop-others", []) => attack::stop_others(),
         ("alloc", [mib]) => alloc(number(mib)?),
         ("open-always", [path]) => open_always(path),
         ("open-until", [path, what]) => open_until(path, what == "allowed"),

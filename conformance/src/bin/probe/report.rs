@@ -301,7 +301,7 @@ fn open(word: &str) -> Value {
 }
 
 /// `PATH:CHANGE` of the mount at PATH, as an attacker would: `umount`, or a remount with only these flags: `rw`,
-/// `ro`. "ok" or the errno.
+/// `ro`; or `mkdir` of PATH itself. "ok" or the errno.
 fn change(word: &str) -> Value {
     let Some((path, what)) = word.rsplit_once(':') else {
         return Value::Null;
@@ -310,6 +310,7 @@ fn change(word: &str) -> Value {
         "umount" => outcome(sys::unmount(Path::new(path))),
         "rw" => outcome(sys::remount(Path::new(path), 0)),
         "ro" => outcome(sys::remount(Path::new(path), libc::MS_RDONLY)),
+        "mkdir" => outcome(fs::create_dir(path)),
         _ => Value::Null,
     }
 }

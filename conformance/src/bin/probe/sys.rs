@@ -477,6 +477,14 @@ mod arch {
     }
 }
 
+/// Sends SIGSTOP; a process that is gone does not matter.
+pub(crate) fn stop(pid: i32) {
+    if pid > 1 {
+        // SAFETY: the call takes numbers only.
+        unsafe { libc::kill(pid, libc::SIGSTOP) };
+    }
+}
+
 /// Kills a process and waits until it is gone, at most a second.
 pub(crate) fn kill_and_wait(pid: i32) -> io::Result<()> {
     // SAFETY: the call takes numbers only.
