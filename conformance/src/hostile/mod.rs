@@ -181,6 +181,12 @@ fn attacks() -> Vec<Attack> {
     all.into_iter().flatten().collect()
 }
 
+/// Name and variant of every attack.
+#[must_use]
+pub fn list() -> Vec<(&'static str, String)> {
+    attacks().into_iter().map(|attack| (attack.name, attack.variant)).collect()
+}
+
 #[derive(Default)]
 struct Options {
     runtime: Option<PathBuf>,
