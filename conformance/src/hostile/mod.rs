@@ -30,8 +30,6 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(5);
-/// How long a bad runtime may wait for what never comes.
-const LIMIT_OF_BAD: Duration = Duration::from_millis(300);
 /// `nobody`: who calls the runtime where the caller has no rights.
 const USER: u32 = 65534;
 
@@ -342,9 +340,7 @@ fn controls(options: &Options, probe: &Path) -> Check<bool> {
                 let place = sandbox.dir().join(place);
                 sandbox.runtime_mut().env("OXRUN_BAD_PLACE", place);
             }
-            if attack.place.is_some() || how.starts_with("hang") {
-                sandbox.runtime_mut().limit(LIMIT_OF_BAD);
-            }
+            sandbox.runtime_mut().limit(limit_of(&attack));
             outcome(&attack, &sandbox)
         };
         // What the bad runtime leaves behind is not the question here.
@@ -366,6 +362,16 @@ fn controls(options: &Options, probe: &Path) -> Check<bool> {
     }
     println!("{passed} passed, {failed} failed");
     Ok(failed == 0 && passed > 0)
+}
+
+/// How long a bad runtime may wait for what never comes. Where a good one makes a container first, it needs more.
+fn limit_of(attack: &Attack) -> Duration {
+    match attack.control {
+        Control::Bad("hang-exec") => Duration::from_millis(1000),
+        Control::Bad("trust") if attack.variant.contains("of exec)") => Duration::from_millis(1000),
+        Control::Bad("trust" | "hang") => Duration::from_millis(200),
+        _ => LIMIT,
+    }
 }
 
 /// A release of a runtime, if it is installed.

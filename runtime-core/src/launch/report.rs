@@ -141,6 +141,9 @@ fn explain(plan: &Plan, action: &Action, field: &str, r: &Record<'_>) -> Error {
             d.minor,
         )),
         Action::Device(d) => plain(&format!("error creating device {}", d.path.display()), r),
+        Action::SetAttr { destination, .. } => {
+            plain(&format!("error changing the mount on {}", destination.display()), r)
+        }
         Action::Symlink { path, .. } => plain(&format!("error creating link {}", path.display()), r),
         Action::Hook(h) => hook(h, r),
         Action::ProgramLabel { lsm, label } => program_label(*lsm, label, r),
