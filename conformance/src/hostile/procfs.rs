@@ -5,6 +5,7 @@ use super::canary::Canary;
 use super::{Attack, Control, Outcome, Run, attack};
 use crate::harness::{Bundle, Config, Sandbox};
 use crate::{Check, sys};
+use serde_json::json;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -39,7 +40,20 @@ pub(super) fn attacks() -> Vec<Attack> {
                 Path::new("etc"),
             )
         }),
-        attack("T2", "/proc is exchanged for a symlink", race, in_place, Control::Bad("unmask")),
+        attack(
+            "T2",
+            "/proc is exchanged for a symlink",
+            |s, _| race(s, &race_config(s)?),
+            in_place,
+            Control::Bad("unmask"),
+        ),
+        attack(
+            "T2",
+            "/proc is a bind and exchanged for a symlink",
+            bound,
+            in_place_or_away,
+            Control::Bad("unmask"),
+        ),
     ]
 }
 
@@ -77,6 +91,14 @@ fn in_place(outcome: &Outcome) -> Result<(), String> {
     Ok(())
 }
 
+/// The same of a bind, which goes where a link of the image leads: what lies at `/proc` then is the image's.
+fn in_place_or_away(outcome: &Outcome) -> Result<(), String> {
+    match &outcome.report {
+        Some(report) if report["mounts"].is_null() => outcome.spared(),
+        _ => in_place(outcome),
+    }
+}
+
 /// Puts a link, or with no target a file, in the place of a directory of the image.
 fn planted(sandbox: &Sandbox, name: &str, target: &Path) -> Check<Outcome> {
     planted_with(sandbox, &Config::new(REPORT), name, target)
@@ -93,13 +115,22 @@ fn planted_with(sandbox: &Sandbox, config: &Config, name: &str, target: &Path) -
     Outcome::of(sandbox.runtime().run(bundle.path(), "victim")?)
 }
 
-/// Another container of the same image exchanges `/proc` and a link while a container is created. When it is
-/// started everything is in its place again.
-fn race(sandbox: &Sandbox, _: &Canary) -> Check<Outcome> {
+fn race_config(sandbox: &Sandbox) -> Check<Config> {
     let out = sandbox.make_dir("out")?;
     let words = ["/bin/probe", "report", "--out", "/tmp/report.json", "--stat", MASKED, "--stat", READONLY];
-    let config = Config::new(&words).mount("bind", &out, "/tmp", &["bind", "rw"]);
-    let bundle = sandbox.bundle(&config)?;
+    Ok(Config::new(&words).mount("bind", &out, "/tmp", &["bind", "rw"]))
+}
+
+/// As engines without rights mount it for a container with the host's pids.
+fn bound(sandbox: &Sandbox, _: &Canary) -> Check<Outcome> {
+    let proc = json!({ "type": "bind", "source": "/proc", "destination": "/proc", "options": ["bind"] });
+    race(sandbox, &race_config(sandbox)?.without_namespace("pid").set("/mounts/0", proc))
+}
+
+/// Another container of the same image exchanges `/proc` and a link while a container is created. When it is
+/// started everything is in its place again.
+fn race(sandbox: &Sandbox, config: &Config) -> Check<Outcome> {
+    let bundle = sandbox.bundle(config)?;
     let mut last = Outcome::default();
     let mut ran = false;
     for turn in 0..MOST {

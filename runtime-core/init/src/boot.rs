@@ -27,7 +27,9 @@ pub struct Ctx {
     pub mounts: Option<Fd>,
     /// The procfs that was mounted on /proc.
     pub proc: Option<Fd>,
-    /// The sysfs that was mounted on /sys.
+    /// What is bound on /proc instead. Its numbers may be those of another pid namespace: nothing is written there.
+    pub bound_proc: Option<Fd>,
+    /// What was mounted on /sys.
     pub sys: Option<Fd>,
     /// A procfs that nobody else sees, where there is none on /proc.
     pub private_proc: Option<Fd>,
@@ -114,6 +116,7 @@ pub fn boot() -> Ctx {
         root: None,
         mounts: None,
         proc: None,
+        bound_proc: None,
         sys: None,
         private_proc: None,
         devpts: None,

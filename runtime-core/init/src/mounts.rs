@@ -109,7 +109,10 @@ fn place(ctx: &mut Ctx, mount: Fd, target: &Fd, made: &Made<'_>) -> Result<(), S
     remember(ctx, &mount)?;
     attach(&mount, target, dest)?;
     match (fstype.to_bytes(), dest.to_bytes()) {
-        (b"proc", b"/proc") => ctx.proc = Some(mount),
+        (b"proc", b"/proc") => {
+            ctx.proc = Some(mount);
+            ctx.bound_proc = None;
+        }
         (b"sysfs", b"/sys") => ctx.sys = Some(mount),
         (b"devpts", b"/dev/pts") => ctx.devpts = Some(mount),
         _ => {}
@@ -312,26 +315,31 @@ pub fn bind(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     attributes(&tree, [set, clear, rset, rclear], propagation)?;
     let leaf = if is_dir { Leaf::Dir } else { Leaf::File };
     let (target, _) = files::ensure(ctx.root()?, dest, leaf)?;
+    attach(&tree, &target, dest)?;
     // What it covers is not what paths lead to any more.
     match dest.to_bytes() {
-        b"/proc" => ctx.proc = None,
-        b"/sys" => ctx.sys = None,
+        b"/proc" => {
+            ctx.proc = None;
+            ctx.bound_proc = Some(tree);
+        }
+        b"/sys" => ctx.sys = Some(tree),
         _ => {}
     }
-    attach(&tree, &target, dest)
+    Ok(())
 }
 
-/// What a path that is to be covered leads to; nothing if nothing is there. In the kernel's own filesystems it is
-/// looked up below their mounts: whoever writes to the image may take the directory that they are mounted on
+/// What a path that is to be covered leads to; nothing if nothing is there. Below /proc and /sys it is looked up
+/// below their mounts: whoever writes to the image may take the directory that they are mounted on
 /// out of the path for a moment, and nothing would be covered.
 fn coverable(ctx: &Ctx, path: &CStr) -> Result<Option<Fd>, Stop> {
     let bytes = path.to_bytes_with_nul();
+    let proc = if ctx.proc.is_some() { &ctx.proc } else { &ctx.bound_proc };
     let below = |mount: &'_ Option<Fd>, name: &[u8]| match bytes.strip_prefix(name) {
         Some(rest @ [b'/', ..]) if mount.is_some() => CStr::from_bytes_with_nul(rest).ok(),
         _ => None,
     };
-    let (top, path) = match (below(&ctx.proc, b"/proc"), below(&ctx.sys, b"/sys")) {
-        (Some(rest), _) => (ctx.proc.as_ref(), rest),
+    let (top, path) = match (below(proc, b"/proc"), below(&ctx.sys, b"/sys")) {
+        (Some(rest), _) => (proc.as_ref(), rest),
         (_, Some(rest)) => (ctx.sys.as_ref(), rest),
         _ => (None, path),
     };
@@ -439,6 +447,7 @@ pub fn pivot(ctx: &mut Ctx, move_root: bool, flags: u64) -> Result<(), Stop> {
         propagation(c"/", flags)?;
     }
     ctx.root = None;
+    ctx.bound_proc = None;
     ctx.sys = None;
     ctx.devpts = None;
     ctx.empty = None;
