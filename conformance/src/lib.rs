@@ -11,6 +11,7 @@
 
 pub mod diagnosis;
 pub mod engines;
+pub mod faults;
 pub mod harness;
 pub mod hostile;
 mod locate;

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: oxrun-conformance hostile [--runtime PATH] [--controls] [T1 T4 ...]
        oxrun-conformance engines ...
        oxrun-conformance diagnosis [--runtime PATH] [--peer NAME=PATH ...]
+       oxrun-conformance faults [--runtime PATH] [--every N] [--first N] [--list] [OPERATION...]
        oxrun-conformance fields [--mutants] [--rows FILE] [--only TEXT] [--random COUNT --seed NUMBER]
        oxrun-conformance oracle seccomp [--corpus DIR] [--random N] [--directory DIR]
                                         [--record FILE]
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         "hostile" => oxrun_conformance::hostile::run(rest),
         "engines" => oxrun_conformance::engines::run(rest),
         "diagnosis" => oxrun_conformance::diagnosis::run(rest),
+        "faults" => oxrun_conformance::faults::run(rest),
         "fields" => fields::run(rest),
         "oracle" => oracle::run(rest),
         "spec" => oxrun_conformance::spec::run(rest),

@@ -224,7 +224,7 @@ impl Container {
                 break;
             }
         }
-        match launch::started(&self.dir, &self.state) {
+        match launch::started(&self.dir, &self.state)? {
             launch::Started::Failed(e) => Err(e),
             launch::Started::Executing { faults } => {
                 let denied = self.state.denies_execve.as_ref();
@@ -477,8 +477,8 @@ fn loaded(
 ) -> Result<()> {
     for _ in 0..1000 {
         // In this order: what is read of a process that turns out to be dead is final.
-        let loading = sys::loading(pid);
-        let exited = sys::poll_exit(pidfd.as_fd(), Some(0)).unwrap_or(true);
+        let loading = sys::loading(pid).map_err(|e| Error::io(format!("read(/proc/{pid}/stat)"), &e))?;
+        let exited = sys::poll_exit(pidfd.as_fd(), Some(0)).map_err(|e| Error::io("poll", &e))?;
         match loading {
             sys::Loading::Underway if exited => {}
             sys::Loading::Underway => {

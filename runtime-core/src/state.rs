@@ -128,7 +128,7 @@ impl StateDir {
     /// Waits until nobody else changes this container.
     pub(crate) fn lock(&self) -> Result<()> {
         sys::lock(&self.dir).map_err(|e| self.failed("flock", "", &e))?;
-        if self.is_gone() {
+        if self.is_gone()? {
             return Err(Error::new(
                 ErrorKind::NotFound,
                 format!("container does not exist: {}", self.path.display()),
@@ -202,8 +202,15 @@ impl StateDir {
     }
 
     /// The bytes of the fault page.
-    pub(crate) fn fault(&self) -> Vec<u8> {
-        std::fs::read(self.path.join("fault")).unwrap_or_default()
+    /// Nothing if the container was deleted meanwhile.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn fault(&self) -> Result<Vec<u8>> {
+        match std::fs::read(self.path.join("fault")) {
+            Err(e) if e.kind() == Io::NotFound => Ok(Vec::new()),
+            page => page.map_err(|e| self.failed("read", "fault", &e)),
+        }
     }
 
     /// Writes the state at once or not at all.
@@ -295,8 +302,8 @@ impl StateDir {
     }
 
     /// Whether this directory is gone from its place: it was deleted while this handle waited for the lock.
-    fn is_gone(&self) -> bool {
-        self.dir.metadata().map_or(true, |m| m.nlink() == 0)
+    fn is_gone(&self) -> Result<bool> {
+        self.dir.metadata().map(|m| m.nlink() == 0).map_err(|e| self.failed("stat", "", &e))
     }
 }
 

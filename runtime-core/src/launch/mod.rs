@@ -539,9 +539,13 @@ pub(crate) enum Started {
 }
 
 /// What the fault page says of a container that was told to start.
-pub(crate) fn started(dir: &StateDir, state: &State) -> Started {
+///
+/// # Errors
+/// If the page cannot be read.
+pub(crate) fn started(dir: &StateDir, state: &State) -> Result<Started> {
     let denied = state.denies_execve.as_ref();
-    report::started(&dir.fault(), state.exec_step, &state.rootfs, denied, |n| state.start_hook(n))
+    let page = dir.fault()?;
+    Ok(report::started(&page, state.exec_step, &state.rootfs, denied, |n| state.start_hook(n)))
 }
 
 /// The error of a program that the kernel killed while it loaded it.

@@ -482,15 +482,17 @@ pub(crate) enum Loading {
 
 /// Reads /proc/PID/stat: where the program's text begins (field 26) is set when loading is complete; a zombie has none, but
 /// its exit code (field 52).
-pub(crate) fn loading(pid: u32) -> Loading {
-    let Ok(stat) = read_file(format!("/proc/{pid}/stat")) else {
-        return Loading::Done;
+pub(crate) fn loading(pid: u32) -> io::Result<Loading> {
+    let stat = match read_file(format!("/proc/{pid}/stat")) {
+        // It has ended, and somebody knows how.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => return Ok(Loading::Done),
+        stat => stat?,
     };
     // The name may contain blanks and parentheses: the last one ends it. What follows begins with field 3.
     let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |s| s.1).split_whitespace().collect();
     let field = |n: usize| fields.get(n - 3).copied().unwrap_or("0");
     let number = |n: usize| field(n).parse::<u64>().unwrap_or(0);
-    match (field(3), number(26)) {
+    Ok(match (field(3), number(26)) {
         ("Z" | "X", _) => match number(52) as i32 & 0x7f {
             signal @ (libc::SIGKILL | libc::SIGSEGV | libc::SIGSYS) => {
                 Loading::Killed { signal, faults: number(10) }
@@ -499,7 +501,7 @@ pub(crate) fn loading(pid: u32) -> Loading {
         },
         (_, 0) => Loading::Underway,
         _ => Loading::Done,
-    }
+    })
 }
 
 /// Whether a process stands still because it was sent a signal for that (proc_pid_stat(5), field 3).

@@ -1,0 +1,266 @@
+//! The calls of the runtime that get faults, from which state of a container each starts, and where it leads.
+
+use super::trace::{self, Fault, Place, Trace};
+use crate::harness::{Bundle, Config, Leaks, Sandbox};
+use crate::{Check, Failed};
+use serde_json::Value;
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+/// The container of every cell.
+pub(super) const ID: &str = "c";
+
+/// In which state the container is before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    None,
+    Created,
+    Running,
+    Paused,
+    Stopped,
+}
+
+impl Before {
+    /// The word of `state`, empty if there is no container.
+    pub(super) fn status(self) -> &'static str {
+        match self {
+            Before::None => "",
+            Before::Created => "created",
+            Before::Running => "running",
+            Before::Paused => "paused",
+            Before::Stopped => "stopped",
+        }
+    }
+}
+
+/// A call of the runtime.
+#[derive(Debug)]
+pub(super) struct Operation {
+    pub(super) name: &'static str,
+    pub(super) before: Before,
+    /// What `state` says after it has succeeded; empty if there is no container.
+    pub(super) after: &'static str,
+    words: &'static [&'static str],
+    /// The program prints a report that shows whether the container is as it should be.
+    pub(super) reports: bool,
+}
+
+/// `BUNDLE` stands for the bundle with the report.
+pub(super) const ALL: &[Operation] = &[
+    Operation {
+        name: "create",
+        before: Before::None,
+        after: "created",
+        words: &["create", "--bundle", "BUNDLE", ID],
+        reports: true,
+    },
+    Operation {
+        name: "start",
+        before: Before::Created,
+        after: "running",
+        words: &["start", ID],
+        reports: false,
+    },
+    Operation {
+        name: "run",
+        before: Before::None,
+        after: "",
+        words: &["run", "--bundle", "BUNDLE", ID],
+        reports: true,
+    },
+    Operation {
+        name: "exec",
+        before: Before::Running,
+        after: "running",
+        words: &["exec", ID, "/bin/probe", "report"],
+        reports: true,
+    },
+    Operation {
+        name: "kill",
+        before: Before::Running,
+        after: "stopped",
+        words: &["kill", ID, "KILL"],
+        reports: false,
+    },
+    Operation {
+        name: "pause",
+        before: Before::Running,
+        after: "paused",
+        words: &["pause", ID],
+        reports: false,
+    },
+    Operation {
+        name: "resume",
+        before: Before::Paused,
+        after: "running",
+        words: &["resume", ID],
+        reports: false,
+    },
+    Operation {
+        name: "update",
+        before: Before::Running,
+        after: "running",
+        words: &["update", "--pids-limit", "77", "--cpu-share", "512", ID],
+        reports: false,
+    },
+    Operation {
+        name: "state",
+        before: Before::Running,
+        after: "running",
+        words: &["state", ID],
+        reports: true,
+    },
+    Operation {
+        name: "list",
+        before: Before::Running,
+        after: "running",
+        words: &["list", "--format", "json"],
+        reports: true,
+    },
+    Operation {
+        name: "ps",
+        before: Before::Running,
+        after: "running",
+        words: &["ps", "--format", "json", ID],
+        reports: true,
+    },
+    Operation {
+        name: "events",
+        before: Before::Running,
+        after: "running",
+        words: &["events", "--stats", ID],
+        reports: true,
+    },
+    Operation { name: "delete", before: Before::Stopped, after: "", words: &["delete", ID], reports: false },
+    Operation {
+        name: "delete --force",
+        before: Before::Running,
+        after: "",
+        words: &["delete", "--force", ID],
+        reports: false,
+    },
+];
+
+impl Operation {
+    /// Whether the container is the same afterwards, so that the next cell may have it.
+    pub(super) fn keeps(&self) -> bool {
+        self.after == self.before.status()
+    }
+
+    /// Whether it removes what a container had: what remains after a fault is removed by the next call.
+    pub(super) fn cleans(&self) -> bool {
+        self.after.is_empty()
+    }
+}
+
+/// The place where cells are tried.
+pub(super) struct Bench {
+    pub(super) s: Sandbox,
+    sleeps: Bundle,
+    reports: Bundle,
+    pub(super) nothing: Leaks,
+    /// A container that is there from the cell before, and the host with it.
+    kept: RefCell<Option<(i32, Leaks)>>,
+}
+
+impl Bench {
+    pub(super) fn new(probe: &Path, runtime: &Path) -> Check<Self> {
+        let s = Sandbox::with_runtime(probe, runtime)?;
+        let sleeps = s.bundle(&Config::new(&["/bin/probe", "sleep"]))?;
+        let reports = s.bundle(&Config::new(&["/bin/probe", "report"]))?;
+        // The state root itself stays.
+        s.runtime().create(sleeps.path(), ID)?.success()?;
+        s.runtime().call(&["delete", "--force", ID])?.success()?;
+        let nothing = s.leaks()?;
+        Ok(Self { s, sleeps, reports, nothing, kept: RefCell::new(None) })
+    }
+
+    /// Brings the container into a state; its first process.
+    pub(super) fn prepare(&self, before: Before) -> Check<Option<i32>> {
+        if let Some((pid, _)) = &*self.kept.borrow() {
+            return Ok(Some(*pid));
+        }
+        let runtime = self.s.runtime();
+        match before {
+            Before::None => return Ok(None),
+            Before::Created => drop(runtime.create(self.sleeps.path(), ID)?.success()?),
+            _ => drop(runtime.start_ready(self.sleeps.path(), ID)?),
+        }
+        let pid = runtime.pid(ID)?;
+        match before {
+            Before::Paused => drop(runtime.call(&["pause", ID])?.success()?),
+            Before::Stopped => {
+                runtime.kill(ID, "KILL")?.success()?;
+                runtime.wait_for(pid)?;
+            }
+            _ => {}
+        }
+        Ok(Some(pid))
+    }
+
+    fn command(&self, operation: &Operation) -> Command {
+        let mut command = self.s.runtime().command();
+        command.args(operation.words.iter().map(|word| match *word {
+            "BUNDLE" => self.reports.path().as_os_str().to_owned(),
+            word => OsString::from(word),
+        }));
+        command
+    }
+
+    /// Calls the runtime once, with a fault or without.
+    pub(super) fn call(&self, operation: &Operation, fault: Option<(Place, Fault)>) -> Check<Trace> {
+        trace::run(self.command(operation), self.s.dir(), fault)
+    }
+
+    /// What `state` says; empty if there is no container.
+    pub(super) fn status(&self) -> Check<String> {
+        let output = self.s.runtime().call(&["state", ID])?;
+        if output.code == 0 {
+            return Ok(output.json()?["status"].as_str().unwrap_or_default().to_owned());
+        }
+        if output.says("does not exist") {
+            return Ok(String::new());
+        }
+        Err(Failed::from(format!("{output}\n  expected a state, or none")))
+    }
+
+    /// Starts a created container and returns what its program reports.
+    pub(super) fn start_and_report(&self) -> Check<Value> {
+        let pid = self.s.runtime().pid(ID)?;
+        self.s.runtime().start(ID)?.success()?;
+        self.s.runtime().wait_for(pid)?;
+        let text = std::fs::read_to_string(self.s.dir().join("followed.out"))?;
+        self.document(&text)
+    }
+
+    /// What was printed, with one name for the place of every bench.
+    pub(super) fn document(&self, text: &str) -> Check<Value> {
+        let text = text.replace(self.s.cgroup_prefix(), "NAME.");
+        serde_json::from_str(&text).map_err(|e| Failed::from(format!("no report: {e}: {text:?}")))
+    }
+
+    /// Behind a cell: lets an operation that keeps its container have the same again, else removes it.
+    pub(super) fn end(&self, operation: &Operation, pid: Option<i32>) -> Check {
+        while let Ok(Some(_)) = crate::sys::reap(-1) {}
+        match (pid, operation.keeps()) {
+            (Some(pid), true) => {
+                let with = self.s.leaks()?;
+                let before = self.kept.replace(Some((pid, with)));
+                before.map_or(Ok(()), |(_, leaks)| leaks.assert_same())
+            }
+            _ => self.clean(),
+        }
+    }
+
+    /// Removes the container, whatever it is, without a fault; then nothing may be left.
+    pub(super) fn clean(&self) -> Check {
+        self.kept.replace(None);
+        // A zombie of exec keeps its pid namespace, and thereby the container, alive.
+        while let Ok(Some(_)) = crate::sys::reap(-1) {}
+        self.s.runtime().call(&["delete", "--force", ID])?.success()?;
+        while let Ok(Some(_)) = crate::sys::reap(-1) {}
+        self.nothing.assert_same()
+    }
+}

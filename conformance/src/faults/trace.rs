@@ -1,0 +1,212 @@
+//! Runs one call of the runtime and follows every task that it makes: which calls each of them makes, and what becomes
+//! of it if one of these fails. When the runtime has ended, its tasks are let go; a container lives on.
+
+use super::name;
+use super::sys::{self, Stop};
+use crate::{Check, Failed};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// How long a call of the runtime may take with a fault: nothing in it waits longer for a process that is gone.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// What happens instead of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The kernel does nothing and answers this.
+    Errno(i32),
+    /// The task is killed.
+    Kill,
+}
+
+/// Which call: the `nth` of those that the `task`th task makes as part of the runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) task: usize,
+    pub(super) nth: usize,
+}
+
+/// What was seen.
+#[derive(Debug)]
+pub(super) struct Trace {
+    /// The calls of each task as part of the runtime, in the order in which the tasks were made.
+    pub(super) calls: Vec<Vec<String>>,
+    /// The call that was hit.
+    pub(super) hit: Option<String>,
+    /// The runtime's exit code; 128 and the signal if it was killed.
+    pub(super) code: i32,
+    /// It did not end in time.
+    pub(super) hung: bool,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+    /// Every task but the first.
+    pub(super) others: Vec<OwnedFd>,
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// If it cannot be started or followed.
+pub(super) fn run(command: Command, scratch: &Path, fault: Option<(Place, Fault)>) -> Check<Trace> {
+    // The end of the thread lets all tasks go.
+    std::thread::scope(|scope| {
+        scope
+            .spawn(|| follow(command, scratch, fault))
+            .join()
+            .unwrap_or_else(|_| Err(Failed::from("panicked")))
+    })
+}
+
+fn follow(mut command: Command, scratch: &Path, fault: Option<(Place, Fault)>) -> Check<Trace> {
+    let (out, err) = (scratch.join("followed.out"), scratch.join("followed.err"));
+    command.stdout(File::create(&out)?).stderr(File::create(&err)?);
+    sys::be_followed(&mut command);
+    let main = command.spawn()?.id().cast_signed();
+    drop(command);
+    let tasks = Mutex::new(vec![main]);
+    let hung = AtomicBool::new(false);
+    let (done, finished) = channel::<()>();
+    let (follower, code) = std::thread::scope(|scope| {
+        let (tasks, hung) = (&tasks, &hung);
+        scope.spawn(move || {
+            if finished.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
+                hung.store(true, Ordering::Relaxed);
+                for task in tasks.lock().map(|list| list.clone()).unwrap_or_default() {
+                    let _ = crate::sys::kill(task, libc::SIGKILL);
+                }
+            }
+        });
+        let mut follower =
+            Follower { fault, hit: None, known: HashMap::new(), calls: Vec::new(), others: Vec::new() };
+        let code = follower.until_the_end_of(main, tasks);
+        drop(done);
+        (follower, code)
+    });
+    let read = |path: &Path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    Ok(Trace {
+        calls: follower.calls,
+        hit: follower.hit,
+        code: code?,
+        hung: hung.load(Ordering::Relaxed),
+        stdout: read(&out)?,
+        stderr: read(&err)?,
+        others: follower.others,
+    })
+}
+
+/// A task that is followed.
+#[derive(Clone, Copy, Debug)]
+struct Task {
+    index: usize,
+    /// How many programs it has been: 0 is the runtime, 1 init, then that of the user.
+    programs: usize,
+    /// Its next stop is the end of a call that was taken away.
+    pending: Option<i32>,
+}
+
+struct Follower {
+    fault: Option<(Place, Fault)>,
+    hit: Option<String>,
+    known: HashMap<i32, Task>,
+    calls: Vec<Vec<String>>,
+    others: Vec<OwnedFd>,
+}
+
+impl Follower {
+    /// Follows until the first task has ended; its exit code.
+    fn until_the_end_of(&mut self, main: i32, tasks: &Mutex<Vec<i32>>) -> Check<i32> {
+        // The stops of tasks whose maker has not reported them yet.
+        let mut early: Vec<i32> = Vec::new();
+        loop {
+            let Some((task, stop)) = sys::next()? else {
+                return Err(Failed::from("the runtime is gone, and nobody said so"));
+            };
+            match stop {
+                Stop::Ended(code) if task == main => return Ok(code),
+                Stop::Ended(_) => drop(self.known.remove(&task)),
+                _ if task == main && !self.known.contains_key(&main) => {
+                    sys::follow_all(main)?;
+                    self.add(main, 0);
+                    sys::go_on(main, 0);
+                }
+                _ if task != 0 && !self.known.contains_key(&task) => early.push(task),
+                Stop::Made(made) => {
+                    if let Ok(mut list) = tasks.lock() {
+                        list.push(made);
+                    }
+                    self.others.extend(crate::sys::pidfd(made).ok());
+                    self.add(made, self.known.get(&task).map_or(0, |t| t.programs));
+                    if let Some(at) = early.iter().position(|e| *e == made) {
+                        early.swap_remove(at);
+                        sys::go_on(made, 0);
+                    }
+                    sys::go_on(task, 0);
+                }
+                _ => self.step(task, stop)?,
+            }
+        }
+    }
+
+    fn add(&mut self, task: i32, programs: usize) {
+        self.known.insert(task, Task { index: self.calls.len(), programs, pending: None });
+        self.calls.push(Vec::new());
+    }
+
+    fn step(&mut self, pid: i32, stop: Stop) -> Check {
+        let Some(task) = self.known.get_mut(&pid) else { return Ok(()) };
+        let mut signal = 0;
+        match stop {
+            Stop::Executed => task.programs += 1,
+            Stop::Enter(number, args) if task.index == 0 || task.programs < 2 => {
+                let calls = &mut self.calls[task.index];
+                let name = name::of(pid, number, &args);
+                calls.push(name.clone());
+                let here = Place { task: task.index, nth: calls.len() - 1 };
+                match self.fault.filter(|(place, _)| *place == here).map(|(_, fault)| fault) {
+                    None => {}
+                    Some(Fault::Kill) => {
+                        self.hit = Some(name);
+                        crate::sys::kill(pid, libc::SIGKILL)?;
+                    }
+                    Some(Fault::Errno(errno)) => {
+                        self.hit = Some(name);
+                        if number != libc::SYS_close.cast_unsigned() {
+                            sys::take_away(pid)?;
+                        }
+                        task.pending = Some(errno);
+                    }
+                }
+            }
+            Stop::Leave => {
+                if let Some(errno) = task.pending.take() {
+                    sys::answer(pid, errno)?;
+                }
+            }
+            // A new task's first stop is no signal that anybody sent.
+            Stop::Signal(number) if number != libc::SIGSTOP => signal = number,
+            _ => {}
+        }
+        sys::go_on(pid, signal);
+        Ok(())
+    }
+}
+
+/// Waits until the tasks have ended.
+///
+/// # Errors
+/// If they do not.
+pub(super) fn all_gone(tasks: &[OwnedFd]) -> Check {
+    for task in tasks {
+        if !crate::sys::readable(task.as_fd(), Duration::from_secs(10))? {
+            return Err(Failed::from("a task of the runtime lives on"));
+        }
+    }
+    Ok(())
+}
