@@ -119,9 +119,9 @@ impl HostFacts {
     pub fn record() -> Result<HostFacts> {
         let kernel = sys::kernel_release();
         floor(&kernel)?;
-        let caps = sys::capabilities(None);
+        let caps = own_capabilities(None)?;
         let (euid, egid) = sys::effective_ids();
-        let in_user_namespace = in_user_namespace();
+        let in_user_namespace = has_own_user_namespace()?;
         let mut cgroup = cgroups()?;
         if let Some(tree) =
             cgroup.v2.as_mut().filter(|_| cgroup.v1.is_empty() && (euid != 0 || in_user_namespace))
@@ -138,9 +138,9 @@ impl HostFacts {
             cgroup,
             map_helpers: if euid == 0 { None } else { map_helpers() },
             wait_killable: !sys::seccomp_flags_unknown(FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV),
-            resctrl: resctrl(),
+            resctrl: resctrl()?,
             kcore: Path::new("/proc/kcore").exists(),
-            apparmor: read("/sys/module/apparmor/parameters/enabled").is_some_and(|t| t.starts_with('Y')),
+            apparmor: read("/sys/module/apparmor/parameters/enabled")?.is_some_and(|t| t.starts_with('Y')),
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
             systemd: None,
             kernel,
@@ -157,18 +157,21 @@ impl HostFacts {
     }
 
     /// The same host for the calling process: what is the machine's stays, what is the process's is read again.
-    pub(crate) fn of_this_process(&self) -> HostFacts {
-        let caps = sys::capabilities(Some(self.last_cap));
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn of_this_process(&self) -> Result<HostFacts> {
+        let caps = own_capabilities(Some(self.last_cap))?;
         let (euid, egid) = sys::effective_ids();
-        HostFacts {
+        Ok(HostFacts {
             euid,
             egid,
-            in_user_namespace: in_user_namespace(),
+            in_user_namespace: has_own_user_namespace()?,
             bounding: caps.bounding,
             effective: caps.effective,
             map_helpers: None,
             ..self.clone()
-        }
+        })
     }
 
     /// Whether the caller is root of the host: real root, not that of a user namespace.
@@ -189,26 +192,38 @@ fn yes() -> bool {
     true
 }
 
-fn read(path: &str) -> Option<String> {
-    sys::read_file(path).ok()
+/// The text of a file, if there is one. What cannot be read is no fact.
+fn read(path: &str) -> Result<Option<String>> {
+    match sys::read_file(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io(format!("read({path})"), &e)),
+    }
+}
+
+fn own_capabilities(last: Option<u32>) -> Result<sys::Caps> {
+    sys::capabilities(last).map_err(|e| Error::io("read(/proc/self/status)", &e))
 }
 
 /// The kernel makes a directory for it where it has it, so that mountinfo is read on few hosts.
-fn resctrl() -> Option<ResctrlFacts> {
+fn resctrl() -> Result<Option<ResctrlFacts>> {
     let usual = Path::new("/sys/fs/resctrl");
     if !usual.is_dir() {
-        return None;
+        return Ok(None);
     }
-    let mount = match sys::is_resctrl(usual) {
-        true => usual.to_owned(),
-        false => read("/proc/self/mountinfo")?.lines().find_map(|line| {
-            let (mount, filesystem) = line.split_once(" - ")?;
-            filesystem.starts_with("resctrl ").then_some(mount.split(' ').nth(4)?.into())
-        })?,
+    let elsewhere = |line: &str| {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        filesystem.starts_with("resctrl ").then_some(PathBuf::from(mount.split(' ').nth(4)?))
     };
-    let has = |what: &str| mount.join("info").join(what).is_dir();
-    let (cache, bandwidth) = (has("L3"), has("MB"));
-    Some(ResctrlFacts { mount, cache, bandwidth })
+    let mount = match sys::is_resctrl(usual) {
+        true => Some(usual.to_owned()),
+        false => read("/proc/self/mountinfo")?.unwrap_or_default().lines().find_map(elsewhere),
+    };
+    Ok(mount.map(|mount| {
+        let has = |what: &str| mount.join("info").join(what).is_dir();
+        let (cache, bandwidth) = (has("L3"), has("MB"));
+        ResctrlFacts { mount, cache, bandwidth }
+    }))
 }
 
 /// The programs are where PATH says, or in the usual places: a caller may have no PATH.
@@ -236,19 +251,22 @@ fn floor(release: &str) -> Result<()> {
 }
 
 /// Whether the calling process lives in a user namespace of its own: the initial one maps everything to itself.
+/// Where that cannot be told it is taken for the initial one.
 #[must_use]
 pub fn in_user_namespace() -> bool {
-    match read("/proc/self/uid_map") {
-        Some(map) => map.split_whitespace().ne(["0", "0", "4294967295"]),
-        None => false,
-    }
+    has_own_user_namespace().unwrap_or(false)
+}
+
+fn has_own_user_namespace() -> Result<bool> {
+    let map = read("/proc/self/uid_map")?;
+    Ok(map.is_some_and(|map| map.split_whitespace().ne(["0", "0", "4294967295"])))
 }
 
 /// Finds the hierarchies without reading mountinfo, which grows with every container: the standard
 /// places below /sys/fs/cgroup, each verified to be a cgroup filesystem.
 fn cgroups() -> Result<CgroupFacts> {
     let mut facts = CgroupFacts::default();
-    let Some(text) = read("/proc/self/cgroup") else {
+    let Some(text) = read("/proc/self/cgroup")? else {
         return Ok(facts);
     };
     let base = Path::new("/sys/fs/cgroup");
@@ -261,7 +279,8 @@ fn cgroups() -> Result<CgroupFacts> {
     }
     let names: Vec<String> = match std::fs::read_dir(base) {
         Ok(dir) => dir.flatten().filter_map(|e| e.file_name().into_string().ok()).collect(),
-        Err(_) => return Ok(facts),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(facts),
+        Err(e) => return Err(Error::io(format!("open({})", base.display()), &e)),
     };
     for line in text.lines() {
         let mut fields = line.splitn(3, ':');

@@ -143,7 +143,7 @@ impl Runtime {
         let template = container.template()?;
         let facts = match self.facts.get() {
             Some(facts) => facts,
-            None => &template.facts.of_this_process(),
+            None => &template.facts.of_this_process()?,
         };
         plan::exec(container.state(), template, process, facts, options)
     }

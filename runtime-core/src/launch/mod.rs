@@ -172,7 +172,9 @@ fn carry_out<'a>(
     script: &[u8],
     streams: &Streams,
 ) -> Result<Host<'a>> {
-    fault.set_len(oxrun_init::fault::SIZE as u64).map_err(|e| Error::io("ftruncate(fault)", &e))?;
+    // Written, so that there is room for it: a page that cannot be had later is a SIGBUS for init.
+    let page = [0; oxrun_init::fault::SIZE];
+    (&fault).write_all(&page).map_err(|e| Error::io("write(fault)", &e))?;
     let mut host = Host {
         plan,
         place,

@@ -83,19 +83,16 @@ pub(crate) struct Caps {
 }
 
 /// The caller's bounding and effective sets and the kernel's highest capability, where it is not known.
-pub(crate) fn capabilities(last: Option<u32>) -> Caps {
-    let status = read_file("/proc/self/status").unwrap_or_default();
+pub(crate) fn capabilities(last: Option<u32>) -> io::Result<Caps> {
+    let status = read_file("/proc/self/status")?;
     let set = |name: &str| {
         let line = status.lines().find_map(|l| l.strip_prefix(name));
-        line.and_then(|v| u64::from_str_radix(v.trim(), 16).ok())
+        let value = line.and_then(|v| u64::from_str_radix(v.trim(), 16).ok());
+        value.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
     };
     let last =
         last.or_else(|| read_file("/proc/sys/kernel/cap_last_cap").ok().and_then(|t| t.trim().parse().ok()));
-    Caps {
-        bounding: set("CapBnd:").unwrap_or(0),
-        effective: set("CapEff:").unwrap_or(0),
-        last: last.unwrap_or(40).min(63),
-    }
+    Ok(Caps { bounding: set("CapBnd:")?, effective: set("CapEff:")?, last: last.unwrap_or(40).min(63) })
 }
 
 /// seccomp(2): whether the kernel knows these flags of a filter. A filter at no address is never loaded; the
@@ -237,7 +234,9 @@ fn fd_of<'a>(fd: RawFd) -> BorrowedFd<'a> {
 pub(crate) fn inherited(fd: RawFd) -> Option<BorrowedFd<'static>> {
     // SAFETY: no pointers.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
-    let handed = flags >= 0 && (fd < 3 || flags & libc::FD_CLOEXEC == 0);
+    // A standard stream is what the caller has there, whatever else cannot be told of it.
+    let open = flags >= 0 || (fd < 3 && io::Error::last_os_error().raw_os_error() != Some(libc::EBADF));
+    let handed = open && (fd < 3 || flags & libc::FD_CLOEXEC == 0);
     handed.then(|| fd_of(fd))
 }
 

@@ -1,0 +1,217 @@
+//! A host that lacks something: room, descriptors, memory, the right to write, a caller that waits for its children.
+//! What can be done is done; what cannot is told, and leaves nothing.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod library;
+
+use library::sandbox;
+use oxrun_conformance::harness::{Config, Output, Sandbox, run, test};
+use oxrun_conformance::{Check, Failed, check, check_eq, sys};
+use serde_json::json;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+const SLEEP: &[&str] = &["/bin/probe", "sleep"];
+
+/// A container that asks for no more descriptors than its caller has.
+fn config() -> Config {
+    Config::new(SLEEP).remove("/process/rlimits")
+}
+
+/// A mount that is gone when the test is.
+struct Mounted<'a>(&'a Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = sys::unmount(self.0);
+    }
+}
+
+fn tmpfs<'a>(place: &'a Path, options: &str) -> Check<Mounted<'a>> {
+    fs::create_dir_all(place)?;
+    let made = Command::new("mount").args(["-t", "tmpfs", "-o", options, "none"]).arg(place).status()?;
+    check!(made.success(), "no tmpfs with {options}");
+    Ok(Mounted(place))
+}
+
+/// Calls the runtime through a shell that first does something to itself.
+fn through(s: &Sandbox, first: &str, words: &[&str]) -> Check<Output> {
+    let rt = s.runtime();
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{first}; exec \"$@\""), "sh"]).arg(rt.program());
+    command.arg("--root").arg(rt.root()).args(words);
+    rt.finish(command)
+}
+
+fn create_on_a_full_disk_says_so_and_leaves_nothing() -> Check {
+    let s = sandbox()?;
+    let root = s.runtime().root();
+    let bundle = s.bundle(&Config::new(SLEEP))?;
+    let (mut refused, mut made) = (0, 0);
+    // From no page for files to as many as a container needs.
+    for inodes in 2..16 {
+        let mounted = tmpfs(&root, &format!("size=1m,nr_inodes={inodes},mode=700"))?;
+        let before = s.leaks()?;
+        let output = s.runtime().create(bundle.path(), "c1")?;
+        if output.code == 0 {
+            made += 1;
+            s.runtime().call(&["delete", "--force", "c1"])?.success()?;
+        } else {
+            refused += 1;
+            output.refused("no space left on device")?;
+        }
+        // What the runtime did not wait for is ours.
+        while let Ok(Some(_)) = sys::reap(-1) {}
+        before.assert_same()?;
+        drop(mounted);
+    }
+    check!(refused > 2 && made > 2, "{refused} refused, {made} made: neither shows anything");
+    Ok(())
+}
+
+fn a_state_that_does_not_fit_on_the_disk_leaves_nothing() -> Check {
+    let s = sandbox()?;
+    let root = s.runtime().root();
+    let bundle = s.bundle(&Config::new(SLEEP))?;
+    let (mut refused, mut made) = (0, 0);
+    for pages in 1..16 {
+        let mounted = tmpfs(&root, &format!("size={}k,mode=700", pages * 4))?;
+        let before = s.leaks()?;
+        let output = s.runtime().create(bundle.path(), "c1")?;
+        if output.code == 0 {
+            made += 1;
+            s.runtime().call(&["delete", "--force", "c1"])?.success()?;
+        } else {
+            refused += 1;
+            output.refused("no space left on device")?;
+        }
+        while let Ok(Some(_)) = sys::reap(-1) {}
+        before.assert_same()?;
+        drop(mounted);
+    }
+    check!(refused > 2 && made > 2, "{refused} refused, {made} made: neither shows anything");
+    Ok(())
+}
+
+fn create_below_a_read_only_state_root_says_so() -> Check {
+    let s = sandbox()?;
+    let root = s.runtime().root();
+    let _mounted = tmpfs(&root, "ro,mode=700")?;
+    let before = s.leaks()?;
+    let bundle = s.bundle(&Config::new(SLEEP))?;
+    s.runtime().create(bundle.path(), "c1")?.refused("read-only file system")?;
+    before.assert_same()
+}
+
+fn a_state_root_that_is_a_file_is_named() -> Check {
+    let s = sandbox()?;
+    let bundle = s.bundle(&Config::new(SLEEP))?;
+    s.make_file("state", "")?;
+    let output = s.runtime().create(bundle.path(), "c1")?;
+    check!(output.code == 1 && output.says(&s.runtime().root().to_string_lossy()), "{output}");
+    fs::remove_file(s.runtime().root())?;
+    Ok(())
+}
+
+fn a_caller_that_ignores_the_end_of_its_children_gets_exit_codes() -> Check {
+    let s = sandbox()?;
+    let hook = s.make_script("hook", "exit 0")?;
+    let config = Config::new(&["/bin/probe", "exit", "7"])
+        .push("/hooks/createRuntime", json!({ "path": hook, "env": ["PATH=/usr/bin:/bin"] }));
+    let bundle = s.bundle(&config)?;
+    let words = ["run", "--bundle", bundle.path().to_str().unwrap(), "c1"];
+    through(&s, "trap '' CHLD", &words)?.exits(7)?;
+    s.sleeper("c2", &Config::new(SLEEP))?;
+    through(&s, "trap '' CHLD", &["exec", "c2", "/bin/probe", "exit", "9"])?.exits(9)?;
+    let failing = s.make_script("failing", "exit 3")?;
+    let config = config
+        .remove("/hooks")
+        .push("/hooks/createRuntime", json!({ "path": failing, "env": ["PATH=/bin"] }));
+    let bundle = s.bundle(&config)?;
+    let words = ["run", "--bundle", bundle.path().to_str().unwrap(), "c3"];
+    through(&s, "trap '' CHLD", &words)?.refused("exit status 3")?;
+    Ok(())
+}
+
+fn twenty_descriptors_are_enough_for_every_command() -> Check {
+    let s = sandbox()?;
+    let bundle = s.bundle(&config())?;
+    let path = bundle.path().to_str().unwrap();
+    let few = |words: &[&str]| through(&s, "ulimit -n 20", words)?.success();
+    few(&["create", "--bundle", path, "c1"])?;
+    few(&["start", "c1"])?;
+    few(&["exec", "c1", "/bin/probe", "echo", "word"])?;
+    few(&["state", "c1"])?;
+    few(&["ps", "c1"])?;
+    few(&["events", "--stats", "c1"])?;
+    few(&["update", "--cpu-share", "512", "c1"])?;
+    few(&["pause", "c1"])?;
+    few(&["resume", "c1"])?;
+    few(&["list"])?;
+    few(&["kill", "c1", "KILL"])?;
+    few(&["delete", "--force", "c1"])?;
+    Ok(())
+}
+
+fn too_few_descriptors_are_told_and_leave_nothing() -> Check {
+    let s = sandbox()?;
+    let bundle = s.bundle(&config())?;
+    s.sleeper("c1", &Config::new(SLEEP))?;
+    let before = s.leaks()?;
+    let (mut refused, mut made) = (0, 0);
+    for limit in 4..20 {
+        let first = format!("ulimit -n {limit}");
+        let output = through(&s, &first, &["create", "--bundle", bundle.path().to_str().unwrap(), "c2"])?;
+        if output.code == 0 {
+            made += 1;
+            s.runtime().call(&["delete", "--force", "c2"])?.success()?;
+        } else {
+            refused += 1;
+            output.refused("too many open files")?;
+        }
+        let state = through(&s, &first, &["state", "c1"])?;
+        if state.code == 0 {
+            check_eq!(state.json()?["status"], "running", "with {limit} descriptors");
+        } else {
+            state.refused("too many open files")?;
+        }
+        // Whom the runtime had no descriptor for.
+        while let Ok(Some(_)) = sys::reap(-1) {}
+        before.assert_same()?;
+    }
+    check!(refused > 0 && made > 0, "{refused} refused, {made} made: neither shows anything");
+    Ok(())
+}
+
+fn a_memory_limit_that_init_cannot_live_with_is_told_and_leaves_nothing() -> Check {
+    let s = sandbox()?;
+    let before = s.leaks()?;
+    for limit in [4096, 16384, 65536] {
+        let config = Config::new(SLEEP).set("/linux/resources/memory/limit", limit);
+        let bundle = s.bundle(&config)?;
+        let output = s.runtime().create(bundle.path(), "c1")?;
+        if output.code == 0 {
+            return Err(Failed::from(format!("a container in {limit} bytes: {output}")));
+        }
+        check!(output.says("memory"), "{output}\n  expected a word about memory");
+        before.assert_same()?;
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    macro_rules! tests {
+        ($($name:ident),* $(,)?) => { vec![$(test(stringify!($name), $name)),*] };
+    }
+    run(tests![
+        create_on_a_full_disk_says_so_and_leaves_nothing,
+        a_state_that_does_not_fit_on_the_disk_leaves_nothing,
+        create_below_a_read_only_state_root_says_so,
+        a_state_root_that_is_a_file_is_named,
+        a_caller_that_ignores_the_end_of_its_children_gets_exit_codes,
+        twenty_descriptors_are_enough_for_every_command,
+        too_few_descriptors_are_told_and_leave_nothing,
+        a_memory_limit_that_init_cannot_live_with_is_told_and_leaves_nothing,
+    ])
+}
