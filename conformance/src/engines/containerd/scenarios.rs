@@ -43,6 +43,26 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
     ),
     Scenario::named(
+        "matched-texts",
+        &[
+            cli(0, "", "run --detach --null-io {new} {image} {c} sleep 1000"),
+            // The runtime does not know it for a while: containerd takes that from its message.
+            host("", "mv /run/containerd/runc/default/{c} {data}/state"),
+            cli(1, "no such container: not found", "tasks kill --signal USR1 {c}"),
+            cli(1, "not found", "tasks kill --all --signal KILL {c}"),
+            host("", "mv {data}/state /run/containerd/runc/default/{c}"),
+            cli(0, "", "tasks kill --signal KILL {c}"),
+            until("STOPPED", "tasks ls").any_number(),
+            cli(1, "not found", "tasks kill --signal USR1 {c}"),
+            host("", "mv /run/containerd/runc/default/{c} {data}/state"),
+            cli(0, "exit code 137", "tasks rm {c}"),
+            host(
+                "",
+                "mv {data}/state /run/containerd/runc/default/{c}; {scratch}/bin/{side} --root /run/containerd/runc/default delete {c}",
+            ),
+        ],
+    ),
+    Scenario::named(
         "kill-signal",
         &[
             cli(

@@ -132,7 +132,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         &[cli(127, "no such file or directory", "run --rm {new} bb /no/such/cmd")],
     ),
     Scenario::named("not-executable", &[cli(126, "permission denied", "run --rm {new} bb /bin/notexec")]),
-    Scenario::named("directory", &[cli(126, "", "run --rm {new} bb /etc")]),
+    Scenario::named("directory", &[cli(126, "permission denied", "run --rm {new} bb /etc")]),
     Scenario::named(
         "init",
         &[cli(
@@ -255,6 +255,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         &[
             cli(0, "", "run --detach {new} bb sleep 1000"),
             cli(126, "executable file not found", "exec {c} nosuch"),
+            cli(126, "no such file or directory", "exec {c} /no/such/cmd"),
             cli(126, "permission denied", "exec {c} /bin/notexec"),
             cli(126, "no such file or directory", "exec --workdir /nope {c} true"),
         ],

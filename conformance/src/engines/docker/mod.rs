@@ -2,6 +2,7 @@
 //! build cannot name a runtime: it uses the default one, which is the link that a scenario's side sets.
 
 mod build;
+mod compose;
 mod exec;
 mod life;
 mod limits;
@@ -36,6 +37,7 @@ const PLAIN: &[&[Scenario]] = &[
     namespaces::SCENARIOS,
     mounts::SCENARIOS,
     build::SCENARIOS,
+    compose::SCENARIOS,
 ];
 
 const USERNS: &[&[Scenario]] = &[userns::SCENARIOS, build::USERNS];
@@ -45,7 +47,7 @@ const REMAPPED: Account = Account { name: "oxrun-remap", id: 4242, subordinates:
 
 impl Kit for Docker {
     fn packages(&self) -> &'static [Package] {
-        &[("docker.io", "/usr/bin/docker")]
+        &[("docker.io", "/usr/bin/docker"), ("docker-compose", "/usr/bin/docker-compose")]
     }
 
     fn scenarios(&self) -> &'static [&'static [Scenario]] {

@@ -65,7 +65,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::named(
         "bind-dir-on-file",
-        &[cli(125, "not a directory", "run --rm {new} --volume {data}:/etc/passwd bb true")],
+        &[cli(
+            125,
+            "Are you trying to mount a directory onto a file",
+            "run --rm {new} --volume {data}:/etc/passwd bb true",
+        )],
     ),
     Scenario::named(
         "volume",

@@ -24,6 +24,33 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::named("not-executable", &[cli(126, "permission denied", "run --rm {new} bb /bin/notexec")]),
     Scenario::named("directory", &[cli(126, "", "run --rm {new} bb /etc")]),
     Scenario::named(
+        "matched-texts",
+        &[
+            cli(127, "invoke a command that was not found", "run --rm {new} bb nosuch"),
+            cli(127, "invoke a command that was not found", "run --rm {new} bb /no/such/cmd"),
+            cli(126, "OCI permission denied", "run --rm {new} bb /bin/notexec"),
+            host(
+                "",
+                "mkdir {data}/hooks; echo '{\"version\":\"1.0.0\",\"hook\":{\"path\":\"/bin/sh\",\"args\":[\"sh\",\"-c\",\"echo operation not permitted >&2; exit 3\"]},\"when\":{\"always\":true},\"stages\":[\"createRuntime\"]}' >{data}/hooks/h.json",
+            ),
+            cli(126, "OCI permission denied", "--hooks-dir {data}/hooks run --rm {new} bb true").any_text(),
+        ],
+    ),
+    Scenario::named(
+        "matched-without-log",
+        &[
+            // Podman gives no log to a runtime of this name, and reads what it says on stderr.
+            cli(127, "executable file not found", "--runtime {scratch}/bin/runc run --rm {new} bb nosuch"),
+            cli(
+                127,
+                "no such file or directory",
+                "--runtime {scratch}/bin/runc run --rm {new} bb /no/such/cmd",
+            ),
+            cli(126, "permission denied", "--runtime {scratch}/bin/runc run --rm {new} bb /bin/notexec"),
+            cli(5, "", "--runtime {scratch}/bin/runc run --rm {new} bb sh -c 'exit 5'"),
+        ],
+    ),
+    Scenario::named(
         "engine-refuses",
         &[
             cli(125, "", "run --rm {new} --volume {data}/none:/data bb true"),
