@@ -10,6 +10,7 @@ mod buildah;
 mod calls;
 mod cgroups;
 mod command;
+mod common;
 mod containerd;
 mod cri;
 mod daemon;

@@ -5,30 +5,6 @@ use super::super::scenario::{ENTER, Scenario, cli, host, talk, tty, until};
 
 /// In the order in which they are played: simplest first.
 pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::named("echo", &[cli(0, "hello", "run --rm {new} bb echo hello")]),
-    Scenario::named(
-        "exit-code",
-        &[cli(42, "oops", "run --rm {new} bb sh -c 'echo out; echo oops >&2; exit 42'")],
-    ),
-    Scenario::named(
-        "stop",
-        &[
-            cli(
-                0,
-                "",
-                "run --detach {new} bb sh -c 'trap \"echo bye; exit 7\" TERM; echo up; sleep 1000 & wait'",
-            ),
-            until("up", "logs {c}"),
-            cli(0, "stop", "stop {c}"),
-            cli(0, "7", "wait {c}"),
-            until("bye", "logs {c}"),
-            cli(
-                0,
-                "exited 7 false",
-                "inspect --format '{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}' {c}",
-            ),
-        ],
-    ),
     Scenario::named(
         "stop-deaf",
         &[
@@ -44,20 +20,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "kill", "kill {c}"),
             cli(0, "137", "wait {c}"),
             cli(1, "is not running", "kill {c}"),
-        ],
-    ),
-    Scenario::named(
-        "kill-signal",
-        &[
-            cli(
-                0,
-                "",
-                "run --detach {new} bb sh -c 'trap \"echo got; exit 5\" USR1; echo up; sleep 1000 & wait'",
-            ),
-            until("up", "logs {c}"),
-            cli(0, "", "kill --signal USR1 {c}"),
-            cli(0, "5", "wait {c}"),
-            until("got", "logs {c}"),
         ],
     ),
     Scenario::named(
@@ -82,15 +44,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "", "run --detach {new} bb sh -c 'echo one; echo two >&2; echo three'"),
             cli(0, "0", "wait {c}"),
             until("three", "logs {c}"),
-        ],
-    ),
-    Scenario::named(
-        "create-start",
-        &[
-            cli(0, "", "create {new} bb sh -c 'echo started; exit 3'"),
-            cli(0, "created", "inspect --format {{.State.Status}} {c}"),
-            cli(3, "started", "start --attach {c}"),
-            cli(3, "started", "start --attach {c}"),
         ],
     ),
     Scenario::named(
@@ -127,11 +80,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "created 127", "inspect --format '{{.State.Status}} {{.State.ExitCode}}' {c}"),
         ],
     ),
-    Scenario::named(
-        "missing-path",
-        &[cli(127, "no such file or directory", "run --rm {new} bb /no/such/cmd")],
-    ),
-    Scenario::named("not-executable", &[cli(126, "permission denied", "run --rm {new} bb /bin/notexec")]),
     Scenario::named("directory", &[cli(126, "permission denied", "run --rm {new} bb /etc")]),
     Scenario::named(
         "init",
@@ -139,14 +87,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             6,
             "tini",
             "run --rm {new} --init bb sh -c 'cat /proc/1/comm; cat /proc/1/cmdline | tr \"\\0\" \" \"; echo tini; exit 6'",
-        )],
-    ),
-    Scenario::named(
-        "pid-host",
-        &[cli(
-            0,
-            "outside",
-            "run --rm {new} --pid host bb sh -c '[ $$ != 1 ] && grep -q engines /proc/1/cmdline && echo outside'",
         )],
     ),
     Scenario::named(
@@ -183,10 +123,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "ready /dev/pts/0",
             "run --rm --interactive --tty {new} --user app bb sh -c 'echo $TERM; echo to >/dev/tty; stat -c %u $(tty); echo ready $(tty); read x'",
         )],
-    ),
-    Scenario::named(
-        "terminal-missing",
-        &[tty(127, "executable file not found", "run --rm --tty {new} bb nosuch")],
     ),
     Scenario::named(
         "top",

@@ -63,17 +63,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         )],
     ),
     Scenario::named(
-        "blkio",
-        &[cli(
-            0,
-            "",
-            concat!(
-                "run --rm {new} --blkio-weight 300 bb ",
-                show!("blkio/blkio.weight blkio/blkio.bfq.weight io.weight io.bfq.weight")
-            ),
-        )],
-    ),
-    Scenario::named(
         "ulimit-all",
         &[cli(
             0,

@@ -19,6 +19,7 @@ use std::process::Command;
 use serde_json::json;
 
 use super::calls::Side;
+use super::common;
 use super::engine::{Account, Kit, Package, socket, write};
 use super::scenario::Scenario;
 
@@ -28,6 +29,7 @@ pub(super) struct Docker {
 }
 
 const PLAIN: &[&[Scenario]] = &[
+    common::SCENARIOS,
     life::SCENARIOS,
     terminal::SCENARIOS,
     exec::SCENARIOS,

@@ -45,19 +45,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
     ),
     Scenario::named(
-        "propagation-private",
-        &[
-            host("", "mkdir {data}/sub && mount -t tmpfs none {data}/sub && echo below >{data}/sub/x"),
-            cli(0, "below", "run --rm {new} --volume {data}:/data bb cat /data/sub/x"),
-            cli(
-                1,
-                "No such file",
-                "run --rm {new} --mount type=bind,src={data},dst=/data,bind-nonrecursive=true bb cat /data/sub/x",
-            ),
-            host("", "umount {data}/sub"),
-        ],
-    ),
-    Scenario::named(
         "volume-named",
         &[
             cli(0, "", "run --rm {new} --volume {c}:/home bb sh -c 'echo kept >/home/x'"),
@@ -87,17 +74,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             host("", "ln -s in {data}/link"),
             cli(0, "given", "run --rm {new} --volume {data}/link:/l bb cat /l"),
             cli(0, "given", "run --rm {new} --volume {data}/in:/bin/notexec bb cat /bin/notexec"),
-        ],
-    ),
-    Scenario::named(
-        "volume-order",
-        &[
-            host("", "mkdir {data}/a {data}/b; echo inner >{data}/b/x"),
-            cli(
-                0,
-                "inner",
-                "run --rm {new} --volume {data}/b:/v/w/z --volume {data}/a:/v/w --tmpfs /v bb sh -c 'cat /v/w/z/x; awk \"{ print \\$5 }\" /proc/self/mountinfo | grep ^/v'",
-            ),
         ],
     ),
     Scenario::named(

@@ -1,6 +1,6 @@
 //! Docker scenarios of what a container may do: users, capabilities, filters, devices, sysctls.
 
-use super::super::scenario::{Scenario, cli, host};
+use super::super::scenario::{Scenario, cli};
 
 /// In the order in which they are played.
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -28,47 +28,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
     ),
     Scenario::named(
-        "seccomp-profile",
-        &[
-            host(
-                "",
-                "echo '{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"mkdir\",\"mkdirat\",\"nosuchcall\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":95}]}' >{data}/p.json",
-            ),
-            cli(
-                1,
-                "not supported",
-                "run --rm {new} --security-opt seccomp={data}/p.json bb sh -c 'grep Seccomp: /proc/self/status; mkdir /tmp/x'",
-            ),
-        ],
-    ),
-    Scenario::named(
-        "seccomp-kill",
-        &[
-            host(
-                "",
-                "echo '{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"mkdir\",\"mkdirat\"],\"action\":\"SCMP_ACT_KILL_PROCESS\"}]}' >{data}/p.json",
-            ),
-            cli(
-                0,
-                "159",
-                "run --rm {new} --security-opt seccomp={data}/p.json bb sh -c 'mkdir /tmp/x; echo $?'",
-            ),
-        ],
-    ),
-    Scenario::named(
         "unconfined",
         &[cli(
             0,
             "Seccomp:\t0",
             "run --rm {new} --security-opt systempaths=unconfined --security-opt seccomp=unconfined --security-opt apparmor=unconfined bb sh -c 'grep Seccomp: /proc/self/status; awk \"{ print \\$5 }\" /proc/self/mountinfo | sort; echo 5 >/proc/sys/kernel/msgmni && cat /proc/sys/kernel/msgmni'",
-        )],
-    ),
-    Scenario::named(
-        "device-write-only",
-        &[cli(
-            1,
-            "Operation not permitted",
-            "run --rm {new} --device /dev/kmsg:/dev/k:w bb sh -c ': >/dev/k && echo open; head -c 1 /dev/k'",
         )],
     ),
     Scenario::named(
@@ -102,10 +66,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "4321",
             "run --rm {new} --sysctl net.core.somaxconn=4321 --sysctl net.ipv4.ip_unprivileged_port_start=0 --sysctl kernel.shm_rmid_forced=1 bb sh -c 'cd /proc/sys; cat net/core/somaxconn net/ipv4/ip_unprivileged_port_start kernel/shm_rmid_forced'",
         )],
-    ),
-    Scenario::named(
-        "sysctl-missing",
-        &[cli(127, "no such file or directory", "run --rm {new} --sysctl net.no.such=1 bb true")],
     ),
     Scenario::named(
         "keyring",

@@ -4,11 +4,6 @@ use super::super::scenario::{Scenario, cli, host, until};
 
 /// In the order in which they are played: simplest first.
 pub(super) const SCENARIOS: &[Scenario] = &[
-    Scenario::named("echo", &[cli(0, "hello", "run --rm {new} bb echo hello")]),
-    Scenario::named(
-        "exit-code",
-        &[cli(42, "oops", "run --rm {new} bb sh -c 'echo out; echo oops >&2; exit 42'")],
-    ),
     Scenario::named("exit-signal", &[cli(143, "", "run --rm {new} --init bb sh -c 'kill -TERM $$'")]),
     Scenario::named(
         "missing-command",
@@ -17,11 +12,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "", "inspect --format '{{.State.Status}} {{.State.ExitCode}}' {c}"),
         ],
     ),
-    Scenario::named(
-        "missing-path",
-        &[cli(127, "no such file or directory", "run --rm {new} bb /no/such/cmd")],
-    ),
-    Scenario::named("not-executable", &[cli(126, "permission denied", "run --rm {new} bb /bin/notexec")]),
     Scenario::named("directory", &[cli(126, "", "run --rm {new} bb /etc")]),
     Scenario::named(
         "matched-texts",
@@ -90,25 +80,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
     ),
     Scenario::named(
-        "stop",
-        &[
-            cli(
-                0,
-                "",
-                "run --detach {new} bb sh -c 'trap \"echo bye; exit 7\" TERM; echo up; sleep 1000 & wait'",
-            ),
-            until("up", "logs {c}"),
-            cli(0, "stop", "stop {c}"),
-            cli(0, "7", "wait {c}"),
-            until("bye", "logs {c}"),
-            cli(
-                0,
-                "exited 7 false",
-                "inspect --format '{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}' {c}",
-            ),
-        ],
-    ),
-    Scenario::named(
         "stop-deaf",
         &[
             cli(0, "", "run --detach {new} bb sleep 1000"),
@@ -140,20 +111,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
     ),
     Scenario::named(
-        "kill-signal",
-        &[
-            cli(
-                0,
-                "",
-                "run --detach {new} bb sh -c 'trap \"echo got; exit 5\" USR1; echo up; sleep 1000 & wait'",
-            ),
-            until("up", "logs {c}"),
-            cli(0, "", "kill --signal USR1 {c}"),
-            cli(0, "5", "wait {c}"),
-            until("got", "logs {c}"),
-        ],
-    ),
-    Scenario::named(
         "signal-proxy",
         &[
             host(
@@ -178,15 +135,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(2, "cannot remove container", "rm {c}"),
             cli(0, "", "rm --force --time 0 {c}"),
             cli(1, "", "container exists {c}"),
-        ],
-    ),
-    Scenario::named(
-        "create-start",
-        &[
-            cli(0, "", "create {new} bb sh -c 'echo started; exit 3'"),
-            cli(0, "created", "inspect --format {{.State.Status}} {c}"),
-            cli(3, "started", "start --attach {c}"),
-            cli(3, "started", "start --attach {c}"),
         ],
     ),
     Scenario::named(

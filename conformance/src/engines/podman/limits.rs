@@ -61,17 +61,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         ],
     ),
     Scenario::named(
-        "blkio",
-        &[cli(
-            0,
-            "",
-            concat!(
-                "run --rm {new} --blkio-weight 300 bb ",
-                show!("blkio/blkio.weight blkio/blkio.bfq.weight io.weight io.bfq.weight")
-            ),
-        )],
-    ),
-    Scenario::named(
         "update",
         &[
             cli(0, "", "run --detach {new} --memory 64m bb sleep 1000"),
@@ -113,10 +102,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "run --rm {new} --ulimit nofile=1024:2048 --ulimit nproc=500:600 --ulimit memlock=65536 --ulimit stack=1048576:2097152 --ulimit fsize=1000000 --ulimit msgqueue=1000 bb cat /proc/self/limits",
             ),
         ],
-    ),
-    Scenario::named(
-        "oom-score",
-        &[cli(0, "500", "run --rm {new} --oom-score-adj 500 bb cat /proc/self/oom_score_adj")],
     ),
     Scenario::named(
         "cgroups-path",

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::calls::Side;
+use super::common;
 use super::engine::{Account, Kit, Package};
 use super::scenario::Scenario;
 use super::storage::Storage;
@@ -27,6 +28,7 @@ pub(super) struct Podman {
 }
 
 const ROOT: &[&[Scenario]] = &[
+    common::SCENARIOS,
     life::SCENARIOS,
     terminal::SCENARIOS,
     exec::SCENARIOS,

@@ -5,27 +5,12 @@ use super::super::scenario::{Scenario, cli, host};
 /// In the order in which they are played.
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::named(
-        "bind",
-        &[
-            cli(
-                0,
-                "given",
-                "run --rm {new} --volume {data}:/data bb sh -c 'cat /data/in; echo made >/data/out'",
-            ),
-            host("made", "cat {data}/out"),
-        ],
-    ),
-    Scenario::named(
         "bind-read-only",
         &[cli(
             1,
             "Read-only file system",
             "run --rm {new} --volume {data}:/data:ro,noexec bb sh -c 'cat /data/in; grep -o \" /data [^ ]* [a-z,]*\" /proc/mounts; echo made >/data/out'",
         )],
-    ),
-    Scenario::named(
-        "bind-file",
-        &[cli(0, "given", "run --rm {new} --volume {data}/in:/etc/new/in:ro bb cat /etc/new/in")],
     ),
     Scenario::named(
         "bind-dir-on-file",
@@ -77,17 +62,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         &[
             cli(0, "", "run {new} --volume /v bb sh -c 'echo kept >/v/x'"),
             cli(0, "kept", "run --rm --name {c}-2 --volumes-from {c} bb cat /v/x"),
-        ],
-    ),
-    Scenario::named(
-        "volume-order",
-        &[
-            host("", "mkdir {data}/a {data}/b; echo inner >{data}/b/x"),
-            cli(
-                0,
-                "inner",
-                "run --rm {new} --volume {data}/b:/v/w/z --volume {data}/a:/v/w --tmpfs /v bb sh -c 'cat /v/w/z/x; awk \"{ print \\$5 }\" /proc/self/mountinfo | grep ^/v'",
-            ),
         ],
     ),
     Scenario::named(
@@ -145,19 +119,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "seen", "exec {c} cat /data/sub/x"),
             host("", "umount {data}/sub"),
             cli(1, "No such file", "exec {c} cat /data/sub/x"),
-        ],
-    ),
-    Scenario::named(
-        "propagation-private",
-        &[
-            host("", "mkdir {data}/sub && mount -t tmpfs none {data}/sub && echo below >{data}/sub/x"),
-            cli(0, "below", "run --rm {new} --volume {data}:/data bb cat /data/sub/x"),
-            cli(
-                1,
-                "No such file",
-                "run --rm {new} --mount type=bind,src={data},dst=/data,bind-nonrecursive=true bb cat /data/sub/x",
-            ),
-            host("", "umount {data}/sub"),
         ],
     ),
     Scenario::named(

@@ -17,14 +17,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         &[cli(0, "lo", "run --rm --name {c} --network host bb sh -c 'ls /sys/class/net'")],
     ),
     Scenario::named(
-        "pid-host",
-        &[cli(
-            0,
-            "outside",
-            "run --rm {new} --pid host bb sh -c '[ $$ != 1 ] && grep -q engines /proc/1/cmdline && echo outside'",
-        )],
-    ),
-    Scenario::named(
         "pid-shared",
         &[
             cli(0, "", "run --detach {new} bb sleep 1000"),

@@ -6,10 +6,6 @@ use super::super::scenario::{Scenario, cli, host};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::named("capabilities", &[cli(0, "CapBnd", "run --rm {new} bb grep Cap /proc/self/status")]),
     Scenario::named(
-        "cap-drop",
-        &[cli(0, "CapEff:\t0000000000000000", "run --rm {new} --cap-drop ALL bb grep Cap /proc/self/status")],
-    ),
-    Scenario::named(
         "cap-add",
         &[
             cli(
@@ -33,56 +29,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         )],
     ),
     Scenario::named(
-        "no-new-privileges",
-        &[cli(
-            0,
-            "NoNewPrivs:\t1",
-            "run --rm {new} --security-opt no-new-privileges bb grep -E 'NoNewPrivs|Seccomp:' /proc/self/status",
-        )],
-    ),
-    Scenario::named(
         "seccomp",
         &[cli(
             0,
             "Seccomp:\t2",
             "run --rm {new} bb sh -c 'grep -E \"NoNewPrivs|Seccomp\" /proc/self/status; unshare -U true 2>&1; mount -t tmpfs none /tmp 2>&1; true'",
         )],
-    ),
-    Scenario::named(
-        "seccomp-off",
-        &[cli(
-            0,
-            "Seccomp:\t0",
-            "run --rm {new} --security-opt seccomp=unconfined bb grep Seccomp: /proc/self/status",
-        )],
-    ),
-    Scenario::named(
-        "seccomp-profile",
-        &[
-            host(
-                "",
-                "echo '{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"mkdir\",\"mkdirat\",\"nosuchcall\"],\"action\":\"SCMP_ACT_ERRNO\",\"errnoRet\":95}]}' >{data}/p.json",
-            ),
-            cli(
-                1,
-                "not supported",
-                "run --rm {new} --security-opt seccomp={data}/p.json bb sh -c 'grep Seccomp: /proc/self/status; mkdir /tmp/x'",
-            ),
-        ],
-    ),
-    Scenario::named(
-        "seccomp-kill",
-        &[
-            host(
-                "",
-                "echo '{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"mkdir\",\"mkdirat\"],\"action\":\"SCMP_ACT_KILL_PROCESS\"}]}' >{data}/p.json",
-            ),
-            cli(
-                0,
-                "159",
-                "run --rm {new} --security-opt seccomp={data}/p.json bb sh -c 'mkdir /tmp/x; echo $?'",
-            ),
-        ],
     ),
     Scenario::named(
         "user-name",
@@ -144,24 +96,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         )],
     ),
     Scenario::named(
-        "device-write-only",
-        &[cli(
-            1,
-            "Operation not permitted",
-            "run --rm {new} --device /dev/kmsg:/dev/k:w bb sh -c ': >/dev/k && echo open; head -c 1 /dev/k'",
-        )],
-    ),
-    Scenario::named(
         "sysctls",
         &[cli(
             0,
             "4321",
             "run --rm {new} --sysctl net.core.somaxconn=4321 --sysctl kernel.msgmax=1234 bb sh -c 'cd /proc/sys; cat net/core/somaxconn kernel/msgmax'",
         )],
-    ),
-    Scenario::named(
-        "sysctl-missing",
-        &[cli(127, "no such file or directory", "run --rm {new} --sysctl net.no.such=1 bb true")],
     ),
     Scenario::named(
         "secret",

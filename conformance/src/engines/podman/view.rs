@@ -5,30 +5,6 @@ use super::super::scenario::{Scenario, cli};
 /// In the order in which they are played.
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::named(
-        "mounts",
-        &[cli(
-            0,
-            "/proc",
-            "run --rm {new} --volume {data}:/data --shm-size 8m bb awk '{ print $5, $6, $7 ~ /master/ }' /proc/self/mountinfo",
-        )],
-    ),
-    Scenario::named(
-        "dev",
-        &[cli(
-            0,
-            "/dev/null",
-            "run --rm {new} bb sh -c 'stat -c \"%n %a %t:%T %u:%g\" /dev/*; for l in fd stdin stdout stderr ptmx; do readlink /dev/$l; done'",
-        )],
-    ),
-    Scenario::named(
-        "masked",
-        &[cli(
-            0,
-            "Read-only file system",
-            "run --rm {new} bb sh -c 'wc -c </proc/kcore; ls /proc/acpi | wc -l; echo 1 2>&1 >/proc/sys/kernel/panic; true'",
-        )],
-    ),
-    Scenario::named(
         "unmasked",
         &[cli(
             0,
@@ -36,20 +12,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} --security-opt unmask=ALL bb sh -c 'awk \"{ print \\$5 }\" /proc/self/mountinfo | sort; echo end'",
         )],
     ),
-    Scenario::named("descriptors", &[cli(0, "2", "run --rm {new} bb sh -c 'ls /proc/1/fd'")]),
-    Scenario::named(
-        "signals",
-        &[cli(
-            0,
-            "SigIgn:\t0000000000000000",
-            "run --rm {new} bb grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status",
-        )],
-    ),
     Scenario::named(
         "env",
         &[cli(0, "A=b c", "run --rm {new} --env 'A=b c' --env EMPTY= bb sh -c 'env | grep -v HOSTNAME | sort'")],
     ),
-    Scenario::named("workdir", &[cli(0, "/tmp", "run --rm {new} --workdir /tmp bb pwd")]),
     Scenario::named(
         "workdir-missing",
         &[
