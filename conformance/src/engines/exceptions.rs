@@ -76,4 +76,15 @@ mod tests {
             assert!(e.engine.scenarios().any(named), "{e:?}");
         }
     }
+
+    #[test]
+    fn the_readme_tells_how_many_scenarios_and_differences_there_are() {
+        let readme = include_str!("../../../README.md");
+        for &engine in Engine::ALL {
+            let differences = ACCEPTED.iter().filter(|e| e.engine == engine).count();
+            let end = format!("| {} | {differences} |", engine.scenarios().count());
+            let start = format!("| `{}` |", engine.name());
+            assert!(readme.lines().any(|l| l.starts_with(&start) && l.ends_with(&end)), "{start} ... {end}");
+        }
+    }
 }
