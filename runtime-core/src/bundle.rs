@@ -437,6 +437,21 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_no_object_a_key_is_not_empty_and_a_device_has_its_numbers() {
+        for (inner, pointer) in [
+            (r#""hooks":[]"#, "/hooks"),
+            (r#""linux":{"resources":[]}"#, "/linux/resources"),
+            (r#""annotations":{"":"x"}"#, "/annotations/"),
+            (r#""linux":{"devices":[{"path":"/x","type":"c","minor":3}]}"#, "/linux/devices/0/major"),
+            (r#""linux":{"devices":[{"path":"/x","type":"b","major":7}]}"#, "/linux/devices/0/minor"),
+        ] {
+            let e = load(&format!(r#"{{"ociVersion":"1.0.0",{inner}}}"#)).expect_err(inner);
+            assert_eq!(e.field(), Some(pointer), "{e}");
+        }
+        load(r#"{"ociVersion":"1.0.0","linux":{"devices":[{"path":"/x","type":"p"}]}}"#).expect("a FIFO");
+    }
+
+    #[test]
     fn versions_one_point_anything_are_accepted() {
         for (v, fine) in
             [("1.0.2-dev", true), ("1.3.0", true), ("2.0.0", false), ("invalid", false), ("1.0", false)]

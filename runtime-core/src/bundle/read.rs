@@ -1,7 +1,8 @@
 //! From a JSON document to a type of the model, and what was noticed on the way.
 //!
 //! What must hold: a type gets what `serde_json::from_value` would give it, and fails with the same
-//! words. Besides, the innermost place that failed and every key that no type knows are noted.
+//! words, but an array is no object: its elements are not taken for the fields in their order. Besides,
+//! the innermost place that failed and every key that no type knows are noted.
 //!
 //! This is one deserializer instead of adapters around that of `serde_json`: the code of the model is
 //! generated once for each layer, and every start of the program pays for it.
@@ -216,10 +217,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
             self.notes.affinity = Some(read);
             return visitor.visit_map(Nothing);
         }
-        match self.value {
-            Value::Array(_) => self.array(visitor),
-            _ => self.object(visitor),
-        }
+        self.object(visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(

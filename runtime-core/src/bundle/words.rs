@@ -106,12 +106,15 @@ fn nul(value: &Value) -> Option<String> {
     }
 }
 
-/// What no field may hold, and the type of a device.
+/// What no field may hold, names of annotations, and what a device must have.
 fn fixed(document: &Value) -> Result<()> {
     for part in ["process", "root", "hostname", "domainname", "mounts", "hooks", "linux"] {
         if let Some(rest) = document.get(part).and_then(nul) {
             return Err(Error::config(format!("/{part}{rest}"), "a NUL byte cannot be part of this text"));
         }
+    }
+    if document.pointer("/annotations/").is_some() {
+        return Err(Error::config("/annotations/", "the key of an annotation must not be empty"));
     }
     let devices = document.pointer("/linux/devices").and_then(Value::as_array);
     for (i, device) in devices.into_iter().flatten().enumerate() {
@@ -124,6 +127,14 @@ fn fixed(document: &Value) -> Result<()> {
                 )
                 .hint("c or u for a character device, b for a block device, p for a FIFO"));
             }
+        }
+        // The model takes a missing number for 0.
+        let number = |key: &&str| device.get(key).is_none_or(Value::is_null);
+        if let Some("b" | "c" | "u") = device.get("type").and_then(Value::as_str)
+            && let Some(key) = ["major", "minor"].into_iter().find(number)
+        {
+            let text = format!("a device that is no FIFO needs a {key} number");
+            return Err(Error::config(format!("/linux/devices/{i}/{key}"), text));
         }
     }
     Ok(())
