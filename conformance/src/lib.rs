@@ -6,6 +6,7 @@
 //! - [`diagnosis`]: what a runtime answers to a config that cannot work
 //! - [`engines`]: container engines that drive the runtime
 //! - [`programs`]: the programs that a suite consists of
+//! - [`runtime_tools`]: the validation suite of opencontainers/runtime-tools, and what it proves
 //! - [`spec`]: what the runtime specification demands
 //! - [`vm`]: machines with other kernels, cgroup layouts and systemd
 
@@ -16,6 +17,7 @@ pub mod harness;
 pub mod hostile;
 mod locate;
 pub mod programs;
+pub mod runtime_tools;
 pub mod spec;
 pub mod sys;
 pub mod vm;

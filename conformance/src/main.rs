@@ -13,6 +13,7 @@ const USAGE: &str = "usage: oxrun-conformance hostile [--runtime PATH] [--contro
        oxrun-conformance fields [--mutants] [--rows FILE] [--only TEXT] [--random COUNT --seed NUMBER]
        oxrun-conformance oracle seccomp [--corpus DIR] [--random N] [--directory DIR]
                                         [--record FILE]
+       oxrun-conformance runtime-tools DIR [--runtime PATH] [NAME ...]
        oxrun-conformance spec [--runtime PATH] [--mutants] [--json FILE] [--junit FILE] [--tap FILE]
        oxrun-conformance vm ...";
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         "faults" => oxrun_conformance::faults::run(rest),
         "fields" => fields::run(rest),
         "oracle" => oracle::run(rest),
+        "runtime-tools" => oxrun_conformance::runtime_tools::run(rest),
         "spec" => oxrun_conformance::spec::run(rest),
         "vm" => oxrun_conformance::vm::run(rest),
         "--help" | "-h" | "help" => {
