@@ -1,15 +1,22 @@
 //! The cases, one file per part of the specification.
 
+mod cgroups;
 mod create;
 mod delete;
+mod devices;
 mod features;
 mod hooks;
+mod mounts;
 mod namespaces;
 mod operations;
+mod paths;
 mod process;
 mod rights;
 mod root;
+mod seccomp;
 mod state;
+mod terminal;
+mod values;
 
 use super::case::{Case, Level};
 use crate::harness::{Output, Runtime, Sandbox};
@@ -48,10 +55,17 @@ pub(super) fn all(host: &Host) -> Vec<Case> {
         operations::cases(),
         delete::cases(),
         root::cases(),
+        mounts::cases(),
         process::cases(),
+        terminal::cases(),
         rights::cases(host),
         hooks::cases(),
+        values::cases(),
         namespaces::cases(),
+        devices::cases(),
+        cgroups::cases(),
+        paths::cases(),
+        seccomp::cases(),
         features::cases(host),
     ]
     .into_iter()
