@@ -26,7 +26,7 @@ const USAGE: &str = "usage: oxrun-conformance spec [--runtime PATH] [--mutants] 
 
 Runs the cases whose name contains a NAME, or all, and prints those that did not pass. FILE may be - for
 standard output. With --mutants each case is also run with a runtime that breaks its rule, and has to
-notice. With --results prints a table of what --json wrote for several runtimes.";
+notice. With --results prints a table of what --json wrote for several runtimes, in one file or more for each.";
 
 #[derive(Default)]
 struct Options {

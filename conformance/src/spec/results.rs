@@ -45,12 +45,12 @@ impl Row {
     }
 }
 
-/// Prints the table in Markdown. The first file says which cases there are.
+/// Prints the table in Markdown. The first runtime says which cases there are.
 pub(super) fn print(files: &[String]) -> Check {
     let mut all = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(file).map_err(|e| Failed::from(format!("{file}: {e}")))?;
-        all.push(serde_json::from_str::<Results>(&text)?);
+        add(&mut all, serde_json::from_str(&text)?);
     }
     check!(!all.is_empty(), "no results");
     head(&all);
@@ -58,6 +58,17 @@ pub(super) fn print(files: &[String]) -> Check {
     deviations(&all);
     cases(&all);
     Ok(())
+}
+
+/// Several runs of one runtime are one, a later result over an earlier one.
+fn add(all: &mut Vec<Results>, more: Results) {
+    match all.iter_mut().find(|one| one.runtime == more.runtime) {
+        Some(one) => {
+            one.cases.retain(|case| more.case(&case.name).is_none());
+            one.cases.extend(more.cases);
+        }
+        None => all.push(more),
+    }
 }
 
 fn head(all: &[Results]) {

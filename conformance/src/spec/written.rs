@@ -163,3 +163,75 @@ fn xml(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::case::Level;
+    use super::*;
+    use std::time::Duration;
+
+    fn ran(name: &str, verdict: Verdict) -> Ran {
+        let rule = "a < b & \"c\"".to_owned();
+        let (place, took) = ("config.md, #1", Duration::from_millis(1500));
+        Ran { name: name.to_owned(), place, level: Level::Must, rule, verdict, took, broken: None }
+    }
+
+    fn each() -> Vec<Ran> {
+        vec![
+            ran("one", Verdict::Passed),
+            ran("two", Verdict::Failed("found: <x>\u{1b}[K\nexpected: y".to_owned())),
+            ran("three", Verdict::Skipped("no such thing".to_owned())),
+            ran("four", Verdict::Deviates("as others do".to_owned())),
+            ran("five", Verdict::Unlisted("as others do".to_owned())),
+        ]
+    }
+
+    #[test]
+    fn what_was_skipped_or_deviates_is_not_counted_as_passed() {
+        let said = counts(&each());
+        assert_eq!(said, "5 cases: 1 passed, 2 failed, 1 deviate as listed, 1 skipped");
+        let good: Vec<bool> = each().iter().map(Ran::is_good).collect();
+        assert_eq!(good, [true, false, true, true, false]);
+    }
+
+    #[test]
+    fn a_broken_runtime_that_was_not_noticed_is_a_failure() {
+        let mut one = ran("one", Verdict::Passed);
+        one.broken = Some(("reads nothing".to_owned(), Noticed::No));
+        assert!(!one.is_good());
+    }
+
+    #[test]
+    fn tap_has_a_line_for_each_with_its_directive() {
+        let text = tap(&each());
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(lines[..2], ["TAP version 13", "1..5"]);
+        assert!(lines[2].starts_with("ok 1 - one (config.md, \\#1): "), "{}", lines[2]);
+        assert!(lines[3].starts_with("not ok 2 - two"), "{}", lines[3]);
+        assert!(lines[4].starts_with("ok 3 - three") && lines[4].ends_with(" # SKIP no such thing"));
+        assert!(lines[5].starts_with("not ok 4 - four") && lines[5].ends_with(" # TODO as others do"));
+        assert!(lines[6].starts_with("not ok 5 - five"));
+    }
+
+    #[test]
+    fn junit_counts_and_escapes() {
+        let text = junit("a 1.0", &each());
+        assert!(text.contains("tests=\"5\" failures=\"2\" skipped=\"2\""), "{text}");
+        assert!(
+            text.contains("a &lt; b &amp; &quot;c&quot;") && text.contains("found: &lt;x&gt;[K"),
+            "{text}"
+        );
+        assert_eq!(text.matches("<testcase ").count(), text.matches("</testcase>").count());
+        assert!(text.contains("time=\"1.500\""), "{text}");
+    }
+
+    #[test]
+    fn json_has_each_verdict_with_its_reason() -> Result<(), serde_json::Error> {
+        let value: Value = serde_json::from_str(&json("a 1.0", &each()))?;
+        let words: Vec<&Value> =
+            value["cases"].as_array().into_iter().flatten().map(|c| &c["verdict"]).collect();
+        assert_eq!(words, ["passed", "failed", "skipped", "deviates", "unlisted"]);
+        assert_eq!(value["cases"][2]["message"], "no such thing");
+        Ok(())
+    }
+}

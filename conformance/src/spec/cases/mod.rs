@@ -8,6 +8,7 @@ mod features;
 mod hooks;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod operations;
 mod paths;
 mod process;
@@ -63,6 +64,7 @@ pub(super) fn all(host: &Host) -> Vec<Case> {
         values::cases(),
         namespaces::cases(),
         devices::cases(),
+        net_devices::cases(),
         cgroups::cases(),
         paths::cases(),
         seccomp::cases(),
