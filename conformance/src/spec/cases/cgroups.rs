@@ -118,7 +118,8 @@ fn line_of(v1: &'static str, v2: &'static str) -> Result<&'static str, String> {
         let controller = line.split('.').next().unwrap_or_default();
         !line.is_empty() && controllers(is_v2).iter().any(|name| name == controller)
     };
-    match (there(v1, false), there(v2, true)) {
+    // What is counted in a v2 tree beside v1 is not every runtime's business.
+    match (there(v1, false), Host::is_pure_v2() && there(v2, true)) {
         (true, _) => Ok(v1),
         (false, true) => Ok(v2),
         _ => Err(format!("this host has no controller with {}", if v1.is_empty() { v2 } else { v1 })),
