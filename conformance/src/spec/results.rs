@@ -119,7 +119,7 @@ fn deviations(all: &[Results]) {
 
 fn cases(all: &[Results]) {
     println!("\n## Cases\n");
-    println!("`+` passed, `F` failed, `D` deviates as listed, `s` skipped: this host cannot show it.\n");
+    println!("`+` passed, `F` failed, `D` deviates as listed, `s` skipped: this host cannot show it.");
     let names: Vec<&str> = all.iter().map(|one| one.runtime.split(' ').next().unwrap_or("")).collect();
     let versions: Vec<String> = all
         .iter()
@@ -129,22 +129,26 @@ fn cases(all: &[Results]) {
             format!("{name} {}", version.unwrap_or_default())
         })
         .collect();
-    let mut place = "";
+    let mut places: Vec<&str> = Vec::new();
     for row in &all[0].cases {
-        if row.place != place {
-            place = &row.place;
-            println!("\n### {place}\n\n| case | | rule | {} | seen failing |", versions.join(" | "));
-            println!("| --- | --- | --- |{} --- |", " --- |".repeat(all.len()));
+        if !places.contains(&row.place.as_str()) {
+            places.push(&row.place);
         }
-        let marks: Vec<&str> = all.iter().map(|one| mark(one.case(&row.name))).collect();
-        println!(
-            "| {} | {} | {} | {} | {} |",
-            row.name,
-            row.level,
-            row.rule.replace('|', "\\|"),
-            marks.join(" | "),
-            seen(all, &versions, row)
-        );
+    }
+    for place in places {
+        println!("\n### {place}\n\n| case | | rule | {} | seen failing |", versions.join(" | "));
+        println!("| --- | --- | --- |{} --- |", " --- |".repeat(all.len()));
+        for row in all[0].cases.iter().filter(|row| row.place == place) {
+            let marks: Vec<&str> = all.iter().map(|one| mark(one.case(&row.name))).collect();
+            println!(
+                "| {} | {} | {} | {} | {} |",
+                row.name,
+                row.level,
+                row.rule.replace('|', "\\|"),
+                marks.join(" | "),
+                seen(all, &versions, row)
+            );
+        }
     }
 }
 
