@@ -119,7 +119,12 @@ fn deviations(all: &[Results]) {
 
 fn cases(all: &[Results]) {
     println!("\n## Cases\n");
-    println!("`+` passed, `F` failed, `D` deviates as listed, `s` skipped: this host cannot show it.");
+    println!(
+        "`+` passed, `F` failed, `D` deviates as listed, `s` skipped: this host cannot show it. A case also fails if"
+    );
+    println!(
+        "a mount, a cgroup, a process or a state directory is left behind, above all by a container that was refused."
+    );
     let names: Vec<&str> = all.iter().map(|one| one.runtime.split(' ').next().unwrap_or("")).collect();
     let versions: Vec<String> = all
         .iter()
