@@ -201,6 +201,10 @@ fn read(path: &str) -> Result<Option<String>> {
     }
 }
 
+fn of_type(path: &Path, e: &std::io::Error) -> Error {
+    Error::io(format!("statfs({})", path.display()), e)
+}
+
 fn own_capabilities(last: Option<u32>) -> Result<sys::Caps> {
     sys::capabilities(last).map_err(|e| Error::io("read(/proc/self/status)", &e))
 }
@@ -215,7 +219,7 @@ fn resctrl() -> Result<Option<ResctrlFacts>> {
         let (mount, filesystem) = line.split_once(" - ")?;
         filesystem.starts_with("resctrl ").then_some(PathBuf::from(mount.split(' ').nth(4)?))
     };
-    let mount = match sys::is_resctrl(usual) {
+    let mount = match sys::is_resctrl(usual).map_err(|e| of_type(usual, &e))? {
         true => Some(usual.to_owned()),
         false => read("/proc/self/mountinfo")?.unwrap_or_default().lines().find_map(elsewhere),
     };
@@ -270,7 +274,7 @@ fn cgroups() -> Result<CgroupFacts> {
         return Ok(facts);
     };
     let base = Path::new("/sys/fs/cgroup");
-    if sys::is_cgroup2(base) {
+    if sys::is_cgroup2(base).map_err(|e| of_type(base, &e))? {
         if let Some(own) = text.lines().find_map(|l| l.strip_prefix("0::")) {
             let (mount, own) = (base.into(), own.into());
             facts.v2 = Some(V2Tree { mount, own, controllers: Vec::new(), delegated: None });
@@ -278,7 +282,11 @@ fn cgroups() -> Result<CgroupFacts> {
         return Ok(facts);
     }
     let names: Vec<String> = match std::fs::read_dir(base) {
-        Ok(dir) => dir.flatten().filter_map(|e| e.file_name().into_string().ok()).collect(),
+        Ok(dir) => {
+            let entries: std::io::Result<Vec<_>> = dir.collect();
+            let entries = entries.map_err(|e| Error::io(format!("read({})", base.display()), &e))?;
+            entries.iter().filter_map(|e| e.file_name().into_string().ok()).collect()
+        }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(facts),
         Err(e) => return Err(Error::io(format!("open({})", base.display()), &e)),
     };
@@ -289,7 +297,7 @@ fn cgroups() -> Result<CgroupFacts> {
         };
         if list.is_empty() {
             let unified = base.join("unified");
-            if sys::is_cgroup2(&unified) {
+            if sys::is_cgroup2(&unified).map_err(|e| of_type(&unified, &e))? {
                 let list = sys::read_file(unified.join("cgroup.controllers")).unwrap_or_default();
                 let controllers = list.split_whitespace().map(str::to_owned).collect();
                 facts.v2 = Some(V2Tree { mount: unified, own: own.into(), controllers, delegated: None });

@@ -1,7 +1,88 @@
 //! Calls whose failure the runtime survives with the same result, and why that is right.
 
-/// Task, call, errors (empty: any), reason.
-const ROWS: &[(&str, &str, &[&str], &str)] = &[];
+/// Every error.
+const ANY: &[&str] = &[];
+const EINTR: &[&str] = &["EINTR"];
+
+const AGAIN: &str = "it is made again";
+const HINT: &str = "std asks for the size of a file to reserve memory, and does without";
+
+const ONE_BY_ONE: &str = "the processes are killed one by one";
+const FROZEN: &str = "who stands still in a freezer of v1 shows when its end is waited for";
+const PID: &str = "the pid is that of the state; whether it is alive was asked before";
+const BEFORE: &str = "a value to go back to, should a later one be refused";
+
+/// Task, call, errors, reason. A row without what the call is about stands for all of its name.
+const ROWS: &[(&str, &str, &[&str], &str)] = &[
+    ("oxrun", "close", ANY, "the descriptor is closed"),
+    ("oxrun", "recvmsg", EINTR, AGAIN),
+    ("init", "close", ANY, "the descriptor is closed"),
+    ("init", "recvmsg", EINTR, AGAIN),
+    ("init", "read", EINTR, AGAIN),
+    ("init", "openat status", ANY, "which signals are ignored: without the list each is reset"),
+    ("oxrun", "waitid", ANY, "who has ended is reaped by who gets the runtime's children"),
+    ("init", "openat2", &["EAGAIN", "EINTR"], AGAIN),
+    ("init", "openat2 passwd", ANY, "who has no entry in /etc/passwd has the home directory /"),
+    ("init", "keyctl 1", &["ENOSYS"], "a kernel without keyrings has none to join"),
+    ("init", "sched_setaffinity", ANY, "the cpuset cgroup bounds it anyway"),
+    ("oxrun", "openat", EINTR, AGAIN),
+    ("oxrun", "read", EINTR, AGAIN),
+    ("oxrun", "pread64", EINTR, AGAIN),
+    ("oxrun", "write", EINTR, AGAIN),
+    ("oxrun", "sendmsg", EINTR, AGAIN),
+    ("oxrun", "ftruncate", EINTR, AGAIN),
+    ("oxrun", "poll", EINTR, AGAIN),
+    ("oxrun", "waitid", EINTR, AGAIN),
+    ("oxrun", "flock 2", EINTR, AGAIN),
+    ("oxrun", "lseek", ANY, HINT),
+    ("oxrun", "statx", ANY, HINT),
+    ("oxrun", "fcntl 1", ANY, "whether a standard stream is open: anything but EBADF means that it is"),
+    ("oxrun", "ioctl 21505", ANY, "whether stderr is a terminal: if that cannot be told, it gets no colours"),
+    ("oxrun", "getrandom", ANY, "std seeds its tables from elsewhere"),
+    ("oxrun", "flock 8", ANY, "the lock goes with its descriptor"),
+    ("oxrun", "openat passwd", ANY, "a list then has the number of the user"),
+    ("oxrun", "openat exec", ANY, "the template is made anew from the config"),
+    ("oxrun", "unlink start", ANY, "nobody reads it any more; the directory is removed with what is in it"),
+];
+
+/// Operation, call, errors, reason: what only these may do without.
+const ROWS_OF: &[(&str, &str, &[&str], &str)] = &[
+    ("delete", "rmdir", ANY, "it is removed again, after what is below it"),
+    ("delete --force", "rmdir", ANY, "it is removed again, after what is below it"),
+    ("delete --force", "openat cgroup.kill", ANY, ONE_BY_ONE),
+    ("delete --force", "write", ANY, ONE_BY_ONE),
+    (
+        "delete --force",
+        "waitid",
+        ANY,
+        "the container is no child of who deletes it: there is nothing to reap",
+    ),
+    ("delete --force", "openat CGROUP", ANY, FROZEN),
+    ("delete --force", "openat freezer.state", ANY, FROZEN),
+    ("delete --force", "getdents64", ANY, FROZEN),
+    ("delete --force", "read", ANY, FROZEN),
+    ("kill", "openat CGROUP", ANY, FROZEN),
+    ("kill", "openat freezer.state", ANY, FROZEN),
+    ("kill", "getdents64", ANY, FROZEN),
+    ("kill", "read", ANY, FROZEN),
+    ("list", "poll", ANY, PID),
+    ("state", "poll", ANY, PID),
+    ("list", "read", ANY, "a list then has the number of the user"),
+    (
+        "exec",
+        "read",
+        ANY,
+        "the template is made anew from the config; the highest capability is that of kernels today",
+    ),
+    ("update", "openat", ANY, BEFORE),
+    ("update", "read", ANY, BEFORE),
+];
+
+/// Whether a container may differ at this place of its report, because this call failed: without /etc/passwd nobody
+/// knows a home directory.
+pub(super) fn may_change(call: &str, at: &str) -> bool {
+    at.starts_with("/env/") && (call == "openat2 passwd" || call == "read")
+}
 
 /// Answers that no kernel gives, and that std ends the process for: `close` of an open descriptor may be interrupted
 /// and no more (it then is closed), `getrandom` with GRND_INSECURE exists or does not.
@@ -9,13 +90,21 @@ pub(super) fn is_impossible(call: &str, errno: &str) -> bool {
     match call {
         "close" => !matches!(errno, "EINTR" | "SIGKILL"),
         "getrandom" => matches!(errno, "EAGAIN" | "ENOMEM"),
+        // These have no error, or none for arguments that are right.
+        // PR_SET_DUMPABLE takes 0 and 1 always.
+        "prctl 4" | "umask" | "uname" | "geteuid" | "getegid" | "getrusage" | "rt_sigaction"
+        | "rt_sigprocmask" => errno != "SIGKILL",
         _ => false,
     }
 }
 
-/// Why the failure of a call may be ignored.
-pub(super) fn why(task: &str, call: &str, errno: &str) -> Option<&'static str> {
-    ROWS.iter()
-        .find(|(t, c, errnos, _)| *t == task && *c == call && (errnos.is_empty() || errnos.contains(&errno)))
-        .map(|row| row.3)
+/// Why the failure of a call of an operation may be ignored.
+pub(super) fn why(operation: &str, task: &str, call: &str, errno: &str) -> Option<&'static str> {
+    let plain = call.split(' ').next().unwrap_or(call);
+    let fits = |name: &str, errnos: &[&str]| {
+        (name == call || name == plain) && (errnos.is_empty() || errnos.contains(&errno))
+    };
+    let special = ROWS_OF.iter().find(|(o, name, errnos, _)| *o == operation && fits(name, errnos));
+    let general = || ROWS.iter().find(|(t, name, errnos, _)| *t == task && fits(name, errnos));
+    special.or_else(general).map(|row| row.3)
 }

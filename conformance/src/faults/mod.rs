@@ -79,8 +79,8 @@ struct Sums {
     unreached: usize,
 }
 
-/// Which calls were ignored: task, name, error.
-type Survived = BTreeMap<(&'static str, String), BTreeSet<&'static str>>;
+/// Which calls were ignored: operation, task, name, error.
+type Survived = BTreeMap<(&'static str, &'static str, String), BTreeSet<&'static str>>;
 
 fn matrix(options: &Options) -> Check<bool> {
     let probe = locate::sibling("oxrun-probe")?;
@@ -106,7 +106,10 @@ fn matrix(options: &Options) -> Check<bool> {
                 Ok((Verdict::Unreached, _)) => sums.unreached += 1,
                 Ok((Verdict::Ignored, hit)) => {
                     sums.ignored += 1;
-                    survived.entry((task, hit.unwrap_or(name))).or_default().insert(word(fault));
+                    survived
+                        .entry((operation.name, task, hit.unwrap_or(name)))
+                        .or_default()
+                        .insert(word(fault));
                 }
                 Err(failed) => {
                     let words = failed.message().unwrap_or_default();
@@ -184,14 +187,19 @@ fn plan(bench: &Bench, operation: &Operation) -> Check<(Usual, Vec<(Place, Fault
 fn told(failures: &[String], survived: &Survived) -> bool {
     let mut unknown = Vec::new();
     println!("\nfailures that the result does not depend on:");
-    for ((task, name), errnos) in survived {
+    for ((operation, task, name), errnos) in survived {
         let list = errnos.iter().copied().collect::<Vec<_>>().join(" ");
-        let why = errnos.iter().map(|errno| ignored::why(task, name, errno)).collect::<Option<BTreeSet<_>>>();
+        let why = errnos
+            .iter()
+            .map(|errno| ignored::why(operation, task, name, errno))
+            .collect::<Option<BTreeSet<_>>>();
         match why {
             Some(why) => {
                 println!("  {task:<5} {name:<18} {list}: {}", why.into_iter().collect::<Vec<_>>().join("; "))
             }
-            None => unknown.push(format!("{task} {name} {list}: success, and no reason is known")),
+            None => {
+                unknown.push(format!("{operation}: {task} {name} {list}: success, and no reason is known"))
+            }
         }
     }
     for line in failures.iter().chain(&unknown) {

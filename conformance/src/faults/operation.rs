@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 /// The container of every cell.
 pub(super) const ID: &str = "c";
@@ -252,6 +253,19 @@ impl Bench {
             }
             _ => self.clean(),
         }
+    }
+
+    /// Waits until nobody is left in the container's cgroups but its first process: who was made when the runtime was
+    /// killed may be unknown, and ends by itself.
+    pub(super) fn settle(&self) -> Check {
+        for _ in 0..1000 {
+            while let Ok(Some(_)) = crate::sys::reap(-1) {}
+            if crate::harness::Host::processes_in(self.s.cgroup_prefix())?.len() <= 1 {
+                return Ok(());
+            }
+            crate::sys::poll(&[], Duration::from_millis(5))?;
+        }
+        Err(Failed::from("a task of the runtime lives on"))
     }
 
     /// Removes the container, whatever it is, without a fault; then nothing may be left.

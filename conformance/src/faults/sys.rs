@@ -63,7 +63,11 @@ pub(super) fn next() -> io::Result<Option<(i32, Stop)>> {
             _ => Err(error),
         };
     }
-    Ok(Some((task, stop(task, status)?)))
+    match stop(task, status) {
+        // Killed while it stood still: its end is the next report.
+        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(Some((task, Stop::Other))),
+        stop => Ok(Some((task, stop?))),
+    }
 }
 
 fn stop(task: i32, status: i32) -> io::Result<Stop> {
@@ -123,6 +127,15 @@ pub(super) fn go_on(task: i32, signal: i32) {
     let _ = unsafe { libc::ptrace(libc::PTRACE_SYSCALL, task, 0, signal) };
 }
 
+/// A task that was killed meanwhile is gone; that is reported.
+#[cfg(target_arch = "x86_64")]
+fn there(done: io::Result<libc::c_long>) -> io::Result<()> {
+    match done {
+        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        done => done.map(drop),
+    }
+}
+
 /// The places of the registers in what PTRACE_POKEUSER takes.
 #[cfg(target_arch = "x86_64")]
 mod registers {
@@ -134,7 +147,7 @@ mod registers {
 #[cfg(target_arch = "x86_64")]
 pub(super) fn take_away(task: i32) -> io::Result<()> {
     // SAFETY: the call takes numbers only.
-    check(unsafe { libc::ptrace(libc::PTRACE_POKEUSER, task, registers::CALL, -1_i64) }).map(drop)
+    there(check(unsafe { libc::ptrace(libc::PTRACE_POKEUSER, task, registers::CALL, -1_i64) }))
 }
 
 /// Answers the call at whose end a task stands.
@@ -142,7 +155,7 @@ pub(super) fn take_away(task: i32) -> io::Result<()> {
 pub(super) fn answer(task: i32, errno: i32) -> io::Result<()> {
     let value = -i64::from(errno);
     // SAFETY: the call takes numbers only.
-    check(unsafe { libc::ptrace(libc::PTRACE_POKEUSER, task, registers::ANSWER, value) }).map(drop)
+    there(check(unsafe { libc::ptrace(libc::PTRACE_POKEUSER, task, registers::ANSWER, value) }))
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -87,6 +87,10 @@ fn follow(mut command: Command, scratch: &Path, fault: Option<(Place, Fault)>) -
             Follower { fault, hit: None, known: HashMap::new(), calls: Vec::new(), others: Vec::new() };
         let code = follower.until_the_end_of(main, tasks);
         drop(done);
+        // Whoever was just made has the stop before it that only a follower takes away.
+        for task in tasks.lock().map(|list| list.clone()).unwrap_or_default().into_iter().skip(1) {
+            let _ = crate::sys::kill(task, libc::SIGCONT);
+        }
         (follower, code)
     });
     let read = |path: &Path| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());

@@ -120,7 +120,11 @@ impl Joined {
     /// the fault page says then.
     pub(crate) fn start(&self, agent: Option<(Connection, String)>) -> Result<Started> {
         let go = |fds: &[BorrowedFd<'_>]| {
-            sys::send(&self.control, &[0; 4], fds).map_err(|e| Error::io("sendmsg(go)", &e))
+            match sys::send(&self.control, &[0; 4], fds) {
+                // It has ended: the fault page says why.
+                Err(e) if e.raw_os_error() == Some(libc::EPIPE) => Ok(()),
+                sent => sent.map_err(|e| Error::io("sendmsg(go)", &e)),
+            }
         };
         let wait = |patience| {
             let mut fds = [(self.control.as_fd(), libc::POLLIN), (self.pidfd.as_fd(), libc::POLLIN)];
@@ -142,6 +146,6 @@ impl Joined {
         // The end of the socket: the execve, or the end of the process.
         let mut buf = [0u8; 8];
         sys::receive(&self.control, &mut buf).map_err(|e| Error::io("recvmsg", &e))?;
-        Ok(report::started(&page(&self.fault), self.total, &self.rootfs, self.denied(), |_| None))
+        Ok(report::started(&page(&self.fault)?, self.total, &self.rootfs, self.denied(), |_| None))
     }
 }

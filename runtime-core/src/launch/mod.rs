@@ -157,11 +157,12 @@ pub(crate) fn launch(plan: &Plan, dir: &StateDir, stdio: Stdio) -> Result<Launch
     Ok(Launched { state, pidfd, console: host.console })
 }
 
-/// A fault page as it is now. One that cannot be read says nothing, as one that nobody wrote.
-fn page(file: &File) -> Vec<u8> {
+/// A fault page as it is now.
+fn page(file: &File) -> Result<Vec<u8>> {
     let mut page = vec![0; oxrun_init::fault::SIZE];
-    let _ = std::os::unix::fs::FileExt::read_exact_at(file, &mut page, 0);
-    page
+    std::os::unix::fs::FileExt::read_exact_at(file, &mut page, 0)
+        .map_err(|e| Error::io("cannot tell what became of the container's init: pread(fault)", &e))?;
+    Ok(page)
 }
 
 /// Walks the plan, and undoes what was made if that fails.

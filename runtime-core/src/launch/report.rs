@@ -63,7 +63,17 @@ fn ended(plan: &Plan, step: crate::error::StepRef, status: ExitStatus) -> Error 
 }
 
 fn how(status: ExitStatus) -> String {
+    // What init could not do, where it has nothing yet, or no more, to write that to (`boot` and `join` in the init).
+    let call = match status {
+        ExitStatus::Exited(254) => "recvmsg of its descriptors",
+        ExitStatus::Exited(253) => "mmap of the page for faults",
+        ExitStatus::Exited(252) => "mmap of its script",
+        ExitStatus::Exited(251) => "dup3 of a standard stream",
+        ExitStatus::Exited(250) => "sendmsg of who comes after it",
+        _ => "",
+    };
     match status {
+        ExitStatus::Exited(code) if !call.is_empty() => format!("exit status {code}: {call} failed"),
         ExitStatus::Exited(code) => format!("exit status {code}"),
         ExitStatus::Signaled(signal) => format!("killed by signal {signal}"),
         ExitStatus::Unknown => "its exit status is lost".to_owned(),

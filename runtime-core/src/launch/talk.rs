@@ -126,7 +126,7 @@ impl Host<'_> {
     /// The error of a process that ended without a word.
     fn ended(&self) -> Error {
         let status = self.process.as_ref().and_then(|p| sys::wait(&p.1).ok());
-        report::failure(self.plan, &page(&self.fault), status.unwrap_or(ExitStatus::Unknown))
+        self.failure(status.unwrap_or(ExitStatus::Unknown))
     }
 
     /// Waits until init has reached the barrier before step `number`.
@@ -158,7 +158,10 @@ impl Host<'_> {
             Some(control) => sys::send(control, &[0; 4], &fds),
             None => Ok(()),
         };
-        sent.map_err(|_| self.died())
+        sent.map_err(|e| match e.raw_os_error() {
+            Some(libc::EPIPE | libc::ECONNRESET) => self.died(),
+            _ => Error::io("sendmsg to the container's init", &e),
+        })
     }
 
     /// Init is gone: says why, and reaps it.
@@ -174,7 +177,15 @@ impl Host<'_> {
             }
             None => ExitStatus::Unknown,
         };
-        report::failure(self.plan, &page(&self.fault), status)
+        self.failure(status)
+    }
+
+    /// Why init ended, as far as it has said so.
+    fn failure(&self, status: ExitStatus) -> Error {
+        match page(&self.fault) {
+            Ok(page) => report::failure(self.plan, &page, status),
+            Err(e) => e,
+        }
     }
 }
 

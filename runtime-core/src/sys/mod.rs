@@ -135,22 +135,25 @@ pub(crate) fn fchmod(fd: impl AsFd, mode: u32) -> io::Result<()> {
 }
 
 /// statfs(2): is this a cgroup2 filesystem?
-pub(crate) fn is_cgroup2(path: &Path) -> bool {
+pub(crate) fn is_cgroup2(path: &Path) -> io::Result<bool> {
     is_of_type(path, 0x6367_7270)
 }
 
 /// statfs(2): is this a resctrl filesystem?
-pub(crate) fn is_resctrl(path: &Path) -> bool {
+pub(crate) fn is_resctrl(path: &Path) -> io::Result<bool> {
     is_of_type(path, 0x0765_5821)
 }
 
-fn is_of_type(path: &Path, magic: libc::__fsword_t) -> bool {
-    let Ok(path) = c_path(path) else { return false };
+/// Not if there is nothing at that path.
+fn is_of_type(path: &Path, magic: libc::__fsword_t) -> io::Result<bool> {
+    let path = c_path(path)?;
     // SAFETY: plain numbers; zeroes are valid.
     let mut buf: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: a NUL-terminated path and a valid buffer.
-    let r = unsafe { libc::statfs(path.as_ptr(), &raw mut buf) };
-    r == 0 && buf.f_type == magic
+    match check(unsafe { libc::statfs(path.as_ptr(), &raw mut buf) }.into()) {
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(false),
+        answer => answer.map(|_| buf.f_type == magic),
+    }
 }
 
 /// fstatfs(2) and fstat(2): the identity of the process behind a pidfd, where pidfds have one (6.9).

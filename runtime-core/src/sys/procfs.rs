@@ -17,7 +17,7 @@ pub(super) fn open_instead(path: &Path, e: io::Error) -> io::Result<File> {
     let Some(rest) = path.strip_prefix("/proc").ok().filter(|_| missing) else {
         return Err(e);
     };
-    if super::is_of_type(Path::new("/proc"), PROC_SUPER_MAGIC) {
+    if super::is_of_type(Path::new("/proc"), PROC_SUPER_MAGIC)? {
         return Err(e);
     }
     let name = CString::new(rest.as_os_str().as_bytes()).map_err(|_| io::ErrorKind::InvalidInput)?;
