@@ -100,7 +100,10 @@ impl StateDir {
             }
             _ => Error::io(format!("mkdir({})", path.display()), &e),
         })?;
-        StateDir::open_path(path)
+        StateDir::open_path(path).inspect_err(|_| {
+            // Nobody knows of it yet. The failure to open it is the one that is told.
+            let _ = std::fs::remove_dir(root.join(id));
+        })
     }
 
     /// Opens the directory of an existing container.

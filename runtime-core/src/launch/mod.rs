@@ -127,9 +127,12 @@ struct Host<'a> {
 
 /// Creates the container of a plan in a new state directory, which is locked.
 pub(crate) fn launch(plan: &Plan, dir: &StateDir, stdio: Stdio) -> Result<Launched> {
-    if !plan.rootfs.is_dir() {
-        let e = std::fs::metadata(&plan.rootfs).err().and_then(|e| e.raw_os_error());
-        let errno = e.unwrap_or(libc::ENOTDIR);
+    let errno = match std::fs::metadata(&plan.rootfs) {
+        Ok(meta) if meta.is_dir() => None,
+        Ok(_) => Some(libc::ENOTDIR),
+        Err(e) => Some(e.raw_os_error().unwrap_or(libc::EINVAL)),
+    };
+    if let Some(errno) = errno {
         let path = plan.rootfs.display();
         return Err(Error::syscall(format!("stat {path}"), errno)
             .context("invalid rootfs")
