@@ -58,7 +58,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         &[
             host("", "mkdir {data}/fifos"),
             cli(0, "", "run --detach --null-io {new} {image} {c} sleep 1000"),
-            cli(0, "hello", "tasks exec --exec-id e1 --fifo-dir {data}/fifos {c} echo hello"),
+            // ctr may take the FIFOs away from a program that ends as soon as it has spoken.
+            cli(
+                0,
+                "hello",
+                "tasks exec --exec-id e1 --fifo-dir {data}/fifos {c} sh -c 'echo hello; sleep 1'",
+            ),
         ],
     ),
     Scenario::named(
