@@ -113,9 +113,8 @@ fn call(task: i32) -> io::Result<Stop> {
 pub(super) fn text_at(task: i32, address: u64) -> Option<String> {
     let mut bytes = [0_u8; 256];
     let memory = File::open(format!("/proc/{task}/mem")).ok()?;
-    // Up to the end of a page: the next one may not be there.
-    let room = bytes.len().min(4096 - usize::try_from(address % 4096).ok()?);
-    let n = memory.read_at(bytes.get_mut(..room)?, address).ok()?;
+    // Where the next page is not there, up to the end of this one.
+    let n = memory.read_at(&mut bytes, address).ok()?;
     let text = bytes.get(..n)?.split(|byte| *byte == 0).next()?;
     std::str::from_utf8(text).ok().map(str::to_owned)
 }

@@ -447,8 +447,11 @@ fn spawn_init(script: &[u8], outside: &Outside<'_>) -> Result<(u32, OwnedFd, Own
     if let Err(e) = sys::send(&ours, &hello, &fds) {
         // The process hears the end of its socket and goes.
         drop(ours);
-        let _ = sys::wait(&pidfd);
-        return Err(Error::io("sendmsg(hello)", &e));
+        let status = sys::wait(&pidfd).unwrap_or(sys::ExitStatus::Unknown);
+        return Err(match e.raw_os_error() {
+            Some(libc::EPIPE | libc::ECONNRESET) => report::unborn(status),
+            _ => Error::io("sendmsg(hello)", &e),
+        });
     }
     Ok((pid, pidfd, ours))
 }

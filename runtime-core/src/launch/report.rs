@@ -13,13 +13,15 @@ use crate::sys::ExitStatus;
 use oxrun_init::fault::{self, Detail, Phase, Record, ended as how_ended};
 use std::path::Path;
 
+/// The error of an init that ended before it could say anything.
+pub(super) fn unborn(status: ExitStatus) -> Error {
+    Error::new(ErrorKind::Killed, format!("container init ended before its first step: {}", how(status)))
+}
+
 /// The error of an init that ended before the container was created.
 pub(super) fn failure(plan: &Plan, page: &[u8], status: ExitStatus) -> Error {
     let Some(record) = fault::read(page).filter(|r| r.phase != Phase::Unborn as u32) else {
-        return Error::new(
-            ErrorKind::Killed,
-            format!("container init ended before its first step: {}", how(status)),
-        );
+        return unborn(status);
     };
     let step = plan.step_ref(record.step);
     let at = plan.steps.get((record.step as usize).saturating_sub(1));
