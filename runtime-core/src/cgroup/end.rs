@@ -110,6 +110,11 @@ fn signal_tree(dir: &Path, signal: i32) -> Result<usize> {
     }
 }
 
+/// Whether the caller, or the machine, has no descriptor left.
+fn is_short(e: &std::io::Error) -> bool {
+    matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
 /// Of a batch of pids: how many were looked at, and how many got the signal.
 struct Signalled {
     tried: usize,
@@ -131,17 +136,22 @@ fn signal_some(
         match sys::pidfd_open(*pid) {
             Ok(pidfd) => held.push((*pid, pidfd)),
             Err(e) if e.raw_os_error() == Some(libc::ESRCH) => {}
-            // Reading the list takes one, too.
-            Err(e) if matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) && held.len() > 1 => {
-                held.pop();
-                done.tried -= 1;
-                break;
-            }
+            // Those behind it are for the next batch.
+            Err(e) if is_short(&e) && !held.is_empty() => break,
             Err(e) => *failed = failed.take().or(Some((format!("pidfd_open({pid})"), e))),
         }
         done.tried += 1;
     }
-    let there: BTreeSet<u32> = cgroup.processes()?.into_iter().collect();
+    // Reading the list takes a descriptor, too: whoever is let go for it begins the next batch.
+    let there: BTreeSet<u32> = loop {
+        match cgroup.processes() {
+            Err(e) if is_short(&e) && held.len() > 1 => {
+                let last = held.pop().and_then(|(last, _)| pids.iter().position(|pid| *pid == last));
+                done.tried = last.unwrap_or(done.tried);
+            }
+            there => break there?.into_iter().collect(),
+        }
+    };
     for (pid, pidfd) in held.iter().filter(|(pid, _)| there.contains(pid)) {
         match sys::pidfd_signal(pidfd, signal) {
             Ok(()) => done.reached += 1,
