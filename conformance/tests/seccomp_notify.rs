@@ -178,12 +178,14 @@ fn the_agent_gets_the_state_and_the_listener() -> Check {
 
 fn everything_but_write_may_be_the_agents() -> Check {
     let calls = [
+        "accept4",
         "capset",
         "clone3",
         "close",
         "close_range",
         "dup3",
         "execve",
+        "exit",
         "exit_group",
         "fcntl",
         "futex",
@@ -194,6 +196,7 @@ fn everything_but_write_may_be_the_agents() -> Check {
         "open",
         "openat",
         "pidfd_getfd",
+        "pipe2",
         "ppoll",
         "prctl",
         "read",
@@ -290,6 +293,48 @@ fn a_process_of_another_user_namespace_is_reached() -> Check {
     s.runtime().run(s.bundle(&config)?.path(), "c1")?.exits(4)?;
     check_eq!(agent.finish()?[0].asked.len(), 1);
     Ok(())
+}
+
+fn each_hook_inside_has_a_listener_of_its_own() -> Check {
+    let s = sandbox()?;
+    let rt = s.runtime();
+    let agent = Agent::new(&s, 3, go_on)?;
+    let hook = |code: &str| json!({ "path": "/bin/probe", "args": ["probe", "exit", code] });
+    // What it takes to run a hook is nothing that a profile has to allow.
+    let machinery = ["clone", "clone3", "fork", "memfd_create", "vfork", "wait4", "waitid"];
+    let config = asking(&s, &["execve"], &["/bin/probe", "exit", "0"])
+        .push("/linux/seccomp/syscalls", json!({ "names": machinery, "action": "SCMP_ACT_ERRNO" }))
+        .set("/hooks/startContainer", json!([hook("0"), hook("0")]));
+    rt.create(s.bundle(&config)?.path(), "c1")?.success()?;
+    let pid = rt.pid("c1")?;
+    rt.start("c1")?.success()?;
+    rt.wait_for(pid)?;
+    let told = agent.finish()?;
+    let pids: Vec<i64> = told.iter().filter_map(|told| told.state["pid"].as_i64()).collect();
+    check_eq!(pids.len(), 3);
+    check!(pids[0] != pids[1] && pids[0] != i64::from(pid) && pids[1] != i64::from(pid), "{pids:?}");
+    check_eq!(pids[2], i64::from(pid));
+    for (told, pid) in told.iter().zip(pids) {
+        let asked: Vec<_> = told.asked.iter().map(|a| (i64::from(a.pid), a.call)).collect();
+        check_eq!(asked, [(pid, libc::SYS_execve)]);
+        check_eq!(told.state["state"]["status"], "created");
+    }
+    Ok(())
+}
+
+fn a_hook_inside_that_its_agent_refuses_ends_the_container() -> Check {
+    let s = sandbox()?;
+    let rt = s.runtime();
+    let agent = Agent::new(&s, 1, |_| Answer::Errno(libc::EDOM))?;
+    let config = asking(&s, &["execve"], SLEEP)
+        .set("/hooks/startContainer", json!([{ "path": "/bin/probe", "args": ["probe", "exit", "0"] }]));
+    rt.create(s.bundle(&config)?.path(), "c1")?.success()?;
+    let pid = rt.pid("c1")?;
+    let output = rt.start("c1")?.refused("error running startContainer hook #0")?;
+    check!(output.says("numerical argument out of domain"), "{output}");
+    rt.wait_for(pid)?;
+    check_eq!(agent.finish()?.len(), 1);
+    rt.has_status("c1", "stopped")
 }
 
 fn a_container_without_its_agent_can_be_started_later() -> Check {
@@ -444,7 +489,6 @@ fn every_flag_goes_with_an_agent() -> Check {
 fn wrong_profiles_are_refused_in_a_sentence() -> Check {
     let s = sandbox()?;
     let right = || asking(&s, &["execve"], SLEEP);
-    let hook = json!([{ "path": "/bin/probe" }]);
     for (config, text) in [
         (
             right().push("/linux/seccomp/syscalls/0/names", "write"),
@@ -465,7 +509,6 @@ fn wrong_profiles_are_refused_in_a_sentence() -> Check {
             right().push("/linux/seccomp/syscalls", json!({ "names": ["write"], "action": "SCMP_ACT_KILL" })),
             "SCMP_ACT_NOTIFY needs the write syscall: this rule answers with a kill to write",
         ),
-        (right().set("/hooks/startContainer", hook), "startContainer hook cannot be run yet"),
     ] {
         s.runtime().run(s.bundle(&config)?.path(), "c1")?.refused(text)?;
     }
@@ -488,6 +531,8 @@ fn main() -> ExitCode {
     tests.extend(tests![own;
         the_agent_gets_the_state_and_the_listener,
         each_further_process_has_a_listener_of_its_own,
+        each_hook_inside_has_a_listener_of_its_own,
+        a_hook_inside_that_its_agent_refuses_ends_the_container,
         a_container_without_its_agent_can_be_started_later,
         nothing_is_run_without_its_agent,
         a_container_that_its_agent_forgets_can_be_killed,

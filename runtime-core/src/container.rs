@@ -17,7 +17,7 @@ use crate::cgroup::watch::Watch;
 use crate::cgroup::{end, freezer, systemd};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hooks;
-use crate::launch::agent::{self, Connection};
+use crate::launch::agent::{self, Connection, Loaded};
 use crate::launch::{self, Launched, Stdio};
 use crate::plan::Plan;
 use crate::plan::action::CgroupDir;
@@ -175,10 +175,9 @@ impl Container {
             _ => None,
         };
         let asked = agent.is_some();
-        let (fifo, pidfd, listener) = self.locked(|| self.begin())?;
-        if let (Some(agent), Some(pipe)) = (agent, listener) {
-            let (pid, state) = (self.state.pid, self.state.document("created", self.state.pid));
-            agent.hand_over(pipe, pid, pidfd, &state).inspect_err(|_| {
+        let (fifo, pidfd) = self.locked(|| self.begin())?;
+        if let Some(agent) = agent {
+            self.hand_over(agent, pidfd).inspect_err(|_| {
                 let _ = sys::pidfd_signal(pidfd, libc::SIGKILL);
             })?;
         }
@@ -187,7 +186,7 @@ impl Container {
     }
 
     /// Lets init go on; once.
-    fn begin(&self) -> Result<(OwnedFd, &OwnedFd, Option<OwnedFd>)> {
+    fn begin(&self) -> Result<(OwnedFd, &OwnedFd)> {
         let wrong = |text: &str| Err(Error::new(ErrorKind::WrongState, text));
         let (Some(pidfd), true) = (&self.pidfd, self.alive()?) else {
             return wrong("cannot start a container that has stopped");
@@ -198,14 +197,33 @@ impl Container {
         let Some(fifo) = self.dir.fifo()? else {
             return wrong("cannot start an already running container");
         };
-        let listener = self.state.agent.as_ref().map(|_| self.dir.listener()).transpose()?;
-        if let Some(listener) = &listener {
-            sys::agent::smallest_pipe(listener).map_err(|e| Error::io("fcntl(F_SETPIPE_SZ)", &e))?;
-        }
         let mut end = fifo.try_clone().map(std::fs::File::from).map_err(|e| Error::io("dup", &e))?;
         std::io::Write::write_all(&mut end, b"s").map_err(|e| Error::io("write(start)", &e))?;
         self.dir.remove_fifo();
-        Ok((fifo, pidfd, listener))
+        Ok((fifo, pidfd))
+    }
+
+    /// Gives the agent the listener of each startContainer hook's filter, and of the program's. One connection is for one
+    /// state: `first` is for the first of them.
+    fn hand_over(&self, first: Connection, pidfd: &OwnedFd) -> Result<()> {
+        let state = self.state.document("created", self.state.pid);
+        let mut first = Some(first);
+        while let Some(line) = self.dir.listener()? {
+            // A hook takes the time that it takes.
+            let patience = first.is_some().then_some(launch::PATIENCE);
+            let Some(loaded) = Loaded::wait(line, (self.state.pid, pidfd), patience)? else { break };
+            let agent = match (first.take(), &self.state.agent) {
+                (None, Some(agent)) => Connection::open(agent)?,
+                (Some(first), _) => first,
+                (None, None) => break,
+            };
+            let hook = loaded.hook;
+            agent.give(loaded, &state)?;
+            if !hook {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Waits for the execve: it closes init's end of the fifo. That is not yet success: a broken ELF or a limit

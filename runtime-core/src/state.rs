@@ -4,7 +4,7 @@
 //! derived; a pid in it is only a hint until the pidfd's identity agrees. The directory is the lock: it is
 //! flocked for create, start and delete.
 //!
-//! Files: `state.json` (this module), `config.json` (the private copy), `start` and `listener` (fifos), `fault` (the page
+//! Files: `state.json` (this module), `config.json` (the private copy), `start` (a fifo), `listener` (a socket), `fault` (the page
 //! that init leaves), `making` (cgroups about to be made), `exec` ([`crate::template`]), and `notify/notify.sock`, if the
 //! program is to tell somebody that it is ready.
 
@@ -164,21 +164,18 @@ impl StateDir {
         sys::open_at(&self.dir, c"start", libc::O_RDWR, 0).map_err(|e| self.failed("open", "start", &e))
     }
 
-    /// Makes the fifo through which init tells of its listener: the writing end.
+    /// Makes the socket through which init, which listens there, sends the listeners of filters. Who may enter this
+    /// directory is its caller.
     pub(crate) fn new_listener(&self) -> Result<OwnedFd> {
-        let open = |flags| sys::open_at(&self.dir, c"listener", flags, 0);
-        let made = sys::mkfifo(&self.dir, c"listener", 0o600);
-        made.map_err(|e| self.failed("mkfifo", "listener", &e))?;
-        // A fifo that nobody reads cannot be opened for writing alone.
-        let both = open(libc::O_RDWR);
-        let end = both.and_then(|_reader| open(libc::O_WRONLY));
-        end.map_err(|e| self.failed("open", "listener", &e))
+        sys::agent::listen(&self.dir, "listener").map_err(|e| self.failed("bind", "listener", &e))
     }
 
-    /// The reading end of the same.
-    pub(crate) fn listener(&self) -> Result<OwnedFd> {
-        sys::open_at(&self.dir, c"listener", libc::O_RDONLY | libc::O_NONBLOCK, 0)
-            .map_err(|e| self.failed("open", "listener", &e))
+    /// A connection to init; none if it is gone.
+    pub(crate) fn listener(&self) -> Result<Option<OwnedFd>> {
+        match sys::agent::connect_to(&self.dir, "listener") {
+            Err(e) if e.raw_os_error() == Some(libc::ECONNREFUSED) => Ok(None),
+            r => r.map(Some).map_err(|e| self.failed("connect", "listener", &e)),
+        }
     }
 
     /// Makes the directory that the program finds its socket in, whoever it is there.

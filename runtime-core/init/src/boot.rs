@@ -45,8 +45,8 @@ pub struct Ctx {
     pub tasks: Option<Fd>,
     /// What the host sent with its last "go".
     pub received: Option<Fd>,
-    /// The pipe through which the host learns of the filter's listener, and what goes through it.
-    pub handover: Option<(Fd, &'static mut [u8])>,
+    /// What the process waits with until the agent has the filter's listener.
+    pub handover: Option<crate::listener::Handover>,
     /// What the next "reached" takes along.
     pub send: Option<Fd>,
     /// The working directory could not be entered yet.
@@ -211,6 +211,13 @@ impl Ctx {
         sys::sendmsg(self.control, &msg)?;
         Ok(())
     }
+}
+
+/// Sends a few bytes and a descriptor from the second thread.
+pub fn send_late(socket: i32, bytes: &mut [u8], fd: i32) -> Result<(), Errno> {
+    let mut iov = IoVec { base: bytes.as_mut_ptr(), len: bytes.len() };
+    let mut one = OneFd { len: 20, level: SOL_SOCKET, kind: SCM_RIGHTS, fd, pad: 0 };
+    sys::sendmsg_late(socket, &header(&mut iov, Some(&mut one)))
 }
 
 fn header(iov: &mut IoVec, one: Option<&mut OneFd>) -> MsgHdr {

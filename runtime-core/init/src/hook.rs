@@ -8,7 +8,7 @@
 //! clone3, waitid ...) is nothing that a profile has to allow. So this process loads its filter only when
 //! all hooks are done. The copy of it that becomes the hook carries out what stands between here and
 //! the program in the script, the filter and the last capset, and then calls execve: the same calls under
-//! the filter as the program's process itself.
+//! the filter as the program's process itself. Where the filter has a listener, each copy's is one of its own.
 //!
 //! ```text
 //!   init:  state, output -> clone3(VFORK) ........ wait -> [next hook] -> filter -> capset -> execve
@@ -22,9 +22,13 @@ use crate::boot::Ctx;
 use crate::fault::{Detail, ended};
 use crate::identity;
 use crate::kernel::*;
+use crate::listener;
 use crate::program;
-use crate::script::{Op, Script, hook as flag};
+use crate::script::{Op, Script, hook as flag, listener as whose};
 use crate::sys::{self, Fd, Stop};
+
+/// Where a hook's copy of the socket for the listener of its filter is until the execve.
+const SOCKET: i32 = 3;
 
 /// As much of a hook's output as is told, with how it ended in front.
 const OUTPUT: usize = 1792;
@@ -127,7 +131,12 @@ fn become_hook(ctx: &Ctx, op: &Op<'static>, step: u32, stdin: &Fd, output: &Fd) 
         sys::chdir(ctx.root()?)?;
         sys::umask(0o022);
     }
-    sys::close_from(3, 0)?;
+    // What its filter's listener goes through.
+    let socket = ctx.received.as_ref().filter(|_| flags & flag::AS_PROGRAM != 0).map(Fd::raw);
+    if let Some(from) = socket.filter(|from| *from != SOCKET) {
+        sys::dup3(from, SOCKET, O_CLOEXEC)?;
+    }
+    sys::close_from(SOCKET as u32 + u32::from(socket.is_some()), 0)?;
     if flags & flag::AS_PROGRAM != 0 {
         as_program(ctx, step)?;
     }
@@ -139,10 +148,12 @@ fn as_program(ctx: &Ctx, step: u32) -> Result<(), Stop> {
     let Some(mut script) = Script::open(ctx.script) else {
         return Ok(());
     };
+    let mut handover = None;
     while let Some(Some(record)) = script.next() {
         match record.op {
             _ if record.step <= step => {}
-            Op::Seccomp { flags, filter } => identity::seccomp(flags, filter.0, None)?,
+            Op::Listener {} => handover = Some(listener::begin(Fd::own(SOCKET as usize), true, whose::HOOK)?),
+            Op::Seccomp { flags, filter } => identity::seccomp(flags, filter.0, handover.take())?,
             Op::Caps { effective, permitted, inheritable } => {
                 identity::caps(effective, permitted, inheritable)?
             }

@@ -1,11 +1,10 @@
 //! What the process may do: limits, its share of the machine, ids, capabilities, filter.
 
 use crate::boot::Ctx;
-use crate::fault::Detail;
 use crate::files;
 use crate::kernel::*;
-use crate::script::HANDOVER;
-use crate::sys::{self, Errno, Fd, Stop};
+use crate::listener::{self, Handover};
+use crate::sys::{self, Errno, Stop};
 
 /// A resource limit.
 pub fn rlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Stop> {
@@ -116,38 +115,12 @@ pub fn ambient(set: u64) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Makes ready for handing over the listener of the filter: under the filter nothing may be needed for it.
-pub fn listener(ctx: &mut Ctx) -> Result<(), Stop> {
-    let Some(pipe) = ctx.received.take() else {
-        return Err(Stop::detail(Detail::BadScript, b"no pipe for the listener"));
-    };
-    let buffer = sys::buffer(HANDOVER)?;
-    // All of its pages are there before the last note: what follows is to be as little as without it.
-    buffer.fill(0);
-    ctx.handover = Some((pipe, buffer));
-    sys::note_faults(sys::minor_faults());
-    Ok(())
-}
-
 /// Loads the filter. From here on only capset and execve are called, and write(2), which no filter may hand to an
 /// agent, where the filter has a listener: its end says that the agent has got it.
-pub fn seccomp(flags: u32, filter: &[u8], handover: Option<(Fd, &'static mut [u8])>) -> Result<(), Stop> {
+pub fn seccomp(flags: u32, filter: &[u8], handover: Option<Handover>) -> Result<(), Stop> {
     let listener = sys::seccomp(flags, filter)?;
-    let Some((pipe, buffer)) = handover else {
-        return Ok(());
-    };
-    for (byte, digit) in buffer.iter_mut().zip((listener as u32).to_le_bytes()) {
-        *byte = digit;
+    if let Some(handover) = handover {
+        listener::wait(handover, listener);
     }
-    let mut rest: &[u8] = buffer;
-    while !rest.is_empty() {
-        // Less than everything if it was frozen meanwhile.
-        match sys::write(&pipe, rest) {
-            Ok(n) => rest = rest.get(n..).unwrap_or(b""),
-            Err(e) => sys::break_down(&e.into()),
-        }
-    }
-    // Closing it is another call; the execve does that.
-    core::mem::forget(pipe);
     Ok(())
 }

@@ -27,6 +27,10 @@ syscalls! {
     RT_SIGACTION 13 134
     RT_SIGPROCMASK 14 135
     IOCTL 16 29
+    FCNTL 72 25
+    PIPE2 293 59
+    ACCEPT4 288 242
+    EXIT 60 93
     SOCKET 41 198
     SENDMSG 46 211
     RECVMSG 47 212
@@ -253,6 +257,12 @@ pub const CLONE_NEWPID: u64 = 0x2000_0000;
 pub const CLONE_PARENT: u64 = 0x8000;
 pub const CLONE_PIDFD: u64 = 0x1000;
 pub const CLONE_VFORK: u64 = 0x4000;
+pub const CLONE_VM: u64 = 0x100;
+pub const CLONE_FS: u64 = 0x200;
+pub const CLONE_FILES: u64 = 0x400;
+pub const CLONE_SIGHAND: u64 = 0x800;
+pub const CLONE_THREAD: u64 = 0x1_0000;
+pub const CLONE_SYSVSEM: u64 = 0x4_0000;
 pub const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 #[repr(C)]
@@ -299,6 +309,8 @@ pub struct SigInfo {
     pub status: i32,
     pub rest: [u32; 25],
 }
+
+pub const F_SETPIPE_SZ: u32 = 1031;
 
 pub const KEYCTL_JOIN_SESSION_KEYRING: u32 = 1;
 

@@ -35,6 +35,7 @@ mod hook;
 mod identity;
 mod join;
 mod kernel;
+mod listener;
 mod mounts;
 mod program;
 #[allow(dead_code)] // the half that the host uses
@@ -129,7 +130,7 @@ fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
         Op::Hook { .. } => hook::run(ctx, op, step),
         Op::Created {} => program::created(ctx, step),
         Op::Seccomp { flags, filter } => identity::seccomp(flags, filter.0, ctx.handover.take()),
-        Op::Listener {} => identity::listener(ctx),
+        Op::Listener {} => listener::prepare(ctx),
         Op::Arguments { argv, envp } => program::arguments(ctx, argv, envp),
         Op::Exec {} => program::exec(ctx, step),
     }

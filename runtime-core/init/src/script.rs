@@ -262,8 +262,8 @@ ops! {
     35 Created {}
     /// Load a system call filter. `filter` is an array of `struct sock_filter`.
     36 Seccomp { flags: u32, filter: Bytes<'a> }
-    /// Make ready for handing the listener of the next filter to the host: through the pipe that came with the
-    /// last "go".
+    /// Make ready for handing the listener of the next filter to the host: through the socket that came with
+    /// the last "go". After [`Op::Created`] it is one that listens.
     70 Listener {}
     /// Become the program that [`Op::Lookup`] found, with what [`Op::Arguments`] laid out.
     37 Exec {}
@@ -311,10 +311,13 @@ ops! {
     41 Personality { domain: u32 }
 }
 
-/// Number of bytes in which init tells the host the number of its listener, in the first four of them. They are
-/// more than the pipe holds, whose size is one page: init's one write(2) ends when the host has read them, which
-/// it does when the listener is where it belongs. The largest page is 64 KiB but on x86-64.
-pub const HANDOVER: usize = if cfg!(target_arch = "x86_64") { 2 << 12 } else { 2 << 16 };
+/// Whose filter a listener belongs to: the message that comes with it.
+pub mod listener {
+    /// The process that becomes the program.
+    pub const PROGRAM: u32 = 0;
+    /// A hook; another listener follows.
+    pub const HOOK: u32 = 1;
+}
 
 /// What a mount asks of the directory it goes on.
 pub mod require {

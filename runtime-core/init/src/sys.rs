@@ -162,12 +162,7 @@ fn raw(nr: usize, a: [usize; 6]) -> isize {
 /// # Safety
 /// Pointers among the arguments must be what the kernel expects of this call.
 unsafe fn call(nr: usize, a: [usize; 6]) -> Result<usize, Errno> {
-    if let Some(p) = page() {
-        p.nr.store(nr as u64, Relaxed);
-        for (slot, v) in p.args.iter().zip(a) {
-            slot.store(v as u64, Relaxed);
-        }
-    }
+    note_call(nr, a);
     let result = unnoted(nr, a);
     if let (Err(_), Some(p)) = (result, page()) {
         save_strings(p, nr, a);
@@ -175,24 +170,59 @@ unsafe fn call(nr: usize, a: [usize; 6]) -> Result<usize, Errno> {
     result
 }
 
+/// Notes a system call.
+fn note_call(nr: usize, a: [usize; 6]) {
+    if let Some(p) = page() {
+        p.nr.store(nr as u64, Relaxed);
+        for (slot, v) in p.args.iter().zip(a) {
+            slot.store(v as u64, Relaxed);
+        }
+    }
+}
+
 /// A system call that leaves the note of the one before: closing, and looking for the reason of a
 /// failure.
 fn unnoted(nr: usize, a: [usize; 6]) -> Result<usize, Errno> {
-    match raw(nr, a) {
+    result(raw(nr, a))
+}
+
+/// What the kernel's answer says.
+fn result(answer: isize) -> Result<usize, Errno> {
+    match answer {
         e @ -4095..=-1 => Err(Errno(-e as i32)),
         v => Ok(v as usize),
     }
 }
 
+/// The same of a call with few arguments, which then need no memory where it is made.
+///
+/// # Safety
+/// As above.
+#[inline(never)]
+unsafe fn short(nr: usize, a: usize, b: usize, c: usize) -> Result<usize, Errno> {
+    // SAFETY: the caller's promise.
+    unsafe { call(nr, [a, b, c, 0, 0, 0]) }
+}
+
 macro_rules! sc {
-    ($nr:expr $(, $a:expr)*) => {{
-        let mut args = [0usize; 6];
-        let given = [$($a as usize),*];
-        args[..given.len()].copy_from_slice(&given);
+    ($nr:expr) => { sc!(@short $nr, 0, 0, 0) };
+    ($nr:expr, $a:expr) => { sc!(@short $nr, $a, 0, 0) };
+    ($nr:expr, $a:expr, $b:expr) => { sc!(@short $nr, $a, $b, 0) };
+    ($nr:expr, $a:expr, $b:expr, $c:expr) => { sc!(@short $nr, $a, $b, $c) };
+    ($nr:expr, $a:expr, $b:expr, $c:expr, $d:expr) => { sc!(@long $nr, $a, $b, $c, $d, 0, 0) };
+    ($nr:expr, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr) => { sc!(@long $nr, $a, $b, $c, $d, $e, 0) };
+    ($nr:expr, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr, $f:expr) => {
+        sc!(@long $nr, $a, $b, $c, $d, $e, $f)
+    };
+    (@short $nr:expr, $a:expr, $b:expr, $c:expr) => {
         // SAFETY: every use below passes pointers made from live references or `&CStr`, with the
         // sizes that the call's man page asks for.
-        unsafe { call($nr, args) }
-    }};
+        unsafe { short($nr, $a as usize, $b as usize, $c as usize) }
+    };
+    (@long $nr:expr $(, $a:expr)*) => {
+        // SAFETY: as above.
+        unsafe { call($nr, [$($a as usize),*]) }
+    };
 }
 
 mod child;
@@ -203,6 +233,9 @@ pub use tree::*;
 
 mod mount;
 pub use mount::*;
+
+mod thread;
+pub use thread::*;
 
 /// Ends all threads. A filter may deny even that: then an illegal instruction does it.
 pub fn exit(code: i32) -> ! {
@@ -508,6 +541,18 @@ pub fn buffer(len: usize) -> Result<&'static mut [u8], Errno> {
     let at = mmap(len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1)?;
     // SAFETY: a fresh private mapping of `len` bytes, used by nobody else and never unmapped.
     Ok(unsafe { core::slice::from_raw_parts_mut(at as *mut u8, len) })
+}
+
+/// `pipe2(2)`, close-on-exec: the reading and the writing end.
+pub fn pipe() -> Result<(Fd, Fd), Errno> {
+    let mut fds = [-1i32; 2];
+    sc!(nr::PIPE2, fds.as_mut_ptr(), O_CLOEXEC)?;
+    Ok((Fd(fds[0]), Fd(fds[1])))
+}
+
+/// `fcntl(F_SETPIPE_SZ)`: as small as the kernel has pipes, one page.
+pub fn smallest_pipe(pipe: &Fd) -> Result<(), Errno> {
+    sc!(nr::FCNTL, pipe.0, F_SETPIPE_SZ, 1).map(drop)
 }
 
 /// `prctl(2)`.

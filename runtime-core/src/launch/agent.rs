@@ -2,27 +2,23 @@
 //!
 //! ```text
 //!   host                                        init
-//!   connect to the agent
-//!   pipe of one page, "go"             --->     seccomp(2): the listener's number
-//!                                      <---     write(2) of more than the pipe holds
-//!   pidfd_getfd -> state, fd -> agent
-//!   read the rest                      --->     write(2) ends: [capset] -> execve
+//!   connect to the agent, connect to init
+//!   "start"                            --->     [a hook's copy of it: the same as below, then the hook runs]
+//!                                               a thread; seccomp(2): the listener
+//!   state, listener -> agent           <---     the thread sends it
+//!   "go"                               --->     the process goes on: [capset] -> execve
 //! ```
 //!
-//! What must hold: no call of the process waits for an agent that cannot know of it yet; nothing here waits without
-//! end for the agent or for the process, which is watched; if it fails, the process never becomes its program.
-//!
-//! Any call may be the agent's, execve and futex too, but never write: a profile that says so is refused. So one
-//! write both tells the host and holds the process until the host has read it all. A descriptor that init
-//! sent itself would take sendmsg, waiting for an answer read.
+//! What must hold: no call of a process waits for an agent that cannot know of it yet; nothing here waits without
+//! end for the agent or for the process, which is watched; if it fails, the process never becomes its program. How
+//! init does its half under a filter that may leave any call but write(2) to the agent is in its `listener.rs`.
 
 use super::talk::{PATIENCE, poll_watched};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::action::Agent;
 use crate::sys;
-use oxrun_init::script::HANDOVER;
+use oxrun_init::script::listener as whose;
 use serde_json::{Value, json};
-use std::io::{ErrorKind as Io, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -32,6 +28,45 @@ const ACCEPTANCE: i64 = 10;
 /// How long to wait for the execve of a program when an agent decides about it, in milliseconds. One that takes
 /// longer is waited for by the program, not by who started it.
 pub(crate) const ANSWER: i32 = 10_000;
+
+/// A process that has loaded its filter, and waits.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    listener: OwnedFd,
+    line: OwnedFd,
+    pid: u32,
+    /// It is a hook's: another one follows.
+    pub(crate) hook: bool,
+}
+
+impl Loaded {
+    /// Waits for it, no longer than `patience` milliseconds. `line` is the connection to init, `pid` and `pidfd` are
+    /// those of the process that becomes the program. None if that ends before.
+    pub(crate) fn wait(
+        line: OwnedFd,
+        (pid, pidfd): (u32, &OwnedFd),
+        patience: Option<i32>,
+    ) -> Result<Option<Loaded>> {
+        let mut fds = [(line.as_fd(), libc::POLLIN), (pidfd.as_fd(), libc::POLLIN)];
+        let ready = poll_watched(&mut fds, patience, pid)?;
+        if ready.iter().all(|r| *r == 0) {
+            return Err(Error::new(
+                ErrorKind::Timeout,
+                format!("container init said nothing for {} s; it may have been stopped", PATIENCE / 1000),
+            ));
+        }
+        if ready.first().is_none_or(|r| r & libc::POLLIN == 0) {
+            return Ok(None);
+        }
+        let mut whose = [0; 4];
+        let sent = sys::agent::receive(&line, &mut whose).map_err(|e| Error::io("recvmsg(listener)", &e))?;
+        let Some(listener) = sent.fd.filter(|_| sent.len == whose.len()) else {
+            return Ok(None);
+        };
+        let hook = u32::from_le_bytes(whose) == whose::HOOK;
+        Ok(Some(Loaded { listener, line, pid: sent.pid.filter(|_| hook).unwrap_or(pid), hook }))
+    }
+}
 
 /// A connection to an agent, for one state.
 #[derive(Debug)]
@@ -54,29 +89,15 @@ impl Connection {
         }
     }
 
-    /// Waits until the process has loaded its filter, gives the agent the listener, and lets the process go on. `pipe`
-    /// is the reading end of what the process writes to, `state` the state of the container. A process that ends
-    /// before it gets there is no failure of this.
-    pub(crate) fn hand_over(self, pipe: OwnedFd, pid: u32, pidfd: &OwnedFd, state: &str) -> Result<()> {
-        let mut pipe = std::fs::File::from(pipe);
-        let mut number = [0; 4];
-        if !filled(&mut pipe, (pid, pidfd), &mut number)? {
-            return Ok(());
+    /// Gives the agent the listener with the state of the container, ends the connection, and lets the process go on.
+    pub(crate) fn give(self, loaded: Loaded, state: &str) -> Result<()> {
+        self.send(&loaded.listener, loaded.pid, state)?;
+        drop((self, loaded.listener));
+        match sys::send(&loaded.line, &[0], &[]) {
+            // It has ended: the fault page says why.
+            Err(e) if e.raw_os_error() == Some(libc::EPIPE) => Ok(()),
+            sent => sent.map_err(|e| Error::io("sendmsg(go)", &e)),
         }
-        let number = u32::from_le_bytes(number);
-        let listener = sys::agent::descriptor_of(pidfd, number).map_err(|e| {
-            let e = Error::io(format!("pidfd_getfd({pid}, {number})"), &e)
-                .context("cannot get the listener of the seccomp filter")
-                .at("/linux/seccomp");
-            match e.errno() {
-                Some(libc::EPERM) => e.hint("it needs CAP_SYS_PTRACE"),
-                _ => e,
-            }
-        })?;
-        self.send(&listener, pid, state)?;
-        drop((self, listener));
-        let mut rest = [0; HANDOVER - 4];
-        filled(&mut pipe, (pid, pidfd), &mut rest).map(drop)
     }
 
     /// Sends the one message: ContainerProcessState (config-linux.md, containerprocessstate) and the descriptor.
@@ -112,29 +133,4 @@ impl Connection {
         }
         Ok(())
     }
-}
-
-/// Fills `buffer` from the pipe; not if the process has ended before.
-fn filled(pipe: &mut std::fs::File, (pid, pidfd): (u32, &OwnedFd), buffer: &mut [u8]) -> Result<bool> {
-    let mut used = 0;
-    while used < buffer.len() {
-        let mut fds = [(pipe.as_fd(), libc::POLLIN), (pidfd.as_fd(), libc::POLLIN)];
-        let ready = poll_watched(&mut fds, Some(PATIENCE), pid)?;
-        if ready.iter().all(|r| *r == 0) {
-            return Err(Error::new(
-                ErrorKind::Timeout,
-                format!("container init said nothing for {} s; it may have been stopped", PATIENCE / 1000),
-            ));
-        }
-        if ready.first().is_none_or(|r| r & libc::POLLIN == 0) {
-            return Ok(false);
-        }
-        match pipe.read(buffer.get_mut(used..).unwrap_or(&mut [])) {
-            Ok(0) => return Ok(false),
-            Ok(n) => used += n,
-            Err(e) if matches!(e.kind(), Io::Interrupted | Io::WouldBlock) => {}
-            Err(e) => return Err(Error::io("read(listener)", &e)),
-        }
-    }
-    Ok(true)
 }

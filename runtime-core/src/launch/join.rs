@@ -3,7 +3,8 @@
 //! What must hold: it is born where the container's processes are. The one cgroup that it may take instead of the
 //! container's own is that of the container's first process, and only if the container's own takes nobody.
 
-use super::agent::{ANSWER, Connection};
+use super::agent::{ANSWER, Connection, Loaded};
+use super::talk::PATIENCE;
 use super::talk::poll_watched;
 use super::{Place, Started, Stdio, Streams, carry_out, page, preserved, report};
 use crate::bundle::Warning;
@@ -131,11 +132,12 @@ impl Joined {
             poll_watched(&mut fds, patience, self.pid)
         };
         if let Some((agent, state)) = agent {
-            let (pipe, end) = sys::agent::pipe().map_err(|e| Error::io("pipe2", &e))?;
-            sys::agent::smallest_pipe(&pipe).map_err(|e| Error::io("fcntl(F_SETPIPE_SZ)", &e))?;
+            let (line, end) = sys::socketpair().map_err(|e| Error::io("socketpair", &e))?;
             go(&[end.as_fd()])?;
             drop(end);
-            agent.hand_over(pipe, self.pid, &self.pidfd, &state)?;
+            if let Some(loaded) = Loaded::wait(line, (self.pid, &self.pidfd), Some(PATIENCE))? {
+                agent.give(loaded, &state)?;
+            }
             if wait(Some(ANSWER))?.iter().all(|r| *r == 0) {
                 return Ok(Started::Executing { faults: 0 });
             }

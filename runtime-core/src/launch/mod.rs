@@ -24,7 +24,7 @@ mod users;
 
 pub use image::size as init_size;
 pub(crate) use join::{Joined, join};
-pub(crate) use talk::poll_watched;
+pub(crate) use talk::{PATIENCE, poll_watched};
 
 use crate::bundle::Warning;
 use crate::cgroup::systemd::manager::Manager;

@@ -354,6 +354,9 @@ pub(super) fn call(r: &Record<'_>) -> String {
 fn calls() -> &'static [(i64, &'static str, &'static str)] {
     &[
         (libc::SYS_read, "read", "dpn"),
+        (libc::SYS_accept4, "accept4", "dppx"),
+        (libc::SYS_fcntl, "fcntl", "dnn"),
+        (libc::SYS_pipe2, "pipe2", "px"),
         (libc::SYS_write, "write", "dpn"),
         (libc::SYS_mmap, "mmap", "pnxxdn"),
         (libc::SYS_ioctl, "ioctl", "dxp"),

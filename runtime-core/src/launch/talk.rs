@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// How long init may take from one message to the next, in milliseconds. Only something that stopped it, or a
 /// filesystem that does not answer, takes that long.
-pub(super) const PATIENCE: i32 = 120_000;
+pub(crate) const PATIENCE: i32 = 120_000;
 
 /// How long init may be silent before it is looked at, in milliseconds.
 const GLANCE: i32 = 3000;

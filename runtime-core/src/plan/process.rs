@@ -283,7 +283,7 @@ fn arguments(
     }
     if let Some(program) = filter {
         if program.notify {
-            let agent = agent(b, kind)?;
+            let agent = agent(b);
             b.init("/linux/seccomp/listenerPath", Action::Listener(agent));
         }
         b.init("/linux/seccomp", Action::Seccomp(program));
@@ -296,27 +296,11 @@ fn arguments(
 }
 
 /// The agent of a filter that has one.
-fn agent(b: &Builder<'_>, kind: Kind) -> Result<Agent> {
-    let no = |field: &str, text: &str| Err(Error::config(field, text).of_kind(ErrorKind::Unsupported));
-    // The listener is taken from a process that its own user cannot trace.
-    if b.facts.euid != 0 {
-        return no(
-            "/linux/seccomp",
-            "SCMP_ACT_NOTIFY cannot be carried out yet for a caller that is not root",
-        );
-    }
-    // A hook loads the filter itself, and nobody would answer for it.
-    let hooks = b.spec.hooks().as_ref().and_then(|h| h.start_container().as_ref());
-    if kind == Kind::First && hooks.is_some_and(|h| !h.is_empty()) {
-        return no(
-            "/hooks/startContainer",
-            "a startContainer hook cannot be run yet under a filter with SCMP_ACT_NOTIFY",
-        );
-    }
+fn agent(b: &Builder<'_>) -> Agent {
     let profile = b.linux().and_then(|l| l.seccomp().as_ref());
     let path = profile.and_then(|p| p.listener_path().clone()).unwrap_or_default();
     let metadata = profile.and_then(|p| p.listener_metadata().clone()).unwrap_or_default();
-    Ok(Agent { path, metadata })
+    Agent { path, metadata }
 }
 
 fn check_strings(field: &str, list: &[String]) -> Result<()> {

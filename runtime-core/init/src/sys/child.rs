@@ -1,7 +1,7 @@
 //! System calls about a child process and what it is given. What is called while the child's last note
 //! stands on the fault page leaves that note.
 
-use super::{Errno, Fd, call, unnoted};
+use super::{Errno, Fd, call, short, unnoted};
 use crate::kernel::{nr, *};
 use core::ffi::CStr;
 

@@ -1,6 +1,6 @@
 //! System calls for walking and copying a directory.
 
-use super::{Errno, Fd, call, component};
+use super::{Errno, Fd, call, component, short};
 use crate::kernel::{nr, *};
 use core::ffi::CStr;
 
