@@ -284,7 +284,7 @@ fn sysctls_are_set_in_their_namespaces() -> Check {
 fn a_sysctl_of_the_host_is_refused() -> Check {
     refused(&Config::new(REPORT).set("/linux/sysctl", json!({ "vm.swappiness": "1" })), "vm.swappiness")?;
     let config = plain("network").set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" }));
-    refused(&config, "net.ipv4.ip_forward")
+    refused(&config, "sysctl \"net.ipv4.ip_forward\" not allowed in host network namespace")
 }
 
 fn a_sysctl_of_the_hosts_network_is_refused_when_that_is_joined() -> Check {
@@ -295,7 +295,7 @@ fn a_sysctl_of_the_hosts_network_is_refused_when_that_is_joined() -> Check {
         let config = Config::new(REPORT)
             .namespace("network", Some(path))
             .set("/linux/sysctl", json!({ "net.ipv4.ip_default_ttl": value.trim() }));
-        refused(&config, "net.ipv4.ip_default_ttl")?;
+        refused(&config, "sysctl \"net.ipv4.ip_default_ttl\" not allowed in host network namespace")?;
     }
     Ok(())
 }

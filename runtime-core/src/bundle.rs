@@ -330,6 +330,12 @@ pub(crate) fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
+/// The key that a JSON pointer (RFC 6901) ends with.
+pub(crate) fn last_key(pointer: &str) -> String {
+    let last = pointer.rsplit('/').next().unwrap_or_default();
+    last.replace("~1", "/").replace("~0", "~")
+}
+
 /// Any 1.x is accepted, nothing else.
 fn check_version(version: &str) -> Result<()> {
     let numeric = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());

@@ -379,7 +379,7 @@ pub const CASES: &[Case] = &[
         Fails(1),
         "/linux/sysctl/net.ipv4.no_such",
         ["net.ipv4.no_such", "no such sysctl in this kernel or namespace"],
-        [],
+        ["error during container init: open /proc/sys/net/ipv4/no_such: no such file or directory"],
         always,
         |s| with(s, &config().set("/linux/sysctl", json!({ "net.ipv4.no_such": "1" })))
     ),
@@ -409,7 +409,9 @@ pub const CASES: &[Case] = &[
         Fails(1),
         "/linux/namespaces/4/path",
         ["network", "/no/ns"],
-        ["namespace path: lstat /no/ns: no such file or directory"],
+        [
+            "failed: unable to create new parent process: namespace path: lstat /no/ns: no such file or directory"
+        ],
         always,
         |s| with(s, &config().namespace("network", Some("/no/ns")))
     ),
@@ -597,7 +599,7 @@ pub const CASES: &[Case] = &[
         Fails(1),
         "/process/cwd",
         ["/etc/passwd"],
-        ["not a directory"],
+        ["error during container init: mkdir /etc/passwd: not a directory"],
         always,
         |s| with(s, &config().set("/process/cwd", "/etc/passwd"))
     ),

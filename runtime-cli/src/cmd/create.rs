@@ -67,8 +67,10 @@ pub(crate) fn started(ctx: &Ctx<'_>, e: &Error) -> Failure {
 }
 
 fn failed(ctx: &Ctx<'_>, command: &str, e: &Error) -> Failure {
-    // A failure in a step happened while the process was being set up; others before anything was done.
-    let setup = if e.step().is_some() || e.kind() == oxrun_core::ErrorKind::Killed {
+    // A failure in a step happened while the process was being set up; others before anything was done. Of a
+    // namespace that is not there runc knows before it has a process, and says so in its own words.
+    let parent = e.to_string().starts_with("unable to create new parent process: ");
+    let setup = if (e.step().is_some() && !parent) || e.kind() == oxrun_core::ErrorKind::Killed {
         "unable to start container process: "
     } else {
         ""

@@ -26,14 +26,14 @@ pub use image::size as init_size;
 pub(crate) use join::{Joined, join};
 pub(crate) use talk::{PATIENCE, poll_watched};
 
-use crate::bundle::Warning;
+use crate::bundle::{Warning, last_key};
 use crate::cgroup::systemd::manager::Manager;
 use crate::cgroup::systemd::{self, Property, Unit};
 use crate::cgroup::{end, live};
 use crate::error::{Error, ErrorKind, Lane, Result};
 use crate::hooks;
 use crate::plan::action::{Action, CgroupDir, Namespace};
-use crate::plan::{Plan, Step, script};
+use crate::plan::{Plan, Step, script, sysctl};
 use crate::rdt;
 use crate::state::{State, StateDir};
 use crate::sys;
@@ -484,9 +484,11 @@ fn refuse_own_network(plan: &Plan) -> Result<()> {
     });
     let concerned = plan.steps.iter().find_map(|s| match &s.action {
         Action::Sysctl { key, .. } if key.starts_with("net/") => {
-            Some((s, "sysctl is not allowed in the host's network namespace"))
+            Some((s, sysctl::in_host_network(&last_key(&s.field))))
         }
-        Action::NetDevice { .. } => Some((s, "the network namespace of the container is the host's")),
+        Action::NetDevice { .. } => {
+            Some((s, "the network namespace of the container is the host's".to_owned()))
+        }
         _ => None,
     });
     let (Some(path), Some((step, text))) = (network, concerned) else {

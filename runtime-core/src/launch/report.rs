@@ -119,7 +119,15 @@ fn explain(plan: &Plan, action: &Action, field: &str, r: &Record<'_>) -> Error {
         Action::Exec { .. } => executing::executing(r),
         Action::Cwd { .. } | Action::Identity { .. } if path_of_cwd(action, r).is_some() => {
             let path = path_of_cwd(action, r).unwrap_or_default();
-            plain("", r).saying(format!("chdir to cwd ({path:?}) set in config.json failed: {errno}"))
+            plain("", r).saying(match action {
+                // What is not there is made, which a file in its way does not let.
+                Action::Cwd { create: true, .. }
+                    if r.errno == libc::ENOTDIR || call(r).starts_with("mkdirat") =>
+                {
+                    format!("error during container init: mkdir {path}: {errno}")
+                }
+                _ => format!("chdir to cwd ({path:?}) set in config.json failed: {errno}"),
+            })
         }
         Action::SetNs { path, .. } if r.detail == Detail::HostMounts => {
             let text = format!(
@@ -142,7 +150,9 @@ fn explain(plan: &Plan, action: &Action, field: &str, r: &Record<'_>) -> Error {
             }
         }
         Action::Sysctl { key, .. } => {
-            let e = plain("", r).saying(format!("error setting sysctl {}: {errno}", key.replace('/', ".")));
+            let verb = if call(r).starts_with("write") { "write" } else { "open" };
+            let e =
+                plain("", r).saying(format!("error during container init: {verb} /proc/sys/{key}: {errno}"));
             if r.errno == libc::ENOENT { e.hint("no such sysctl in this kernel or namespace") } else { e }
         }
         Action::Device(d) if r.detail == Detail::DeviceMismatch => plain("", r).saying(format!(
@@ -231,15 +241,15 @@ fn program_label(lsm: Lsm, label: &str, r: &Record<'_>) -> Error {
 
 fn joining(kind: Namespace, path: &Path, r: &Record<'_>) -> Error {
     let entering = call(r).starts_with("setns");
-    let e = plain("", r).saying(format!(
-        "unable to join the {} namespace: namespace path: {} {}: {}",
-        kind.name(),
-        if entering { "setns" } else { "lstat" },
-        path.display(),
-        errno_text(r.errno),
-    ));
+    let (path_text, errno) = (path.display(), errno_text(r.errno));
+    let e = plain("", r).saying(if entering {
+        format!("unable to join the {} namespace: namespace path: setns {path_text}: {errno}", kind.name())
+    } else {
+        format!("unable to create new parent process: namespace path: lstat {path_text}: {errno}")
+    });
     match r.errno {
-        libc::EINVAL if entering => e.hint(format!("{} is no {} namespace", path.display(), kind.name())),
+        libc::EINVAL if entering => e.hint(format!("{path_text} is no {} namespace", kind.name())),
+        libc::ENOENT if !entering => e.hint(format!("no {} namespace has this path", kind.name())),
         _ => e,
     }
 }

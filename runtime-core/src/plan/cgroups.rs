@@ -367,7 +367,8 @@ pub(crate) fn mount(b: &mut Builder<'_>, field: &str, destination: &Path, option
             label: None,
         }),
     );
-    for dir in dirs {
+    // The kernel lists the hierarchy last made first; their mounts come in the order in which they were made.
+    for dir in dirs.iter().rev() {
         let Some(controllers) = &dir.controllers else {
             continue;
         };

@@ -34,7 +34,7 @@ pub mod script;
 mod systemd;
 pub(crate) use exec::exec;
 pub(crate) use process::filter;
-mod sysctl;
+pub(crate) mod sysctl;
 mod users;
 
 use crate::bundle::{Bundle, Warning};

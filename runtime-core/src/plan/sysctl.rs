@@ -46,6 +46,11 @@ fn path(key: &str) -> String {
     }
 }
 
+/// What is wrong with a key whose network namespace is the caller's: runc's words.
+pub(crate) fn in_host_network(key: &str) -> String {
+    format!("sysctl {key:?} not allowed in host network namespace")
+}
+
 fn check(b: &Builder<'_>, key: &str, path: &str) -> Result<()> {
     let wrong =
         |text: String| Err(Error::config(format!("/linux/sysctl/{}", crate::bundle::escape(key)), text));
@@ -66,6 +71,9 @@ fn check(b: &Builder<'_>, key: &str, path: &str) -> Result<()> {
     } else {
         return wrong(format!("sysctl {key:?} is not in a separate kernel namespace"));
     };
+    if !fine && needed == Namespace::Network {
+        return wrong(in_host_network(key));
+    }
     if !fine {
         return wrong(format!("sysctl {key:?} is not allowed in the host's {} namespace", needed.name()));
     }
