@@ -125,12 +125,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             "run --rm {new} bb sh -c 'stat -c \"%n %a %t:%T %u:%g\" /dev/*; for l in fd stdin stdout stderr ptmx; do readlink /dev/$l; done'",
         )],
     ),
+    // Podman's configs have some of them in any order.
     Scenario::named(
         "mounts",
         &[cli(
             0,
             "/proc",
-            "run --rm {new} --volume {data}:/data --shm-size 8m bb awk '{ print $5, $6, $7 ~ /master/ }' /proc/self/mountinfo",
+            "run --rm {new} --volume {data}:/data --shm-size 8m bb sh -c 'awk \"{ print \\$5, \\$6, \\$7 ~ /master/ }\" /proc/self/mountinfo | sort'",
         )],
     ),
     Scenario::named(

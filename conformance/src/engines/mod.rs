@@ -6,6 +6,7 @@
 //! network. `engine` says what an engine is, `scenario` what a scenario consists of; `containerd`,
 //! `docker`, `podman`, `buildah` and `cri` hold them.
 
+mod alike;
 mod buildah;
 mod calls;
 mod cgroups;
@@ -14,9 +15,9 @@ mod common;
 mod containerd;
 mod cri;
 mod daemon;
+mod differences;
 mod docker;
 mod engine;
-mod exceptions;
 mod image;
 mod isolate;
 mod lines;
@@ -37,6 +38,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use differences::DIFFERENCES;
 use engine::{Engine, Package};
 use scenario::{Report, Verdict};
 use soak::Counts;
@@ -45,6 +47,7 @@ const USAGE: &str =
     "usage: oxrun-conformance engines [--runtime PATH] [--reference PATH] [--keep] [--only NAME]... ENGINE...
        oxrun-conformance engines --soak [--runs N] [--execs N] [--pods N] [--probes N] [--runtime PATH] docker|cri...
        oxrun-conformance engines --packages
+       oxrun-conformance engines --differences
 ENGINE is containerd, docker, docker-userns, podman, podman-rootless, buildah or cri, or all. --only picks scenarios. --soak repeats one thing many times. --keep keeps the scratch directory.";
 
 /// The package that the image is made of.
@@ -106,6 +109,10 @@ pub fn run(args: &[String]) -> ExitCode {
             );
             ExitCode::SUCCESS
         }
+        Ok(Task::Differences) => {
+            print!("{}", differences::page());
+            ExitCode::SUCCESS
+        }
         Ok(Task::Help) => {
             println!("{USAGE}");
             ExitCode::SUCCESS
@@ -131,6 +138,7 @@ enum Task {
     Supervise(Job),
     Inside(Job),
     Packages,
+    Differences,
     Help,
 }
 
@@ -158,6 +166,7 @@ fn parse(args: &[String]) -> Result<Task, String> {
                 *count = parser.value().map_err(bad)?.parse().map_err(bad)?;
             }
             Long("packages") => return Ok(Task::Packages),
+            Long("differences") => return Ok(Task::Differences),
             Long("help") | Short('h') => return Ok(Task::Help),
             Long(part @ ("supervise" | "inside")) => {
                 let part = part.to_owned();
@@ -218,6 +227,8 @@ struct Count {
     passed: usize,
     failed: usize,
     interrupted: bool,
+    /// The differences of the table that showed, once for each scenario.
+    shown: Vec<usize>,
 }
 
 fn suite(options: &Options) -> ExitCode {
@@ -226,13 +237,26 @@ fn suite(options: &Options) -> ExitCode {
         if count.interrupted {
             break;
         }
+        let before = count.shown.len();
         if let Err(e) = missing_packages(engine).and_then(|()| one_engine(engine, options, &mut count)) {
             println!("FAILED   {}: {e}", engine.name());
             count.failed += 1;
+        } else if options.only.is_empty() && options.soak.is_none() && !count.interrupted {
+            for number in not_shown(engine, &count.shown[before..]) {
+                println!("FAILED   {}: no scenario shows difference {}", engine.name(), number + 1);
+                count.failed += 1;
+            }
         }
     }
+    println!("{}", differences::told(&count.shown));
     println!("{} passed, {} failed", count.passed, count.failed);
     if count.failed == 0 && count.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The differences that are listed for an engine and of which a full run of it had none.
+fn not_shown(engine: Engine, shown: &[usize]) -> Vec<usize> {
+    let numbered = DIFFERENCES.iter().enumerate();
+    numbered.filter(|(n, d)| d.must_show(engine) && !shown.contains(n)).map(|(n, _)| n).collect()
 }
 
 fn packages(engines: &[Engine]) -> impl Iterator<Item = Package> {
@@ -331,12 +355,12 @@ fn report_lines(engine: Engine, pending: &mut Vec<u8>, count: &mut Count) {
                 count.passed += 1;
                 println!("ok       {calls}");
             }
-            Verdict::NotYet(reason) => println!("not yet  {calls}: {reason}"),
             Verdict::Failed => {
                 count.failed += 1;
                 println!("FAILED   {calls}");
             }
         }
+        count.shown.extend(&report.shown);
         for note in &report.notes {
             println!("         {}", note.replace('\n', "\n           "));
         }
@@ -354,16 +378,23 @@ mod tests {
     }
 
     #[test]
-    fn not_yet_counts_neither_way_and_garbage_counts_as_failed() {
+    fn garbage_counts_as_failed_and_half_a_line_is_kept() {
         let mut count = Count::default();
         let mut pending = line(&Report::failed("a", "why".into()));
-        let not_yet =
-            Report { verdict: Verdict::NotYet("soon".into()), ..Report::failed("b", String::new()) };
-        pending.extend(line(&not_yet));
+        pending.extend(line(&Report { shown: vec![3], ..Report::failed("b", String::new()) }));
         pending.extend(b"panic\nhalf a line");
         report_lines(Engine::Docker, &mut pending, &mut count);
-        assert_eq!((count.passed, count.failed), (0, 2));
+        assert_eq!((count.passed, count.failed, count.shown), (0, 3, vec![3]));
         assert_eq!(pending, b"half a line");
+    }
+
+    #[test]
+    fn a_difference_that_no_scenario_shows_is_named() {
+        let listed = |d: &differences::Difference| d.engines.contains(&Engine::Containerd);
+        let all: Vec<usize> =
+            DIFFERENCES.iter().enumerate().filter(|(_, d)| listed(d)).map(|(n, _)| n).collect();
+        assert!(not_shown(Engine::Containerd, &all).is_empty());
+        assert_eq!(not_shown(Engine::Containerd, &all[1..]), all[..1]);
     }
 
     #[test]

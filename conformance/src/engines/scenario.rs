@@ -120,8 +120,6 @@ pub(super) const fn host(has: &'static str, line: &'static str) -> Step {
 pub(super) enum Verdict {
     Passed,
     Failed,
-    /// With the reason of the table.
-    NotYet(String),
 }
 
 /// What is printed of a scenario.
@@ -133,12 +131,14 @@ pub(super) struct Report {
     pub(super) calls: usize,
     /// Lines below the scenario's own.
     pub(super) notes: Vec<String>,
+    /// The differences of the table that showed.
+    pub(super) shown: Vec<usize>,
 }
 
 impl Report {
     /// A failure outside the comparison.
     pub(super) fn failed(name: &str, note: String) -> Self {
-        Self { name: name.into(), verdict: Verdict::Failed, calls: 0, notes: vec![note] }
+        Self { name: name.into(), verdict: Verdict::Failed, calls: 0, notes: vec![note], shown: vec![] }
     }
 }
 
@@ -148,41 +148,31 @@ pub(super) struct Outcome {
     pub(super) reference: Vec<String>,
     /// What went wrong with the runtime under test.
     pub(super) tested: Vec<String>,
-    /// Where the two differ.
+    /// Where the two differ, beside what the table lists.
     pub(super) differences: Vec<String>,
+    /// The differences of the table that showed.
+    pub(super) shown: Vec<usize>,
     /// Calls of the runtime under test.
     pub(super) calls: usize,
 }
 
 impl Outcome {
-    /// The verdict, given the table entries for the scenario.
-    pub(super) fn judge(self, name: &str, accepted: Option<&str>, not_yet: Option<&str>) -> Report {
+    /// The verdict, with its reasons.
+    pub(super) fn judge(self, name: &str) -> Report {
+        let Self { reference, tested, differences, shown, calls } = self;
         let mut notes: Vec<String> =
-            self.reference.into_iter().map(|n| format!("with the reference: {n}")).collect();
-        notes.extend(self.tested);
-        if self.calls == 0 {
+            reference.into_iter().map(|n| format!("with the reference: {n}")).collect();
+        notes.extend(tested);
+        if calls == 0 {
             notes.push("the runtime under test was not called".into());
         }
-        let mut good = notes.is_empty();
-        match accepted {
-            Some(reason) if !self.differences.is_empty() => {
-                notes.push(format!("differs, which is accepted: {reason}"));
-            }
-            _ => {
-                good &= self.differences.is_empty();
-                notes.extend(self.differences);
-            }
+        notes.extend(differences);
+        let verdict = if notes.is_empty() { Verdict::Passed } else { Verdict::Failed };
+        if !shown.is_empty() {
+            let numbers: Vec<String> = shown.iter().map(|n| (n + 1).to_string()).collect();
+            notes.push(format!("shows difference {}", numbers.join(", ")));
         }
-        let verdict = match not_yet {
-            Some(reason) => Verdict::NotYet(reason.into()),
-            None if good => Verdict::Passed,
-            None => Verdict::Failed,
-        };
-        if not_yet.is_some() {
-            let text = notes.first().map_or("passes", |n| n.as_str()).to_owned();
-            notes = vec![format!("with this runtime: {text}")];
-        }
-        Report { name: name.into(), verdict, calls: self.calls, notes }
+        Report { name: name.into(), verdict, calls, notes, shown }
     }
 }
 
@@ -192,31 +182,30 @@ mod tests {
     use super::*;
 
     fn outcome() -> Outcome {
-        Outcome { reference: vec![], tested: vec![], differences: vec![], calls: 2 }
+        Outcome { reference: vec![], tested: vec![], differences: vec![], shown: vec![], calls: 2 }
     }
 
     #[test]
     fn a_runtime_that_was_not_called_fails() {
         let never = Outcome { calls: 0, ..outcome() };
-        assert_eq!(never.judge("x", None, None).verdict, Verdict::Failed);
-        assert_eq!(outcome().judge("x", None, None).verdict, Verdict::Passed);
+        assert_eq!(never.judge("x").verdict, Verdict::Failed);
+        assert_eq!(outcome().judge("x").verdict, Verdict::Passed);
     }
 
     #[test]
-    fn an_accepted_difference_does_not_excuse_a_broken_expectation() {
-        let differs = || Outcome { differences: vec!["d".into()], ..outcome() };
-        assert_eq!(differs().judge("x", None, None).verdict, Verdict::Failed);
-        let verdict = differs().judge("x", Some("why"), None).verdict;
-        assert_eq!(verdict, Verdict::Passed);
-        let broken = Outcome { tested: vec!["exit code 1".into()], ..differs() };
-        let verdict = broken.judge("x", Some("why"), None).verdict;
-        assert_eq!(verdict, Verdict::Failed);
+    fn a_listed_difference_excuses_nothing_else() {
+        let listed = || Outcome { shown: vec![1], ..outcome() };
+        assert_eq!(listed().judge("x").verdict, Verdict::Passed);
+        let other = Outcome { differences: vec!["d".into()], ..listed() };
+        assert_eq!(other.judge("x").verdict, Verdict::Failed);
+        let broken = Outcome { tested: vec!["exit code 1".into()], ..listed() };
+        assert_eq!(broken.judge("x").verdict, Verdict::Failed);
     }
 
     #[test]
     fn a_failing_reference_fails_the_scenario() {
         let broken = Outcome { reference: vec!["r".into()], ..outcome() };
-        assert_eq!(broken.judge("x", None, None).verdict, Verdict::Failed);
+        assert_eq!(broken.judge("x").verdict, Verdict::Failed);
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl Soak<'_> {
         notes.push(before.beside(&after));
         let good = errors.is_empty() && grown.is_empty() && called;
         let verdict = if good { Verdict::Passed } else { Verdict::Failed };
-        emit(&Report { name: name.into(), verdict, calls: calls.lines, notes })
+        emit(&Report { name: name.into(), verdict, calls: calls.lines, notes, shown: vec![] })
     }
 
     fn repeat(&self, count: u32, line: &str) -> Vec<String> {

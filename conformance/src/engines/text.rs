@@ -40,28 +40,6 @@ const RACES: &[&str] = &[
     "failed to resize tty, using default size",
 ];
 
-/// A line without what the runtime under test adds to a record of its log behind the message: the step,
-/// the field, the system call, a hint. What an engine puts behind the record stays.
-fn without_details(line: &str) -> String {
-    let start = line.find("level=error msg=\"").and_then(|at| {
-        let details = [r#"" step=""#, r#"" field=""#].iter().filter_map(|d| Some(at + line[at..].find(d)?));
-        details.min().map(|quote| quote + 1)
-    });
-    let Some(start) = start else {
-        return line.to_owned();
-    };
-    let mut rest = &line[start..];
-    while let Some(value) = rest.strip_prefix(' ').and_then(|r| r.split_once("=\"")).map(|(_, value)| value) {
-        // The value's closing quote is the first that is not escaped.
-        let quote = value.match_indices('"').find(|(at, _)| {
-            let escapes = value[..*at].bytes().rev().take_while(|b| *b == b'\\').count();
-            escapes.is_multiple_of(2)
-        });
-        rest = quote.map_or("", |(at, _)| &value[at + 1..]);
-    }
-    format!("{}{rest}", &line[..start])
-}
-
 /// What one side's output has in place of its own names.
 pub(super) struct Names {
     pairs: Vec<(String, &'static str)>,
@@ -98,7 +76,7 @@ impl Names {
     /// Replaces names, ids, times and process ids; with `digits` every number.
     pub(super) fn normalise(&self, text: &str, digits: bool) -> String {
         let steady = |l: &&str| !RACES.iter().any(|race| l.contains(race));
-        let mut text: String = text.split_inclusive('\n').filter(steady).map(without_details).collect();
+        let mut text: String = text.split_inclusive('\n').filter(steady).collect();
         // How many there are depends on when the client made the terminal raw.
         text.retain(|c| c != '\r');
         for (name, with) in &self.pairs {
@@ -194,18 +172,6 @@ mod tests {
         let names = Names { pairs: vec![] };
         let text = "a\r\nERRO error waiting for container: context canceled \r\nb";
         assert_eq!(names.normalise(text, false), "a\nb");
-    }
-
-    #[test]
-    fn a_records_details_are_left_out_and_its_message_and_the_engines_words_are_not() {
-        let record = r#"x: level=error msg="exec: \"a\" failed""#;
-        let details = r#" step="1 of 2" syscall="statx(\"/a\", 0x0)" errno="2""#;
-        assert_eq!(
-            without_details(&format!("{record}{details}: not found\n")),
-            format!("{record}: not found\n")
-        );
-        let other = "level=warning msg=\"x\" field=\"/a\"\n";
-        assert_eq!(without_details(other), other);
     }
 
     #[test]

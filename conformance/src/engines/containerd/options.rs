@@ -201,8 +201,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             ),
             cli(
                 0,
-                "/ ",
-                "run --rm {new} --rootfs-propagation rshared {image} {c} awk '$5 == \"/\" { print $5, $7 ~ /shared/ }' /proc/self/mountinfo",
+                "/ shared",
+                "run --rm {new} --rootfs-propagation rshared {image} {c} awk '$5 == \"/\" { print $5, \"shared:\", $7 ~ /shared/ }' /proc/self/mountinfo",
             ),
             cli(
                 0,

@@ -98,7 +98,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             host(
                 "",
                 context!(
-                    "FROM bb\\nRUN grep -E \"Cap|Seccomp:|NoNewPrivs|Sig[BI]\" /proc/self/status; ls /proc/self/fd | wc -l; awk \"{ print \\$5, \\$6 }\" /proc/self/mountinfo; ls /dev\\n"
+                    "FROM bb\\nRUN grep -E \"Cap|Seccomp:|NoNewPrivs|Sig[BI]\" /proc/self/status; ls /proc/self/fd | wc -l; awk \"{ print \\$5, \\$6, \\$7 ~ /master/ }\" /proc/self/mountinfo; ls /dev\\n"
                 ),
             ),
             host("Seccomp:\t2", buildkit!("")),

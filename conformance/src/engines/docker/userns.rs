@@ -40,7 +40,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::named(
         "userns-mounts",
-        &[cli(0, "/proc", "run --rm {new} bb awk '{ print $5, $7 ~ /master/ }' /proc/self/mountinfo")],
+        &[cli(
+            0,
+            "/proc",
+            "run --rm {new} bb sh -c 'awk \"{ print \\$5, \\$6, \\$7 ~ /master/ }\" /proc/self/mountinfo | sort'",
+        )],
     ),
     Scenario::named(
         "userns-dev",

@@ -156,7 +156,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         &[cli(
             0,
             "/proc",
-            "run --rm {new} --volume {data}:/data bb awk '{ print $5, $6, $7 ~ /master/ }' /proc/self/mountinfo",
+            "run --rm {new} --volume {data}:/data bb sh -c 'awk \"{ print \\$5, \\$6, \\$7 ~ /master/ }\" /proc/self/mountinfo | sort'",
         )],
     ),
     Scenario::named(

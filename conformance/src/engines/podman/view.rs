@@ -56,7 +56,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::named(
         "personality",
-        &[cli(0, "86", "run --rm {new} --personality LINUX32 bb uname -m")],
+        &[cli(0, "86", "run --rm {new} --personality LINUX32 bb sh -c 'echo machine: $(uname -m)'")],
     ),
     Scenario::named(
         "inspect",
