@@ -9,6 +9,8 @@ const HINT: &str = "std asks for the size of a file to reserve memory, and does 
 
 const ONE_BY_ONE: &str = "the processes are killed one by one";
 const FROZEN: &str = "who stands still in a freezer of v1 shows when its end is waited for";
+const SIGNALS: &str = "which signals are ignored: without the list each is reset";
+const TEMPLATE: &str = "the template is made anew from the config";
 const PID: &str = "the pid is that of the state; whether it is alive was asked before";
 const BEFORE: &str = "a value to go back to, should a later one be refused";
 
@@ -19,7 +21,8 @@ const ROWS: &[(&str, &str, &[&str], &str)] = &[
     ("init", "close", ANY, "the descriptor is closed"),
     ("init", "recvmsg", EINTR, AGAIN),
     ("init", "read", EINTR, AGAIN),
-    ("init", "openat status", ANY, "which signals are ignored: without the list each is reset"),
+    ("init", "read status", ANY, SIGNALS),
+    ("init", "openat status", ANY, SIGNALS),
     ("oxrun", "waitid", ANY, "who has ended is reaped by who gets the runtime's children"),
     ("init", "openat2", &["EAGAIN", "EINTR"], AGAIN),
     ("init", "openat2 passwd", ANY, "who has no entry in /etc/passwd has the home directory /"),
@@ -41,7 +44,9 @@ const ROWS: &[(&str, &str, &[&str], &str)] = &[
     ("oxrun", "getrandom", ANY, "std seeds its tables from elsewhere"),
     ("oxrun", "flock 8", ANY, "the lock goes with its descriptor"),
     ("oxrun", "openat passwd", ANY, "a list then has the number of the user"),
-    ("oxrun", "openat exec", ANY, "the template is made anew from the config"),
+    ("oxrun", "openat exec", ANY, TEMPLATE),
+    ("oxrun", "read exec", ANY, TEMPLATE),
+    ("oxrun", "read signalfd", ANY, "as long as a signal waits there it is asked for again"),
     ("oxrun", "unlink start", ANY, "nobody reads it any more; the directory is removed with what is in it"),
 ];
 
@@ -60,28 +65,27 @@ const ROWS_OF: &[(&str, &str, &[&str], &str)] = &[
     ("delete --force", "openat CGROUP", ANY, FROZEN),
     ("delete --force", "openat freezer.state", ANY, FROZEN),
     ("delete --force", "getdents64", ANY, FROZEN),
-    ("delete --force", "read", ANY, FROZEN),
+    ("delete --force", "read freezer.state", ANY, FROZEN),
+    ("delete --force", "read cgroup.procs", ANY, FROZEN),
     ("kill", "openat CGROUP", ANY, FROZEN),
     ("kill", "openat freezer.state", ANY, FROZEN),
     ("kill", "getdents64", ANY, FROZEN),
-    ("kill", "read", ANY, FROZEN),
+    ("kill", "read freezer.state", ANY, FROZEN),
+    ("kill", "read cgroup.procs", ANY, FROZEN),
     ("list", "poll", ANY, PID),
     ("state", "poll", ANY, PID),
-    ("list", "read", ANY, "a list then has the number of the user"),
-    (
-        "exec",
-        "read",
-        ANY,
-        "the template is made anew from the config; the highest capability is that of kernels today",
-    ),
-    ("update", "openat", ANY, BEFORE),
-    ("update", "read", ANY, BEFORE),
+    ("list", "read passwd", ANY, "a list then has the number of the user"),
+    ("exec", "read cap_last_cap", ANY, "the highest capability is that of kernels today"),
+    ("update", "openat pids.max", ANY, BEFORE),
+    ("update", "read pids.max", ANY, BEFORE),
+    ("update", "openat cpu.shares", ANY, BEFORE),
+    ("update", "read cpu.shares", ANY, BEFORE),
 ];
 
 /// Whether a container may differ at this place of its report, because this call failed: without /etc/passwd nobody
 /// knows a home directory.
 pub(super) fn may_change(call: &str, at: &str) -> bool {
-    at.starts_with("/env/") && (call == "openat2 passwd" || call == "read")
+    at.starts_with("/env/") && matches!(call, "openat2 passwd" | "read passwd")
 }
 
 /// Answers that no kernel gives, and that std ends the process for: `close` of an open descriptor may be interrupted
@@ -92,10 +96,15 @@ pub(super) fn is_impossible(call: &str, errno: &str) -> bool {
         "getrandom" => matches!(errno, "EAGAIN" | "ENOMEM"),
         // These have no error, or none for arguments that are right.
         // PR_SET_DUMPABLE takes 0 and 1 always.
-        "prctl 4" | "umask" | "uname" | "geteuid" | "getegid" | "getrusage" | "rt_sigaction"
-        | "rt_sigprocmask" => errno != "SIGKILL",
+        "prctl 4" | "umask" | "uname" | "getpid" | "gettid" | "geteuid" | "getegid" | "getrusage"
+        | "rt_sigaction" | "rt_sigprocmask" => errno != "SIGKILL",
         _ => false,
     }
+}
+
+/// Which program a task carries out.
+pub(super) fn program(task: &str) -> &'static str {
+    if task.starts_with("oxrun") || task.starts_with("thread") { "oxrun" } else { "init" }
 }
 
 /// Why the failure of a call of an operation may be ignored.

@@ -3,7 +3,7 @@
 
 use super::ignored;
 use super::operation::{Before, Bench, Operation};
-use super::trace::{Fault, Place, Trace, all_gone};
+use super::trace::{Fault, MAIN, Place, Trace, all_gone};
 use crate::{Check, Failed};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -95,23 +95,22 @@ pub(super) fn cell(
     bench: &Bench,
     operation: &Operation,
     usual: &Usual,
-    place: Place,
+    place: &Place,
     fault: Fault,
-) -> Check<(Verdict, Option<String>)> {
+) -> Check<Verdict> {
     let pid = bench.prepare(operation.before)?;
     let trace = bench.call(operation, Some((place, fault)))?;
-    let verdict = judge(bench, operation, usual, (place, fault), &trace, pid).map_err(|failed| {
+    judge(bench, operation, usual, (place, fault), &trace, pid).map_err(|failed| {
         let words = failed.message().unwrap_or_default();
         Failed::from(format!("{words}\n    exit code {}, stderr: {}", trace.code, trace.stderr.trim_end()))
-    })?;
-    Ok((verdict, trace.hit))
+    })
 }
 
 fn judge(
     bench: &Bench,
     operation: &Operation,
     usual: &Usual,
-    (place, fault): (Place, Fault),
+    (place, fault): (&Place, Fault),
     trace: &Trace,
     pid: Option<i32>,
 ) -> Check<Verdict> {
@@ -133,7 +132,7 @@ fn judge(
         success(bench, operation, usual, trace, pid)?;
         return Ok(if warned { Verdict::Refused } else { Verdict::Ignored });
     }
-    if fault == Fault::Kill && place.task == 0 {
+    if fault == Fault::Kill && place.task == MAIN {
         killed(bench, operation, trace)?;
         return Ok(Verdict::Killed);
     }

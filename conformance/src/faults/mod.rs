@@ -6,23 +6,22 @@ mod ignored;
 mod judge;
 mod name;
 mod operation;
+mod record;
 mod sys;
 mod trace;
 
 use crate::harness::{Runtime, guarded, isolate};
 use crate::{Check, Failed, locate};
-use judge::{ERRNOS, Usual, Verdict};
+use judge::{ERRNOS, Verdict};
 use operation::{ALL, Bench, Operation};
+use record::Recording;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use trace::{Fault, Place, Trace};
+use trace::Fault;
 
 const USAGE: &str =
     "usage: oxrun-conformance faults [--runtime PATH] [--every N] [--first N] [--list] [OPERATION...]";
-
-/// What the C library does before the runtime's own first call, and calls that do not come back.
-const NOT_OURS: [&str; 4] = ["exit", "exit_group", "rt_sigreturn", "restart_syscall"];
 
 struct Options {
     runtime: PathBuf,
@@ -72,11 +71,26 @@ pub fn run(args: &[String]) -> ExitCode {
 #[derive(Debug, Default)]
 struct Sums {
     calls: usize,
+    varying: usize,
     cells: usize,
     refused: usize,
     ignored: usize,
     killed: usize,
     unreached: usize,
+    /// Of the calls that only some runs make.
+    not_made: usize,
+}
+
+impl Sums {
+    const HEAD: &str = "                 calls varying   cells   error ignored  killed unreached not made";
+}
+
+impl std::fmt::Display for Sums {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:>6} {:>7} {:>7} ", self.calls, self.varying, self.cells)?;
+        write!(f, "{:>7} {:>7} {:>7} ", self.refused, self.ignored, self.killed)?;
+        write!(f, "{:>9} {:>8}", self.unreached, self.not_made)
+    }
 }
 
 /// Which calls were ignored: operation, task, name, error.
@@ -85,38 +99,38 @@ type Survived = BTreeMap<(&'static str, &'static str, String), BTreeSet<&'static
 fn matrix(options: &Options) -> Check<bool> {
     let probe = locate::sibling("oxrun-probe")?;
     let (mut failures, mut survived) = (Vec::new(), Survived::new());
-    println!(
-        "{:<15} {:>6} {:>6} {:>7} {:>7} {:>6} {:>9}",
-        "", "calls", "cells", "error", "ignored", "killed", "unreached"
-    );
+    println!("{}", Sums::HEAD);
     for operation in &options.operations {
         let mut bench = Bench::new(&probe, &options.runtime)?;
-        let (usual, cells, calls) = plan(&bench, operation)?;
-        let mut sums = Sums { calls, ..Sums::default() };
-        for (place, fault, name) in cells.into_iter().skip(options.first).step_by(options.every) {
+        let Recording { usual, cells, sure, varying } = Recording::of(&bench, operation)?;
+        let mut sums = Sums { calls: sure, varying, ..Sums::default() };
+        for cell in cells.into_iter().skip(options.first).step_by(options.every) {
             sums.cells += 1;
-            let task = if place.task == 0 { "oxrun" } else { "init" };
+            let (place, fault) = (&cell.place, cell.fault);
             let result = guarded(|| judge::cell(&bench, operation, &usual, place, fault));
             if options.list {
-                println!("  {task}.{} {} {name} {fault:?}: {result:?}", place.task, place.nth);
+                let sure = if cell.sure { "" } else { " (varies)" };
+                println!("  {} {} #{}{sure} {}: {result:?}", place.task, place.name, place.nth, word(fault));
             }
             match result {
-                Ok((Verdict::Refused, _)) => sums.refused += 1,
-                Ok((Verdict::Killed, _)) => sums.killed += 1,
-                Ok((Verdict::Unreached, _)) => sums.unreached += 1,
-                Ok((Verdict::Ignored, hit)) => {
+                Ok(Verdict::Refused) => sums.refused += 1,
+                Ok(Verdict::Killed) => sums.killed += 1,
+                Ok(Verdict::Unreached) if cell.sure => sums.unreached += 1,
+                Ok(Verdict::Unreached) => sums.not_made += 1,
+                Ok(Verdict::Ignored) => {
                     sums.ignored += 1;
                     survived
-                        .entry((operation.name, task, hit.unwrap_or(name)))
+                        .entry((operation.name, ignored::program(&place.task), place.name.clone()))
                         .or_default()
                         .insert(word(fault));
                 }
                 Err(failed) => {
                     let words = failed.message().unwrap_or_default();
                     failures.push(format!(
-                        "{}: {task} (task {}), call {} {name}, {}: {words}",
+                        "{}: {} {} #{}, {}: {words}",
                         operation.name,
                         place.task,
+                        place.name,
                         place.nth,
                         word(fault)
                     ));
@@ -128,10 +142,7 @@ fn matrix(options: &Options) -> Check<bool> {
                 }
             }
         }
-        println!(
-            "{:<15} {:>6} {:>6} {:>7} {:>7} {:>6} {:>9}",
-            operation.name, sums.calls, sums.cells, sums.refused, sums.ignored, sums.killed, sums.unreached
-        );
+        println!("{:<15} {sums}", operation.name);
     }
     Ok(told(&failures, &survived))
 }
@@ -143,44 +154,6 @@ fn word(fault: Fault) -> &'static str {
             ERRNOS.iter().find(|(number, ..)| *number == errno).map_or("?", |(_, name, _)| name)
         }
     }
-}
-
-/// The undisturbed call: what it reports, and every cell.
-#[expect(clippy::type_complexity, reason = "three lists of one reader")]
-fn plan(bench: &Bench, operation: &Operation) -> Check<(Usual, Vec<(Place, Fault, String)>, usize)> {
-    let mut reports = Vec::new();
-    let mut last: Option<Trace> = None;
-    for _ in 0..4 {
-        bench.prepare(operation.before)?;
-        let trace = bench.call(operation, None)?;
-        if trace.code != 0 {
-            return Err(Failed::from(format!("{} fails: {}", operation.name, trace.stderr)));
-        }
-        if operation.reports {
-            let created = operation.name == "create";
-            reports.push(if created { bench.start_and_report()? } else { bench.document(&trace.stdout)? });
-        }
-        bench.clean()?;
-        last = Some(trace);
-    }
-    let calls = last.map(|trace| trace.calls).unwrap_or_default();
-    let mut cells = Vec::new();
-    let mut count = 0;
-    for (task, list) in calls.iter().enumerate() {
-        // The C library's own start ends with the first look at the standard descriptors.
-        let own = |name: &String| task != 0 || name.starts_with("fcntl");
-        let begin = list.iter().position(own).unwrap_or(0);
-        for (nth, name) in list.iter().enumerate().skip(begin) {
-            if NOT_OURS.contains(&name.as_str()) {
-                continue;
-            }
-            count += 1;
-            let faults = ERRNOS.iter().map(|(number, ..)| Fault::Errno(*number)).chain([Fault::Kill]);
-            let faults = faults.filter(|fault| !ignored::is_impossible(name, word(*fault)));
-            cells.extend(faults.map(|fault| (Place { task, nth }, fault, name.clone())));
-        }
-    }
-    Ok((Usual::of(&reports), cells, count))
 }
 
 /// Prints what was found; whether all is well.

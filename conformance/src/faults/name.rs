@@ -32,6 +32,25 @@ const TEXTS: [(&str, usize); 20] = [
     ("unlink", 0),
 ];
 
+/// Calls whose first argument is a descriptor that says what they are about.
+const DESCRIPTORS: [&str; 15] = [
+    "fchdir",
+    "fchmod",
+    "fchown",
+    "fstat",
+    "ftruncate",
+    "getdents64",
+    "inotify_add_watch",
+    "lseek",
+    "pread64",
+    "pwrite64",
+    "read",
+    "recvmsg",
+    "sendmsg",
+    "write",
+    "writev",
+];
+
 /// Calls with a number that says what they do.
 const NUMBERS: [(&str, usize); 5] = [("fcntl", 1), ("flock", 1), ("ioctl", 1), ("keyctl", 0), ("prctl", 0)];
 
@@ -43,9 +62,24 @@ pub(super) fn of(task: i32, number: u64, args: &[u64; 6]) -> String {
     }
     let argument = TEXTS.iter().find(|(text, _)| *text == name).and_then(|(_, at)| args.get(*at));
     let text = argument.and_then(|address| sys::text_at(task, *address)).unwrap_or_default();
+    // Without a path these are about the descriptor.
+    let bare = text.is_empty() && matches!(name, "execveat" | "newfstatat" | "statx");
+    let text = if bare || DESCRIPTORS.contains(&name) { file(task, args[0]) } else { text };
     match text.rsplit('/').next().map(short).filter(|last| !last.is_empty()) {
         Some(last) => format!("{name} {last}"),
         None => name.to_owned(),
+    }
+}
+
+/// What a descriptor of a task stands for, without the number of a pipe or socket; empty if there is none.
+fn file(task: i32, fd: u64) -> String {
+    let link = std::fs::read_link(format!("/proc/{task}/fd/{}", fd as u32 as i32)).unwrap_or_default();
+    let text = link.to_string_lossy();
+    let text = text.strip_suffix(" (deleted)").unwrap_or(&text);
+    match text.split_once(":[") {
+        Some(("anon_inode", kind)) => kind.trim_end_matches(']').to_owned(),
+        Some((kind, _)) if !kind.contains('/') => kind.to_owned(),
+        _ => text.to_owned(),
     }
 }
 

@@ -211,7 +211,7 @@ impl Bench {
     }
 
     /// Calls the runtime once, with a fault or without.
-    pub(super) fn call(&self, operation: &Operation, fault: Option<(Place, Fault)>) -> Check<Trace> {
+    pub(super) fn call(&self, operation: &Operation, fault: Option<(&Place, Fault)>) -> Check<Trace> {
         trace::run(self.command(operation), self.s.dir(), fault)
     }
 

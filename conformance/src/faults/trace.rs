@@ -26,18 +26,25 @@ pub(super) enum Fault {
     Kill,
 }
 
-/// Which call: the `nth` of those that the `task`th task makes as part of the runtime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which call: the `nth`, from 0, of those of this name that a task makes as part of the runtime. How many other calls
+/// are made before it may differ from run to run: a fault hits the call that was chosen, or none.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    pub(super) task: usize,
+    /// `oxrun`, or what a task is to it: its `thread`, the process that enters what exists (`join`), the container's
+    /// (`init`). The second of a kind has a number.
+    pub(super) task: String,
+    pub(super) name: String,
     pub(super) nth: usize,
 }
+
+/// The task that the caller has started.
+pub(super) const MAIN: &str = "oxrun";
 
 /// What was seen.
 #[derive(Debug)]
 pub(super) struct Trace {
-    /// The calls of each task as part of the runtime, in the order in which the tasks were made.
-    pub(super) calls: Vec<Vec<String>>,
+    /// The calls of each task as part of the runtime, one task after the other.
+    pub(super) calls: Vec<Vec<Place>>,
     /// The call that was hit.
     pub(super) hit: Option<String>,
     /// The runtime's exit code; 128 and the signal if it was killed.
@@ -54,7 +61,7 @@ pub(super) struct Trace {
 ///
 /// # Errors
 /// If it cannot be started or followed.
-pub(super) fn run(command: Command, scratch: &Path, fault: Option<(Place, Fault)>) -> Check<Trace> {
+pub(super) fn run(command: Command, scratch: &Path, fault: Option<(&Place, Fault)>) -> Check<Trace> {
     // The end of the thread lets all tasks go.
     std::thread::scope(|scope| {
         scope
@@ -64,7 +71,7 @@ pub(super) fn run(command: Command, scratch: &Path, fault: Option<(Place, Fault)
     })
 }
 
-fn follow(mut command: Command, scratch: &Path, fault: Option<(Place, Fault)>) -> Check<Trace> {
+fn follow(mut command: Command, scratch: &Path, fault: Option<(&Place, Fault)>) -> Check<Trace> {
     let (out, err) = (scratch.join("followed.out"), scratch.join("followed.err"));
     command.stdout(File::create(&out)?).stderr(File::create(&err)?);
     sys::be_followed(&mut command);
@@ -83,8 +90,14 @@ fn follow(mut command: Command, scratch: &Path, fault: Option<(Place, Fault)>) -
                 }
             }
         });
-        let mut follower =
-            Follower { fault, hit: None, known: HashMap::new(), calls: Vec::new(), others: Vec::new() };
+        let mut follower = Follower {
+            fault,
+            hit: None,
+            known: HashMap::new(),
+            labels: Vec::new(),
+            calls: Vec::new(),
+            others: Vec::new(),
+        };
         let code = follower.until_the_end_of(main, tasks);
         drop(done);
         // Whoever was just made has the stop before it that only a follower takes away.
@@ -115,15 +128,17 @@ struct Task {
     pending: Option<i32>,
 }
 
-struct Follower {
-    fault: Option<(Place, Fault)>,
+struct Follower<'a> {
+    fault: Option<(&'a Place, Fault)>,
     hit: Option<String>,
     known: HashMap<i32, Task>,
-    calls: Vec<Vec<String>>,
+    /// What the tasks are called, in the order of `calls`.
+    labels: Vec<String>,
+    calls: Vec<Vec<Place>>,
     others: Vec<OwnedFd>,
 }
 
-impl Follower {
+impl Follower<'_> {
     /// Follows until the first task has ended; its exit code.
     fn until_the_end_of(&mut self, main: i32, tasks: &Mutex<Vec<i32>>) -> Check<i32> {
         // The stops of tasks whose maker has not reported them yet.
@@ -137,7 +152,7 @@ impl Follower {
                 Stop::Ended(_) => drop(self.known.remove(&task)),
                 _ if task == main && !self.known.contains_key(&main) => {
                     sys::follow_all(main)?;
-                    self.add(main, 0);
+                    self.add(main, 0, MAIN);
                     sys::go_on(main, 0);
                 }
                 _ if task != 0 && !self.known.contains_key(&task) => early.push(task),
@@ -146,7 +161,9 @@ impl Follower {
                         list.push(made);
                     }
                     self.others.extend(crate::sys::pidfd(made).ok());
-                    self.add(made, self.known.get(&task).map_or(0, |t| t.programs));
+                    let maker = self.known.get(&task).copied();
+                    let kind = maker.map_or("child", |maker| self.kind(maker, made));
+                    self.add(made, maker.map_or(0, |maker| maker.programs), kind);
                     if let Some(at) = early.iter().position(|e| *e == made) {
                         early.swap_remove(at);
                         sys::go_on(made, 0);
@@ -158,9 +175,24 @@ impl Follower {
         }
     }
 
-    fn add(&mut self, task: i32, programs: usize) {
+    fn add(&mut self, task: i32, programs: usize, kind: &str) {
         self.known.insert(task, Task { index: self.calls.len(), programs, pending: None });
         self.calls.push(Vec::new());
+        let same = self.labels.iter().filter(|label| label.split(' ').next() == Some(kind)).count();
+        self.labels.push(if same == 0 { kind.to_owned() } else { format!("{kind} {}", same + 1) });
+    }
+
+    /// What a new task is to the runtime. Whoever makes tasks makes them one after the other, so that each has the
+    /// same name in every run.
+    fn kind(&self, maker: Task, made: i32) -> &'static str {
+        let status = fs::read_to_string(format!("/proc/{made}/status")).unwrap_or_default();
+        let group = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse::<i32>().ok());
+        match self.labels.get(maker.index).map_or("", String::as_str) {
+            _ if group.is_some_and(|group| group != made) => "thread",
+            MAIN => "join",
+            "join" => "init",
+            _ => "child",
+        }
     }
 
     fn step(&mut self, pid: i32, stop: Stop) -> Check {
@@ -171,9 +203,10 @@ impl Follower {
             Stop::Enter(number, args) if task.index == 0 || task.programs < 2 => {
                 let calls = &mut self.calls[task.index];
                 let name = name::of(pid, number, &args);
-                calls.push(name.clone());
-                let here = Place { task: task.index, nth: calls.len() - 1 };
-                match self.fault.filter(|(place, _)| *place == here).map(|(_, fault)| fault) {
+                let nth = calls.iter().filter(|call| call.name == name).count();
+                let here = Place { task: self.labels[task.index].clone(), name: name.clone(), nth };
+                calls.push(here.clone());
+                match self.fault.filter(|(place, _)| **place == here).map(|(_, fault)| fault) {
                     None => {}
                     Some(Fault::Kill) => {
                         self.hit = Some(name);
