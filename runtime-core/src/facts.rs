@@ -3,6 +3,7 @@
 //! Facts are recorded once, are plain data and can be stored, so that a plan for another machine, for
 //! rootless or for cgroup v2 is computed, compared and tested anywhere. Planning reads nothing else.
 
+use crate::cgroup::live::said;
 use crate::cgroup::systemd;
 use crate::error::{Error, ErrorKind, Result};
 use crate::seccomp::{FLAG_NEW_LISTENER, FLAG_WAIT_KILLABLE_RECV};
@@ -298,7 +299,7 @@ fn cgroups() -> Result<CgroupFacts> {
         if list.is_empty() {
             let unified = base.join("unified");
             if sys::is_cgroup2(&unified).map_err(|e| of_type(&unified, &e))? {
-                let list = sys::read_file(unified.join("cgroup.controllers")).unwrap_or_default();
+                let list = said(&unified.join("cgroup.controllers"))?;
                 let controllers = list.split_whitespace().map(str::to_owned).collect();
                 facts.v2 = Some(V2Tree { mount: unified, own: own.into(), controllers, delegated: None });
             }

@@ -49,11 +49,7 @@ pub(crate) fn is_frozen(dirs: &[CgroupDir]) -> Result<bool> {
 }
 
 fn read(file: &Path) -> Result<String> {
-    match sys::read_file(file) {
-        Ok(text) => Ok(text.trim().to_owned()),
-        Err(e) if tree::is_gone(&e) => Ok(String::new()),
-        Err(e) => Err(Error::io(format!("read({})", file.display()), &e)),
-    }
+    live::said(file).map(|text| text.trim().to_owned())
 }
 
 /// Freezes every process of the container and of the cgroups below it. Comes back when all stand still.

@@ -4,7 +4,7 @@
 //! its file in one write; what fails says which file, which value and why.
 
 use super::devices::DeviceRule;
-use super::end;
+use super::{end, tree};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::action::CgroupDir;
 use crate::sys;
@@ -16,7 +16,7 @@ pub(crate) fn create(dirs: &[CgroupDir], made: &mut Vec<PathBuf>) -> Result<()> 
     let pure_v2 = dirs.iter().all(|d| d.controllers.is_none());
     for dir in dirs {
         if pure_v2 {
-            let list = sys::read_file(dir.mount.join("cgroup.controllers")).unwrap_or_default();
+            let list = said(&dir.mount.join("cgroup.controllers"))?;
             let all: Vec<String> = list.split_whitespace().map(str::to_owned).collect();
             enable(dir, &all)?;
         }
@@ -40,7 +40,7 @@ pub(crate) fn create(dirs: &[CgroupDir], made: &mut Vec<PathBuf>) -> Result<()> 
 /// Puts a process that systemd has placed into the hierarchies that systemd does not know. All of its cgroups are the
 /// container's alone: they are removed with it.
 pub(crate) fn complete(dirs: &[CgroupDir], pid: u32, made: &mut Vec<PathBuf>) -> Result<()> {
-    let text = sys::read_file(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let text = said(Path::new(&format!("/proc/{pid}/cgroup")))?;
     let own = |dir: &CgroupDir| {
         let path = Path::new("/").join(&dir.path);
         text.lines().any(|line| {
@@ -138,9 +138,9 @@ pub(crate) fn enable(dir: &CgroupDir, controllers: &[String]) -> Result<()> {
     let mut at = dir.mount.clone();
     for part in dir.path.parent().into_iter().flat_map(Path::components).map(Some).chain([None]) {
         let file = at.join("cgroup.subtree_control");
-        let there = sys::read_file(&file).unwrap_or_default();
+        let there = said(&file)?;
         let missing = controllers.iter().any(|c| !there.split_whitespace().any(|t| t == c));
-        let wanted = missing && !enable.is_empty() && !keeps_back(&at);
+        let wanted = missing && !enable.is_empty() && !keeps_back(&at)?;
         if wanted && write(&file, &enable).is_err() {
             // One by one: a single controller that cannot be enabled must not take the others along. A limit
             // that then has no file says so by itself.
@@ -163,14 +163,14 @@ pub(crate) fn enable(dir: &CgroupDir, controllers: &[String]) -> Result<()> {
 /// Whether a v2 cgroup has processes of its own, which takes controllers from those below it. Some controllers it would
 /// give away nevertheless, and turn into one of threads for that, together with all below it (cgroups(7)). The root of
 /// the tree, which has no type, gives them to anybody.
-pub(crate) fn keeps_back(cgroup: &Path) -> bool {
-    sys::read_file(cgroup.join("cgroup.type")).is_ok_and(|t| t.trim() == "domain")
-        && sys::read_file(cgroup.join("cgroup.procs")).is_ok_and(|t| !t.is_empty())
+pub(crate) fn keeps_back(cgroup: &Path) -> Result<bool> {
+    let domain = said(&cgroup.join("cgroup.type"))?.trim() == "domain";
+    Ok(domain && !said(&cgroup.join("cgroup.procs"))?.is_empty())
 }
 
 /// Below a cgroup of threads there are no others, and a process can enter none.
 fn refuse_threaded(path: &Path) -> Result<()> {
-    let kind = sys::read_file(path.join("cgroup.type")).unwrap_or_default();
+    let kind = said(&path.join("cgroup.type"))?;
     match kind.trim() {
         kind @ ("domain invalid" | "threaded") => Err(Error::new(
             ErrorKind::WrongState,
@@ -198,9 +198,9 @@ fn refuse_used(path: &Path) -> Result<()> {
 /// one above it does, which a new one shows in no other file.
 fn refuse_frozen(path: &Path) -> Result<()> {
     let says = |file: &str, words: &[&str]| {
-        sys::read_file(path.join(file)).is_ok_and(|t| t.lines().any(|l| words.contains(&l)))
+        Ok::<_, Error>(said(&path.join(file))?.lines().any(|l| words.contains(&l)))
     };
-    if says("cgroup.events", &["frozen 1"]) || says("freezer.state", &["FROZEN", "FREEZING"]) {
+    if says("cgroup.events", &["frozen 1"])? || says("freezer.state", &["FROZEN", "FREEZING"])? {
         return Err(Error::new(ErrorKind::WrongState, "container's cgroup unexpectedly frozen"));
     }
     Ok(())
@@ -208,8 +208,11 @@ fn refuse_frozen(path: &Path) -> Result<()> {
 
 /// Gives a v2 cgroup to a user. The kernel says which of its files go with it; the limits stay whose they are.
 pub(crate) fn give(dir: &Path, uid: u32) -> Result<()> {
-    let list = sys::read_file("/sys/kernel/cgroup/delegate")
-        .unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads".to_owned());
+    let mut list = said(Path::new("/sys/kernel/cgroup/delegate"))?;
+    if list.is_empty() {
+        // A kernel before 4.15 has no such list.
+        "cgroup.procs\ncgroup.subtree_control\ncgroup.threads".clone_into(&mut list);
+    }
     let place = sys::look::place(dir).map_err(|e| failed("open", dir, &e))?;
     // Names of one component, or the directory itself.
     for name in [""].into_iter().chain(list.lines().filter(|n| !n.is_empty() && !n.contains('/'))) {
@@ -222,6 +225,17 @@ pub(crate) fn give(dir: &Path, uid: u32) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What a file says; nothing if there is no such file, because the kernel does not have it or the cgroup is gone.
+///
+/// # Errors
+/// If that cannot be told.
+pub(crate) fn said(file: &Path) -> Result<String> {
+    match sys::read_file(file) {
+        Err(e) if tree::is_gone(&e) => Ok(String::new()),
+        text => text.map_err(|e| failed("read", file, &e)),
+    }
 }
 
 /// Writes a value to a file of a cgroup in one write.

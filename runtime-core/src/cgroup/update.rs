@@ -96,7 +96,7 @@ fn update(dirs: &[CgroupDir], resources: &LinuxResources, unit: Option<&Unit>) -
         let dir = live::dir_of(dirs, controller)?.dir();
         Kernel.read(&live::limit_file(&dir.join(file)))
     };
-    let on_v2 = if pure_v2 { Vec::new() } else { beside_v1(dirs) };
+    let on_v2 = if pure_v2 { Vec::new() } else { beside_v1(dirs)? };
     let devices = resources.devices().as_ref().filter(|d| !d.is_empty());
     let rules = devices.map(|_| plan::device_rules(resources)).transpose()?;
     let resources = &completed(resources, pure_v2, &present);
@@ -143,11 +143,14 @@ fn tell(unit: &Unit, dirs: &[CgroupDir], writes: &[Write], rules: Option<&[Devic
     if properties.is_empty() {
         return Ok(());
     }
-    let exact: Vec<(PathBuf, String)> = ["cpu.max", "cpu.cfs_period_us", "cpu.cfs_quota_us"]
-        .iter()
-        .filter_map(|file| Some(live::dir_of(dirs, "cpu")?.dir().join(file)))
-        .filter_map(|file| sys::read_file(&file).ok().map(|text| (file, text)))
-        .collect();
+    let mut exact: Vec<(PathBuf, String)> = Vec::new();
+    for file in ["cpu.max", "cpu.cfs_period_us", "cpu.cfs_quota_us"] {
+        if let Some(dir) = live::dir_of(dirs, "cpu") {
+            let file = dir.dir().join(file);
+            let text = live::said(&file)?;
+            exact.push((file, text));
+        }
+    }
     // v1: systemd denies all devices before it allows those of the list.
     let freeze = !pure_v2 && rules.is_some() && !freezer::is_frozen(dirs)?;
     if freeze {
@@ -157,7 +160,7 @@ fn tell(unit: &Unit, dirs: &[CgroupDir], writes: &[Write], rules: Option<&[Devic
     let thawed = if freeze { freezer::thaw(dirs) } else { Ok(()) };
     set.and(thawed)?;
     for (file, text) in exact {
-        if sys::read_file(&file).is_ok_and(|now| now != text) {
+        if live::said(&file)? != text {
             live::write(&file, text.trim())?;
         }
     }
@@ -165,10 +168,10 @@ fn tell(unit: &Unit, dirs: &[CgroupDir], writes: &[Write], rules: Option<&[Devic
 }
 
 /// The controllers that a container of a hybrid host has in the v2 tree.
-fn beside_v1(dirs: &[CgroupDir]) -> Vec<String> {
-    let tree = dirs.iter().find(|d| d.controllers.is_none());
-    let list = tree.and_then(|d| Kernel.read(&d.dir().join("cgroup.controllers"))).unwrap_or_default();
-    list.split_whitespace().map(str::to_owned).collect()
+fn beside_v1(dirs: &[CgroupDir]) -> Result<Vec<String>> {
+    let Some(tree) = dirs.iter().find(|d| d.controllers.is_none()) else { return Ok(Vec::new()) };
+    let list = live::said(&tree.dir().join("cgroup.controllers"))?;
+    Ok(list.split_whitespace().map(str::to_owned).collect())
 }
 
 /// What a file of a controller says.

@@ -75,7 +75,7 @@ fn controller(check: &mut Check<'_>, number: u32, field: &str, file: &Path) {
                 text.trim()
             ),
         );
-    } else if file.parent() != Some(&above) && live::keeps_back(&above) {
+    } else if file.parent() != Some(&above) && live::keeps_back(&above).unwrap_or(false) {
         let above = above.display();
         check.error(
             number,
