@@ -9,7 +9,8 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: oxrun-conformance hostile [--runtime PATH] [--controls] [T1 T4 ...]
        oxrun-conformance engines ...
        oxrun-conformance diagnosis [--runtime PATH] [--peer NAME=PATH ...]
-       oxrun-conformance faults [--runtime PATH] [--every N] [--first N] [--list] [OPERATION...]
+       oxrun-conformance faults [--runtime PATH] [--every N] [--first N] [--only CALL] [--list]
+                                [--table FILE] [OPERATION...]
        oxrun-conformance fields [--mutants] [--rows FILE] [--only TEXT] [--random COUNT --seed NUMBER]
        oxrun-conformance oracle seccomp [--corpus DIR] [--random N] [--directory DIR]
                                         [--record FILE]

@@ -11,6 +11,7 @@ const ONE_BY_ONE: &str = "the processes are killed one by one";
 const FROZEN: &str = "who stands still in a freezer of v1 shows when its end is waited for";
 const SIGNALS: &str = "which signals are ignored: without the list each is reset";
 const TEMPLATE: &str = "the template is made anew from the config";
+const HOME: &str = "who has no entry in /etc/passwd has the home directory /";
 const PID: &str = "the pid is that of the state; whether it is alive was asked before";
 const BEFORE: &str = "a value to go back to, should a later one be refused";
 
@@ -25,7 +26,8 @@ const ROWS: &[(&str, &str, &[&str], &str)] = &[
     ("init", "openat status", ANY, SIGNALS),
     ("oxrun", "waitid", ANY, "who has ended is reaped by who gets the runtime's children"),
     ("init", "openat2", &["EAGAIN", "EINTR"], AGAIN),
-    ("init", "openat2 passwd", ANY, "who has no entry in /etc/passwd has the home directory /"),
+    ("init", "openat2 passwd", ANY, HOME),
+    ("init", "read passwd", ANY, HOME),
     ("init", "keyctl 1", &["ENOSYS"], "a kernel without keyrings has none to join"),
     ("init", "sched_setaffinity", ANY, "the cpuset cgroup bounds it anyway"),
     ("oxrun", "openat", EINTR, AGAIN),

@@ -132,7 +132,7 @@ fn judge(
         success(bench, operation, usual, trace, pid)?;
         return Ok(if warned { Verdict::Refused } else { Verdict::Ignored });
     }
-    if fault == Fault::Kill && place.task == MAIN {
+    if fault == Fault::KillMain || fault == Fault::Kill && place.task == MAIN {
         killed(bench, operation, trace)?;
         return Ok(Verdict::Killed);
     }

@@ -3,6 +3,8 @@
 use super::trace::{self, Fault, Place, Trace};
 use crate::harness::{Bundle, Config, Leaks, Sandbox};
 use crate::{Check, Failed};
+use oxrun_core::plan::action::Action;
+use oxrun_core::{CreateOptions, Lane};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -35,6 +37,9 @@ impl Before {
         }
     }
 }
+
+/// What `exec` runs.
+const EXEC: [&str; 2] = ["/bin/probe", "report"];
 
 /// A call of the runtime.
 #[derive(Debug)]
@@ -75,7 +80,7 @@ pub(super) const ALL: &[Operation] = &[
         name: "exec",
         before: Before::Running,
         after: "running",
-        words: &["exec", ID, "/bin/probe", "report"],
+        words: &["exec", ID, EXEC[0], EXEC[1]],
         reports: true,
     },
     Operation {
@@ -208,6 +213,35 @@ impl Bench {
             word => OsString::from(word),
         }));
         command
+    }
+
+    /// The numbers of the steps that init carries out as long as the operation lasts. The last ones of a container
+    /// that is created come when it is started.
+    pub(super) fn steps(&self, operation: &Operation) -> Check<Vec<u32>> {
+        let runtime = oxrun_core::Runtime::new(self.s.runtime().root());
+        let plan = match operation.name {
+            "create" | "run" => {
+                let bundle = oxrun_core::Bundle::open(self.reports.path())?;
+                runtime.plan(ID, &bundle, &CreateOptions::default())?
+            }
+            "exec" => {
+                self.prepare(operation.before)?;
+                let container = runtime.open(ID)?;
+                let mut process = runtime.process_of(&container)?;
+                process.set_args(Some(EXEC.map(str::to_owned).to_vec()));
+                let plan = runtime.plan_exec(&container, &process, &CreateOptions::default())?;
+                self.clean()?;
+                plan
+            }
+            _ => return Ok(Vec::new()),
+        };
+        let created = plan.steps.iter().position(|step| step.action == Action::Created);
+        let end = created.filter(|_| operation.name == "create").unwrap_or(plan.steps.len());
+        let steps = plan.steps.iter().take(end).zip(1..);
+        Ok(steps
+            .filter(|(step, _)| matches!(step.lane, Lane::Join | Lane::Init))
+            .map(|(_, number)| number)
+            .collect())
     }
 
     /// Calls the runtime once, with a fault or without.

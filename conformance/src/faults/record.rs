@@ -3,10 +3,10 @@
 
 use super::judge::{ERRNOS, Usual};
 use super::operation::{Bench, Operation};
-use super::trace::{Fault, MAIN, Place, Trace};
+use super::trace::{Call, Fault, MAIN, Place, Trace};
 use super::{ignored, word};
 use crate::{Check, Failed};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How often an operation is watched before its cells are chosen.
 const RUNS: usize = 4;
@@ -27,6 +27,11 @@ pub(super) struct Cell {
 pub(super) struct Recording {
     pub(super) usual: Usual,
     pub(super) cells: Vec<Cell>,
+    /// The cells of steps, and the steps of the plan that no process was seen in.
+    pub(super) steps: usize,
+    pub(super) unseen: Vec<u32>,
+    /// How many errors are no answers of the calls that they would be given to.
+    pub(super) impossible: usize,
     /// How many calls every run made, and how many only some did.
     pub(super) sure: usize,
     pub(super) varying: usize,
@@ -59,7 +64,14 @@ impl Recording {
         let places = places(&traces);
         let sure = places.iter().filter(|(_, sure)| *sure).count();
         let varying = places.len() - sure;
-        Ok(Self { usual: Usual::of(&reports), cells: cells(places), sure, varying })
+        let begins = begins(&traces, &places);
+        let mut unseen = bench.steps(operation)?;
+        unseen.retain(|step| !begins.contains_key(step));
+        let mut cells = cells(&places);
+        let impossible = places.len() * (ERRNOS.len() + 1) - cells.len();
+        let steps = begins.len();
+        cells.extend(begins.into_values().map(|place| Cell { place, fault: Fault::KillMain, sure: true }));
+        Ok(Self { usual: Usual::of(&reports), cells, steps, unseen, impossible, sure, varying })
     }
 }
 
@@ -68,7 +80,7 @@ fn places(traces: &[Trace]) -> Vec<(Place, bool)> {
     let mut count: BTreeMap<&Place, usize> = BTreeMap::new();
     let mut order = Vec::new();
     for trace in traces {
-        for place in trace.calls.iter().flat_map(|list| ours(list)) {
+        for place in trace.calls.iter().flat_map(|list| ours(list)).map(|call| &call.place) {
             let seen = count.entry(place).or_default();
             if *seen == 0 {
                 order.push(place);
@@ -79,20 +91,32 @@ fn places(traces: &[Trace]) -> Vec<(Place, bool)> {
     order.into_iter().map(|place| (place.clone(), count.get(place) == Some(&traces.len()))).collect()
 }
 
-/// The calls of a task that may be failed.
-fn ours(list: &[Place]) -> impl Iterator<Item = &Place> {
-    // The C library's own start ends with the first look at the standard descriptors.
-    let own = |place: &Place| place.task != MAIN || place.name.starts_with("fcntl");
-    let begin = list.iter().position(own).unwrap_or(0);
-    list.iter().skip(begin).filter(|place| !NOT_OURS.contains(&place.name.as_str()))
+/// The first call of each step, by the step's number.
+fn begins(traces: &[Trace], places: &[(Place, bool)]) -> BTreeMap<u32, Place> {
+    let sure: BTreeSet<&Place> = places.iter().filter(|(_, sure)| *sure).map(|(place, _)| place).collect();
+    let mut begins = BTreeMap::new();
+    for call in traces.first().into_iter().flat_map(|trace| trace.calls.iter().flat_map(|list| ours(list))) {
+        if call.step > 0 && sure.contains(&call.place) {
+            begins.entry(call.step).or_insert_with(|| call.place.clone());
+        }
+    }
+    begins
 }
 
-fn cells(places: Vec<(Place, bool)>) -> Vec<Cell> {
+/// The calls of a task that may be failed.
+fn ours(list: &[Call]) -> impl Iterator<Item = &Call> {
+    // The C library's own start ends with the first look at the standard descriptors.
+    let own = |call: &Call| call.place.task != MAIN || call.place.name.starts_with("fcntl");
+    let begin = list.iter().position(own).unwrap_or(0);
+    list.iter().skip(begin).filter(|call| !NOT_OURS.contains(&call.place.name.as_str()))
+}
+
+fn cells(places: &[(Place, bool)]) -> Vec<Cell> {
     let mut cells = Vec::new();
     for (place, sure) in places {
         let faults = ERRNOS.iter().map(|(number, ..)| Fault::Errno(*number)).chain([Fault::Kill]);
         let faults = faults.filter(|fault| !ignored::is_impossible(&place.name, word(*fault)));
-        cells.extend(faults.map(|fault| Cell { place: place.clone(), fault, sure }));
+        cells.extend(faults.map(|fault| Cell { place: place.clone(), fault, sure: *sure }));
     }
     cells
 }

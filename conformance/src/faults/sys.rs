@@ -109,13 +109,25 @@ fn call(task: i32) -> io::Result<Stop> {
     })
 }
 
+/// The number at an address of a task that stands still.
+pub(super) fn number_at(task: i32, address: u64) -> Option<u32> {
+    let mut bytes = [0; 4];
+    File::open(format!("/proc/{task}/mem")).ok()?.read_exact_at(&mut bytes, address).ok()?;
+    Some(u32::from_ne_bytes(bytes))
+}
+
 /// The text at an address of a task that stands still, up to its NUL; none if there is none.
 pub(super) fn text_at(task: i32, address: u64) -> Option<String> {
-    let mut bytes = [0_u8; 256];
     let memory = File::open(format!("/proc/{task}/mem")).ok()?;
-    // Where the next page is not there, up to the end of this one.
-    let n = memory.read_at(&mut bytes, address).ok()?;
-    let text = bytes.get(..n)?.split(|byte| *byte == 0).next()?;
+    let (mut bytes, mut part) = (Vec::new(), [0; 256]);
+    // The next page may not be there; then the text ends in this one.
+    while !bytes.contains(&0) && bytes.len() < 4096 {
+        match memory.read_at(&mut part, address + bytes.len() as u64) {
+            Ok(n @ 1..) => bytes.extend_from_slice(part.get(..n)?),
+            _ => break,
+        }
+    }
+    let text = bytes.split(|byte| *byte == 0).next()?;
     std::str::from_utf8(text).ok().map(str::to_owned)
 }
 

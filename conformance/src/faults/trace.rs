@@ -4,6 +4,7 @@
 use super::name;
 use super::sys::{self, Stop};
 use crate::{Check, Failed};
+use oxrun_init::fault;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -24,6 +25,8 @@ pub(super) enum Fault {
     Errno(i32),
     /// The task is killed.
     Kill,
+    /// The runtime's own process is killed while this task is about to make the call.
+    KillMain,
 }
 
 /// Which call: the `nth`, from 0, of those of this name that a task makes as part of the runtime. How many other calls
@@ -37,6 +40,14 @@ pub(super) struct Place {
     pub(super) nth: usize,
 }
 
+/// A call that was made.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) place: Place,
+    /// The step of the plan, from 1, that init said it was in; 0 if this is none of its steps.
+    pub(super) step: u32,
+}
+
 /// The task that the caller has started.
 pub(super) const MAIN: &str = "oxrun";
 
@@ -44,7 +55,7 @@ pub(super) const MAIN: &str = "oxrun";
 #[derive(Debug)]
 pub(super) struct Trace {
     /// The calls of each task as part of the runtime, one task after the other.
-    pub(super) calls: Vec<Vec<Place>>,
+    pub(super) calls: Vec<Vec<Call>>,
     /// The call that was hit.
     pub(super) hit: Option<String>,
     /// The runtime's exit code; 128 and the signal if it was killed.
@@ -93,6 +104,7 @@ fn follow(mut command: Command, scratch: &Path, fault: Option<(&Place, Fault)>) 
         let mut follower = Follower {
             fault,
             hit: None,
+            main,
             known: HashMap::new(),
             labels: Vec::new(),
             calls: Vec::new(),
@@ -126,15 +138,39 @@ struct Task {
     programs: usize,
     /// Its next stop is the end of a call that was taken away.
     pending: Option<i32>,
+    /// Where its fault page is, as soon as it has one.
+    page: Option<u64>,
+}
+
+impl Task {
+    /// The step that the fault page tells of.
+    fn step(&mut self, pid: i32) -> u32 {
+        let find = || {
+            let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+            // A file of the state directory, or for a further process one without a name.
+            let named = |line: &&str| {
+                let name = line.trim_end_matches(" (deleted)");
+                name.ends_with("/fault") || name.ends_with("/memfd:oxrun-fault")
+            };
+            let line = maps.lines().find(named)?;
+            u64::from_str_radix(line.split('-').next()?, 16).ok()
+        };
+        if self.programs == 1 && self.page.is_none() {
+            self.page = find();
+        }
+        let at = std::mem::offset_of!(fault::Page, step) as u64;
+        self.page.and_then(|page| sys::number_at(pid, page + at)).unwrap_or(0)
+    }
 }
 
 struct Follower<'a> {
     fault: Option<(&'a Place, Fault)>,
     hit: Option<String>,
+    main: i32,
     known: HashMap<i32, Task>,
     /// What the tasks are called, in the order of `calls`.
     labels: Vec<String>,
-    calls: Vec<Vec<Place>>,
+    calls: Vec<Vec<Call>>,
     others: Vec<OwnedFd>,
 }
 
@@ -176,7 +212,7 @@ impl Follower<'_> {
     }
 
     fn add(&mut self, task: i32, programs: usize, kind: &str) {
-        self.known.insert(task, Task { index: self.calls.len(), programs, pending: None });
+        self.known.insert(task, Task { index: self.calls.len(), programs, pending: None, page: None });
         self.calls.push(Vec::new());
         let same = self.labels.iter().filter(|label| label.split(' ').next() == Some(kind)).count();
         self.labels.push(if same == 0 { kind.to_owned() } else { format!("{kind} {}", same + 1) });
@@ -203,14 +239,18 @@ impl Follower<'_> {
             Stop::Enter(number, args) if task.index == 0 || task.programs < 2 => {
                 let calls = &mut self.calls[task.index];
                 let name = name::of(pid, number, &args);
-                let nth = calls.iter().filter(|call| call.name == name).count();
+                let nth = calls.iter().filter(|call| call.place.name == name).count();
                 let here = Place { task: self.labels[task.index].clone(), name: name.clone(), nth };
-                calls.push(here.clone());
+                calls.push(Call { place: here.clone(), step: task.step(pid) });
                 match self.fault.filter(|(place, _)| **place == here).map(|(_, fault)| fault) {
                     None => {}
                     Some(Fault::Kill) => {
                         self.hit = Some(name);
                         crate::sys::kill(pid, libc::SIGKILL)?;
+                    }
+                    Some(Fault::KillMain) => {
+                        self.hit = Some(name);
+                        crate::sys::kill(self.main, libc::SIGKILL)?;
                     }
                     Some(Fault::Errno(errno)) => {
                         self.hit = Some(name);
