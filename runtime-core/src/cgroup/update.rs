@@ -148,7 +148,10 @@ fn tell(unit: &Unit, dirs: &[CgroupDir], writes: &[Write], rules: Option<&[Devic
         if let Some(dir) = live::dir_of(dirs, "cpu") {
             let file = dir.dir().join(file);
             let text = live::said(&file)?;
-            exact.push((file, text));
+            // What systemd makes only now has nothing to be kept.
+            if !text.is_empty() {
+                exact.push((file, text));
+            }
         }
     }
     // v1: systemd denies all devices before it allows those of the list.
