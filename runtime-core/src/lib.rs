@@ -41,6 +41,8 @@ mod state;
 mod sys;
 mod template;
 pub mod time;
+#[cfg(feature = "tokio")]
+mod waiting;
 
 pub use bundle::{Bundle, MAX_CONFIG, MAX_DEPTH, Warning};
 pub use cgroup::resources_from_json;

@@ -93,6 +93,12 @@ impl Watch {
         Ok(ready.first().is_some_and(|r| *r != 0))
     }
 
+    /// The process, and what tells of memory with the events to wait for.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn descriptors(&self) -> (BorrowedFd<'_>, Option<(BorrowedFd<'_>, i16)>) {
+        (self.pidfd.as_fd(), self.memory.descriptor())
+    }
+
     fn ran_out(&mut self) -> bool {
         match &mut self.memory {
             Memory::V1 { events, file } => {

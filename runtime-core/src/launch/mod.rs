@@ -59,6 +59,13 @@ pub enum Stream {
     Fd(OwnedFd),
 }
 
+impl<F: Into<OwnedFd>> From<F> for Stream {
+    /// A file, a socket, an end of a pipe.
+    fn from(descriptor: F) -> Stream {
+        Stream::Fd(descriptor.into())
+    }
+}
+
 /// The program's standard streams. A container with a terminal gets the terminal instead.
 #[derive(Debug, Default)]
 pub struct Stdio {

@@ -14,10 +14,13 @@ pub(crate) mod netlink;
 mod procfs;
 mod spawn;
 mod stream;
+mod wait;
 
 pub(crate) use mntns::MountNamespace;
 pub(crate) use spawn::spawn;
 pub(crate) use stream::connect;
+pub use wait::ExitStatus;
+pub(crate) use wait::wait;
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -185,46 +188,6 @@ pub(crate) fn pidfd_signal(pidfd: impl AsFd, signal: i32) -> io::Result<()> {
     // SAFETY: a null siginfo is allowed.
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, std::ptr::null::<u8>(), 0) })
         .map(drop)
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ExitStatus {
-    /// It exited with this code.
-    Exited(i32),
-    /// A signal killed it.
-    Signaled(i32),
-    /// Somebody else reaped it and the kernel does not remember (before 6.15).
-    Unknown,
-}
-
-/// waitid(P_PIDFD): waits for a child and reaps it. `Unknown` if it is not ours to wait for.
-pub(crate) fn wait(pidfd: impl AsFd) -> io::Result<ExitStatus> {
-    let fd = pidfd.as_fd().as_raw_fd();
-    loop {
-        // SAFETY: plain numbers; zeroes are valid.
-        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        let flags = libc::WEXITED | libc::__WALL;
-        // SAFETY: a valid buffer.
-        let r = unsafe { libc::waitid(libc::P_PIDFD, fd as libc::id_t, &raw mut info, flags) };
-        if r == 0 {
-            // SAFETY: waitid filled the child's part.
-            let status = unsafe { info.si_status() };
-            return Ok(match info.si_code {
-                libc::CLD_EXITED => ExitStatus::Exited(status),
-                _ => ExitStatus::Signaled(status),
-            });
-        }
-        let e = io::Error::last_os_error();
-        match e.raw_os_error() {
-            Some(libc::EINTR) => {}
-            Some(libc::ECHILD) => {
-                poll_exit(fd_of(fd), None)?;
-                return Ok(ExitStatus::Unknown);
-            }
-            _ => return Err(e),
-        }
-    }
 }
 
 fn fd_of<'a>(fd: RawFd) -> BorrowedFd<'a> {
