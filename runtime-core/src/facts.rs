@@ -140,9 +140,9 @@ impl HostFacts {
             map_helpers: if euid == 0 { None } else { map_helpers() },
             wait_killable: !sys::seccomp_flags_unknown(FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV),
             resctrl: resctrl()?,
-            kcore: Path::new("/proc/kcore").exists(),
+            kcore: exists(Path::new("/proc/kcore"))?,
             apparmor: read("/sys/module/apparmor/parameters/enabled")?.is_some_and(|t| t.starts_with('Y')),
-            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            selinux: exists(Path::new("/sys/fs/selinux/enforce"))?,
             systemd: None,
             kernel,
         })
@@ -207,13 +207,17 @@ fn of_type(path: &Path, e: &std::io::Error) -> Error {
 }
 
 fn own_capabilities(last: Option<u32>) -> Result<sys::Caps> {
+    let last = match last {
+        None => read("/proc/sys/kernel/cap_last_cap")?.and_then(|text| text.trim().parse().ok()),
+        known => known,
+    };
     sys::capabilities(last).map_err(|e| Error::io("read(/proc/self/status)", &e))
 }
 
 /// The kernel makes a directory for it where it has it, so that mountinfo is read on few hosts.
 fn resctrl() -> Result<Option<ResctrlFacts>> {
     let usual = Path::new("/sys/fs/resctrl");
-    if !usual.is_dir() {
+    if !exists(usual)? {
         return Ok(None);
     }
     let elsewhere = |line: &str| {
@@ -224,11 +228,15 @@ fn resctrl() -> Result<Option<ResctrlFacts>> {
         true => Some(usual.to_owned()),
         false => read("/proc/self/mountinfo")?.unwrap_or_default().lines().find_map(elsewhere),
     };
-    Ok(mount.map(|mount| {
-        let has = |what: &str| mount.join("info").join(what).is_dir();
-        let (cache, bandwidth) = (has("L3"), has("MB"));
-        ResctrlFacts { mount, cache, bandwidth }
-    }))
+    let Some(mount) = mount else { return Ok(None) };
+    let has = |what: &str| exists(&mount.join("info").join(what));
+    let (cache, bandwidth) = (has("L3")?, has("MB")?);
+    Ok(Some(ResctrlFacts { mount, cache, bandwidth }))
+}
+
+/// Whether there is something of this name.
+fn exists(path: &Path) -> Result<bool> {
+    path.try_exists().map_err(|e| Error::io(format!("stat({})", path.display()), &e))
 }
 
 /// The programs are where PATH says, or in the usual places: a caller may have no PATH.

@@ -312,6 +312,12 @@ fn make_root(root: &Path) -> Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     match builder.recursive(true).mode(0o700).create(root) {
         Ok(()) => Ok(()),
+        // Something is there, and std could not tell that it is a directory.
+        Err(e) if e.kind() == Io::AlreadyExists => match std::fs::metadata(root) {
+            Ok(there) if there.is_dir() => Ok(()),
+            Ok(_) => Err(Error::io(format!("mkdir({})", root.display()), &e)),
+            Err(e) => Err(Error::io(format!("stat({})", root.display()), &e)),
+        },
         Err(e) => Err(Error::io(format!("mkdir({})", root.display()), &e)),
     }
 }

@@ -157,8 +157,13 @@ pub(crate) fn launch(plan: &Plan, dir: &StateDir, stdio: Stdio) -> Result<Launch
     });
     let groups: Vec<PathBuf> = groups.collect();
     // A monitoring group is removed before its class.
-    let dirs = plan.cgroups.iter().map(CgroupDir::dir).chain(groups.into_iter().rev());
-    dir.record_cgroups(&dirs.filter(|d| !d.exists()).collect::<Vec<_>>())?;
+    let mut dirs = Vec::new();
+    for path in plan.cgroups.iter().map(CgroupDir::dir).chain(groups.into_iter().rev()) {
+        if !path.try_exists().map_err(|e| Error::io(format!("stat({})", path.display()), &e))? {
+            dirs.push(path);
+        }
+    }
+    dir.record_cgroups(&dirs)?;
     let fault = dir.new_file(c"fault")?;
     let host = carry_out(plan, Place::New(dir), fault, &script, &Streams::open(stdio)?)?;
     let (Some(state), Some((_, pidfd))) = (host.state, host.process) else {
@@ -501,8 +506,14 @@ fn refuse_own_network(plan: &Plan) -> Result<()> {
     let (Some(path), Some((step, text))) = (network, concerned) else {
         return Ok(());
     };
-    let id = |p: &std::path::Path| std::fs::metadata(p).ok().map(|m| (m.dev(), m.ino()));
-    if id(path).is_some() && id(path) == id("/proc/self/ns/net".as_ref()) {
+    let id = |p: &std::path::Path| match std::fs::metadata(p) {
+        Ok(there) => Ok(Some((there.dev(), there.ino()))),
+        // Joining it tells that it is not there.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io(format!("stat({})", p.display()), &e)),
+    };
+    let joined = id(path)?;
+    if joined.is_some() && joined == id("/proc/self/ns/net".as_ref())? {
         return Err(Error::config(step.field.clone(), text));
     }
     Ok(())

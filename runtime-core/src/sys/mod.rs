@@ -85,7 +85,7 @@ pub(crate) struct Caps {
     pub(crate) last: u32,
 }
 
-/// The caller's bounding and effective sets and the kernel's highest capability, where it is not known.
+/// The caller's bounding and effective sets, beside the kernel's highest capability, which is 40 where nobody knows it.
 pub(crate) fn capabilities(last: Option<u32>) -> io::Result<Caps> {
     let status = read_file("/proc/self/status")?;
     let set = |name: &str| {
@@ -93,8 +93,6 @@ pub(crate) fn capabilities(last: Option<u32>) -> io::Result<Caps> {
         let value = line.and_then(|v| u64::from_str_radix(v.trim(), 16).ok());
         value.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
     };
-    let last =
-        last.or_else(|| read_file("/proc/sys/kernel/cap_last_cap").ok().and_then(|t| t.trim().parse().ok()));
     Ok(Caps { bounding: set("CapBnd:")?, effective: set("CapEff:")?, last: last.unwrap_or(40).min(63) })
 }
 
