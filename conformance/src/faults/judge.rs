@@ -24,7 +24,8 @@ pub(super) enum Verdict {
     Refused,
     /// The call went on as if nothing had happened, and the result is the same.
     Ignored,
-    /// The runtime was killed; what it left was removed by the next `delete --force`.
+    /// The runtime was killed, or had made a container whose init ended then; what was left was removed by the next
+    /// `delete --force`.
     Killed,
     /// The call was not made this time.
     Unreached,
@@ -129,6 +130,11 @@ fn judge(
         // A list goes on without a container that it cannot read, and says so.
         let warned = trace.stderr.contains("level=warning") && says(fault, trace);
         let usual = if warned { None } else { Some(usual) };
+        // Init may come to its next call when it has been created already.
+        if operation.before == Before::None && place.task != MAIN && bench.status()? == "stopped" {
+            bench.clean()?;
+            return Ok(Verdict::Killed);
+        }
         success(bench, operation, usual, trace, pid)?;
         return Ok(if warned { Verdict::Refused } else { Verdict::Ignored });
     }
@@ -154,10 +160,6 @@ fn success(
         bench.s.runtime().wait_for(pid.unwrap_or(0))?;
     }
     let status = bench.status()?;
-    if status == "stopped" && trace.hit.is_some() && operation.before == Before::None {
-        // It was created, and what happened to its init then is another matter.
-        return bench.clean();
-    }
     if status != operation.after {
         return Err(Failed::from(format!("success, but the container is {status:?}")));
     }

@@ -62,6 +62,9 @@ pub(super) fn of(task: i32, number: u64, args: &[u64; 6]) -> String {
     }
     let argument = TEXTS.iter().find(|(text, _)| *text == name).and_then(|(_, at)| args.get(*at));
     let text = argument.and_then(|address| sys::text_at(task, *address)).unwrap_or_default();
+    if argument == Some(&0) {
+        return format!("{name} NULL");
+    }
     // Without a path these are about the descriptor.
     let bare = text.is_empty() && matches!(name, "execveat" | "newfstatat" | "statx");
     let text = if bare || DESCRIPTORS.contains(&name) { file(task, args[0]) } else { text };
