@@ -8,7 +8,7 @@ mod judge;
 
 use crate::harness::{Host, Runtime, first_version_line, isolate};
 use crate::{Check, Failed, check, locate, sys};
-use expected::{Entry, Fit, Kind};
+use expected::{Entry, Fit};
 use judge::{Verdict, judge};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -26,8 +26,6 @@ all, and fails if one fails without a reason that is known.";
 
 /// How long one program may take: some wait ten seconds several times.
 const LIMIT: Duration = Duration::from_secs(150);
-/// How often a test is tried that depends on who is faster.
-const TRIES: usize = 10;
 /// Names of cgroups that the suite has written down, longest first.
 const CGROUPS: [&str; 5] =
     ["testdir/cgrouptest/container", "testdir/cgrouptest", "testdir", "pids/cgrouptest", "cgrouptest"];
@@ -90,14 +88,14 @@ fn suite(options: &Options) -> Check<bool> {
     let list = expected::read()?;
     let (mut good, mut explained, mut unexplained) = (0, 0, 0);
     for name in &names {
-        let entry = expected::of(&list, name);
+        let entry = expected::of(&list, name, Host::is_pure_v2());
         let (verdict, tries, said) = tried(&options.directory, &runtime, name, entry)?;
-        let fit = expected::fit(entry, &verdict);
+        let fit = expected::fit(entry, &verdict, &said);
         let again = if tries > 1 { format!(" (at the {tries}. try)") } else { String::new() };
         let why = entry.map_or("", |entry| entry.why.as_str());
         match fit {
             Fit::Good => println!("{name}: {verdict}{again}"),
-            Fit::Explained => println!("{name}: EXPECTED: {verdict}\n    {why}"),
+            Fit::Explained => println!("{name}: EXPECTED: {verdict}{again}\n    {why}"),
             Fit::Unexplained => println!("{name}: UNEXPLAINED: {verdict}{again}\n{}", faults(&said)),
         }
         match fit {
@@ -139,11 +137,10 @@ fn tried(
     name: &str,
     entry: Option<&Entry>,
 ) -> Check<(Verdict, usize, String)> {
-    let tries = if entry.is_some_and(|entry| entry.kind == Kind::Racy) { TRIES } else { 1 };
     for number in 1.. {
         let run = Run::new(runtime)?;
         let (verdict, said) = run.program(directory, name)?;
-        if number >= tries || expected::fit(entry, &verdict) == Fit::Good {
+        if number >= expected::tries(entry) || expected::fit(entry, &verdict, &said) == Fit::Good {
             return Ok((verdict, number, said));
         }
     }
