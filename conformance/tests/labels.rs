@@ -1,12 +1,11 @@
 //! AppArmor profiles, SELinux labels, and the groups of the caller that an annotation keeps.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use oxrun_conformance::harness::{Config, Sandbox, conditional, oxrun_only, run};
+use oxrun_conformance::harness::{Config, Profile, Sandbox, conditional, oxrun_only, run};
 use oxrun_conformance::{Check, check, check_eq};
 use serde_json::json;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::path::Path;
+use std::process::ExitCode;
 
 const REPORT: &[&str] = &["/bin/probe", "report"];
 const CURRENT: &[&str] = &["/bin/probe", "cat", "/proc/self/attr/current"];
@@ -16,44 +15,8 @@ fn sandbox() -> Check<Sandbox> {
     Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))
 }
 
-fn apparmor() -> bool {
-    fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|t| t.starts_with('Y'))
-}
-
 fn selinux() -> bool {
     Path::new("/sys/fs/selinux/enforce").exists()
-}
-
-/// A profile of this test's own, loaded while it lives.
-struct Profile {
-    name: String,
-    file: PathBuf,
-}
-
-impl Profile {
-    fn load(s: &Sandbox) -> Check<Profile> {
-        let name = format!("oxrun-test-{}", std::process::id());
-        let rules = "file,\n  capability,\n  network,\n  signal,\n  mount,\n  deny /tmp/denied rw,";
-        let text = format!("profile {name} flags=(attach_disconnected) {{\n  {rules}\n}}\n");
-        let profile = Profile { file: s.make_file("profile", &text)?, name };
-        profile.call("--replace")?;
-        Ok(profile)
-    }
-
-    fn call(&self, what: &str) -> Check {
-        let words = [what, "--skip-cache"];
-        let output = Command::new("apparmor_parser").args(words).arg(&self.file).output()?;
-        check!(output.status.success(), "apparmor_parser: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(())
-    }
-}
-
-impl Drop for Profile {
-    fn drop(&mut self) {
-        if let Err(failed) = self.call("--remove") {
-            eprintln!("profile {} stays: {}", self.name, failed.message().unwrap_or_default());
-        }
-    }
 }
 
 fn a_program_is_confined_by_its_profile() -> Check {
@@ -61,12 +24,12 @@ fn a_program_is_confined_by_its_profile() -> Check {
     let profile = Profile::load(&s)?;
     for no_new_privileges in [true, false] {
         let config = Config::new(CURRENT)
-            .set("/process/apparmorProfile", profile.name.clone())
+            .set("/process/apparmorProfile", profile.name())
             .set("/process/noNewPrivileges", no_new_privileges)
             .set("/root/readonly", false);
         let bundle = s.bundle(&config)?;
         let output = s.runtime().run(bundle.path(), "c1")?.success()?;
-        check_eq!(output.stdout.trim_end(), format!("{} (enforce)", profile.name));
+        check_eq!(output.stdout.trim_end(), profile.label());
         let bundle = s.bundle(&config.clone().args(DENIED))?;
         let output = s.runtime().run(bundle.path(), "c2")?.exits(125)?;
         check!(output.stderr.contains("denied"), "{output}");
@@ -80,14 +43,14 @@ fn a_further_process_is_confined_by_the_containers_profile_or_its_own() -> Check
     let s = sandbox()?;
     let profile = Profile::load(&s)?;
     let rt = s.runtime();
-    s.sleeper("with", &Config::new(REPORT).set("/process/apparmorProfile", profile.name.clone()))?;
+    s.sleeper("with", &Config::new(REPORT).set("/process/apparmorProfile", profile.name()))?;
     s.sleeper("without", &Config::new(REPORT))?;
-    let confined = format!("{} (enforce)", profile.name);
+    let confined = profile.label();
     check_eq!(rt.exec("with", CURRENT)?.success()?.stdout.trim_end(), confined);
     check_eq!(rt.exec("without", CURRENT)?.success()?.stdout.trim_end(), "unconfined");
-    let words = [&["exec", "--apparmor", &profile.name, "without"], CURRENT].concat();
+    let words = [&["exec", "--apparmor", profile.name(), "without"], CURRENT].concat();
     check_eq!(rt.call(&words)?.success()?.stdout.trim_end(), confined);
-    let process = json!({ "args": CURRENT, "cwd": "/", "apparmorProfile": profile.name });
+    let process = json!({ "args": CURRENT, "cwd": "/", "apparmorProfile": profile.name() });
     let file = s.make_file("process.json", &process.to_string())?;
     let words = ["exec", "--process", &file.to_string_lossy(), "without"];
     check_eq!(rt.call(&words)?.success()?.stdout.trim_end(), confined);
@@ -157,21 +120,16 @@ fn has(program: &str) -> bool {
 
 fn main() -> ExitCode {
     let unless = |is: bool, reason: &'static str| move || (!is).then(|| reason.to_owned());
-    let with_profiles = || match (apparmor(), has("apparmor_parser")) {
-        (false, _) => Some("AppArmor is not on".to_owned()),
-        (true, false) => Some("apparmor_parser is not installed".to_owned()),
-        (true, true) => None,
-    };
     macro_rules! with {
         ($condition:expr, $name:ident) => {
             conditional(stringify!($name), $condition, $name)
         };
     }
     run(vec![
-        with!(with_profiles, a_program_is_confined_by_its_profile),
-        with!(with_profiles, a_further_process_is_confined_by_the_containers_profile_or_its_own),
-        with!(unless(apparmor(), "AppArmor is not on"), a_profile_that_is_not_loaded_is_an_error),
-        with!(unless(!apparmor(), "AppArmor is on"), a_profile_without_apparmor_is_refused),
+        with!(Profile::missing, a_program_is_confined_by_its_profile),
+        with!(Profile::missing, a_further_process_is_confined_by_the_containers_profile_or_its_own),
+        with!(unless(Profile::apparmor(), "AppArmor is not on"), a_profile_that_is_not_loaded_is_an_error),
+        with!(unless(!Profile::apparmor(), "AppArmor is on"), a_profile_without_apparmor_is_refused),
         with!(unless(!selinux(), "SELinux is on"), a_label_without_selinux_is_refused),
         with!(unless(!selinux(), "SELinux is on"), a_label_for_mounts_is_left_out_without_selinux),
         match has("setpriv") {

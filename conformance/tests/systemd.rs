@@ -2,7 +2,7 @@
 //! leaves no unit behind. Root asks the system's systemd, a user its own.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use oxrun_conformance::harness::{Config, Host, Output, Sandbox, conditional, run};
+use oxrun_conformance::harness::{Config, Host, Output, Sandbox, User, conditional, run};
 use oxrun_conformance::{Check, Failed, check, check_eq};
 use serde_json::json;
 use std::fs;
@@ -76,7 +76,7 @@ impl Scopes {
     fn bundle(&self, config: &Config) -> Check<PathBuf> {
         let bundle = self.sandbox.bundle(config)?;
         if self.user {
-            own(bundle.path())?;
+            User::give(bundle.path(), USER)?;
         }
         Ok(bundle.path().to_owned())
     }
@@ -118,17 +118,6 @@ impl Scopes {
         self.call(&["delete", "--force", id])?.success()?;
         Ok(())
     }
-}
-
-/// Gives a tree to the user.
-fn own(path: &Path) -> Check {
-    chown(path, Some(USER), Some(USER))?;
-    if path.is_dir() {
-        for entry in fs::read_dir(path)? {
-            own(&entry?.path())?;
-        }
-    }
-    Ok(())
 }
 
 fn systemctl(user: bool, args: &[&str]) -> Check<String> {

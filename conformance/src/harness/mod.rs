@@ -2,6 +2,7 @@
 //! its containers, mounts, cgroups and files, and whatever the runtime itself should have removed
 //! makes the test fail. Tests run one after the other: a leak then has exactly one culprit.
 
+mod apparmor;
 mod config;
 mod field;
 mod host;
@@ -10,7 +11,9 @@ mod not_yet;
 mod output;
 mod runtime;
 mod sandbox;
+mod user;
 
+pub use apparmor::Profile;
 pub use config::Config;
 pub use host::Host;
 pub use leaks::Leaks;
@@ -18,6 +21,7 @@ pub use output::Output;
 pub(crate) use runtime::first_version_line;
 pub use runtime::{Foreground, Runtime};
 pub use sandbox::{Bundle, Sandbox};
+pub use user::{Delegated, Granted, User};
 
 use crate::{Check, Failed, sys};
 use libtest_mimic::{Arguments, Completion, Trial};

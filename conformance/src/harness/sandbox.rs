@@ -253,7 +253,8 @@ impl Drop for Sandbox {
     }
 }
 
-fn remove_cgroup(directory: &Path) -> io::Result<()> {
+/// Removes a cgroup and those below it.
+pub(super) fn remove_cgroup(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
