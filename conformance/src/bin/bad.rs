@@ -7,6 +7,7 @@
 //! enters a container with the caller's directory and cgroup, `exe` and `visible` execute their own file inside,
 //! `hang` never comes back, nor does `hang-exec` from exec, `litter` leaves a process behind, `slave` changes how mounts of the host propagate, `by-path`
 //! writes what is in the way of a sysctl, `elsewhere` takes another cgroup, `writable` lets cgroups be written,
+//! `unlabelled` confines nothing by AppArmor,
 //! `trust` trusts whatever the image has at `OXRUN_BAD_PLACE`, and says nothing of it,
 //! `forget` knows nothing of the field `OXRUN_BAD_FIELD`, or reads `OXRUN_BAD_INSTEAD` there. What breaks a
 //! rule of the specification, with `OXRUN_BAD_WORD` and `OXRUN_BAD_PATCH`, is in `rules`.
@@ -91,10 +92,19 @@ fn pass_on() -> Check<i32> {
         "slave" if creates => sys::propagation(Path::new("/"), libc::MS_REC | libc::MS_SLAVE)?,
         "by-path" if creates => by_path(&words)?,
         "elsewhere" if creates => {
-            let path = format!("/oxrun-bad-{}", std::process::id());
+            let path = elsewhere()?;
             change(&words, |config| config.set("/linux/cgroupsPath", path.clone()))?;
         }
         "writable" if creates => change(&words, writable)?,
+        "unlabelled" if creates => {
+            // A good runtime does not put a volume into /proc.
+            change(&words, |config| config.without_mount("/data").remove("/process/apparmorProfile"))?
+        }
+        "unlabelled" if executes => {
+            if let Some(option) = words.iter().position(|word| word == "--apparmor") {
+                words.drain(option..option + 2);
+            }
+        }
         "trust" if is(&["--console-socket"]) || executes || is(&["run"]) => return trust().map(|()| 0),
         "reveal" if creates => {
             // A good runtime does not put a volume into /proc.
@@ -118,7 +128,7 @@ fn pass_on() -> Check<i32> {
         }
         "leak" | "unmask" | "climb" | "follow" | "ordinary" | "inherit" | "reveal" | "enter" | "exe"
         | "visible" | "forget" | "trust" | "hang" | "hang-exec" | "litter" | "slave" | "by-path"
-        | "elsewhere" | "writable" => {}
+        | "elsewhere" | "writable" | "unlabelled" => {}
         name if rules::NAMES.contains(&name) => {}
         _ => return Err(format!("OXRUN_BAD_HOW: unknown {how:?}").into()),
     }
@@ -261,6 +271,18 @@ fn linger_in(paths: &[String], copied: bool) -> Check {
     Ok(())
 }
 
+/// Another cgroup than was asked for: one at the top; for a caller without rights one beside its own.
+fn elsewhere() -> Check<String> {
+    let name = format!("oxrun-bad-{}", std::process::id());
+    if sys::is_root() {
+        return Ok(format!("/{name}"));
+    }
+    let text = std::fs::read_to_string("/proc/self/cgroup")?;
+    let own = text.lines().find_map(|line| line.strip_prefix("0::")).ok_or("no v2 cgroup")?;
+    let above = Path::new(own).parent().ok_or("in no cgroup of its own")?;
+    Ok(above.join(name).to_string_lossy().into_owned())
+}
+
 /// Takes `ro` from every mount of /sys and below it.
 fn writable(config: Config) -> Config {
     let count = config.get("/mounts").as_array().map_or(0, Vec::len);
@@ -343,6 +365,9 @@ fn enter(runtime: &OsString, words: &[OsString]) -> Check {
     let program = words.iter().skip_while(|word| !word.to_string_lossy().starts_with("/bin/"));
     let mut command = Command::new("nsenter");
     command.args(["--target", &pid, "--mount", "--pid"]);
+    if !sys::is_root() {
+        command.arg("--user");
+    }
     if let Some(cwd) = cwd {
         command.arg(format!("--wd={}", cwd.to_string_lossy()));
     }

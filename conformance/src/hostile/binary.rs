@@ -2,7 +2,7 @@
 //! itself inside, a container that can see it holds its `/proc/PID/exe`, and writes there when it has ended.
 
 use super::canary::Canary;
-use super::{Attack, Control, Judge, Outcome, Run, attack, ended, executable};
+use super::{Attack, Control, Judge, Outcome, Run, attack, ended};
 use crate::harness::{Config, Sandbox};
 use crate::{Check, check, sys};
 use std::fs;
@@ -93,7 +93,7 @@ fn script(sandbox: &Sandbox, _: &Canary) -> Check<Outcome> {
 
 /// Calls the runtime with a stdin that says nothing and does not end: whoever reads there, stays.
 fn call(sandbox: &Sandbox, words: &[&str]) -> Check<(Child, UnixStream)> {
-    executable(sandbox, sandbox.runtime().program(), "copy")?;
+    sandbox.executable(sandbox.runtime().program(), "copy")?;
     let (ours, theirs) = UnixStream::pair()?;
     let mut command = sandbox.runtime().command();
     command.args(words).stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());

@@ -2,7 +2,7 @@
 //! making directories where it sees them.
 
 use super::canary::Canary;
-use super::{Attack, Control, Outcome, attack};
+use super::{Attack, Control, Outcome, WRITABLE, attack};
 use crate::Check;
 use crate::harness::{Config, Host, Sandbox};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use std::path::Path;
 
 const REPORT: &[&str] = &["/bin/probe", "report"];
 /// How the hierarchies come into the container.
-const KINDS: [(&str, &str, &str, &[&str]); 3] = [
+pub(super) const KINDS: [(&str, &str, &str, &[&str]); 3] = [
     ("a mount of type cgroup", "/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "ro"]),
     (
         "a bind of /sys/fs/cgroup",
@@ -37,7 +37,7 @@ pub(super) fn attacks() -> Vec<Attack> {
                 format!("mkdir in {name}, with {namespace} cgroup namespace"),
                 move |s: &Sandbox, _: &Canary| make(s, target, kind, options, own),
                 none_made,
-                Control::Bad("writable"),
+                WRITABLE,
             ));
         }
     }
@@ -96,7 +96,7 @@ fn make(sandbox: &Sandbox, target: &str, kind: &str, options: &[&str], own: bool
     Outcome::of(sandbox.runtime().run(sandbox.bundle(&config)?.path(), "victim")?)
 }
 
-fn none_made(outcome: &Outcome) -> Result<(), String> {
+pub(super) fn none_made(outcome: &Outcome) -> Result<(), String> {
     outcome.spared()?;
     if outcome.refused_cleanly()? {
         return Ok(());

@@ -6,7 +6,9 @@
 mod binary;
 mod blocking;
 mod canary;
+mod confinement;
 mod cwd;
+mod delegated;
 mod descriptors;
 mod devices;
 mod exec;
@@ -17,21 +19,21 @@ mod neighbour;
 mod nopivot;
 mod procfs;
 mod table;
+mod trials;
 
-use crate::harness::{Output, Runtime, Sandbox, first_version_line, guarded, isolate};
+use crate::harness::{Delegated, Granted, Output, Runtime, Sandbox, first_version_line, guarded, isolate};
 use crate::{Check, Failed, locate, sys};
 use canary::Canary;
 use serde_json::Value;
-use std::fs;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+pub use trials::trials;
 
 const LIMIT: Duration = Duration::from_secs(5);
-/// `nobody`: who calls the runtime where the caller has no rights.
-const USER: u32 = 65534;
+/// The same where everything takes its time: in an emulated machine.
+const LONG: Duration = Duration::from_secs(60);
 
 /// What an attack led to.
 #[derive(Debug, Default)]
@@ -126,6 +128,16 @@ enum Control {
     Bad(&'static str),
 }
 
+/// Who calls the runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Caller {
+    Root,
+    /// One without rights.
+    User,
+    /// The same with ids that are granted and cgroups that are delegated.
+    Delegated,
+}
+
 /// What is done, with a sandbox and a tree of the host.
 type Run = fn(&Sandbox, &Canary) -> Check<Outcome>;
 /// The same with something of its own.
@@ -140,8 +152,11 @@ struct Attack {
     run: Box<Deed>,
     judge: Judge,
     control: Control,
-    /// Whether the caller has no rights: [`USER`] calls.
-    rootless: bool,
+    caller: Caller,
+    /// Why it cannot be made on this host.
+    needs: fn() -> Option<String>,
+    /// Whether a host with cgroup v2 alone or with AppArmor shows more of it than another.
+    machine: bool,
     /// The place below the sandbox that a bad runtime trusts.
     place: Option<String>,
 }
@@ -154,11 +169,15 @@ fn attack(
     judge: Judge,
     control: Control,
 ) -> Attack {
-    Attack { name, variant: variant.into(), run: Box::new(run), judge, control, rootless: false, place: None }
+    let (run, caller) = (Box::new(run), Caller::Root);
+    let needs = || None;
+    Attack { name, variant: variant.into(), run, judge, control, caller, needs, machine: false, place: None }
 }
 
 const RUNC: Control = Control::Released("runc", "1.1.5");
 const CRUN: Control = Control::Released("crun", "1.8.1");
+/// One that lets cgroups be written.
+const WRITABLE: Control = Control::Bad("writable");
 
 fn attacks() -> Vec<Attack> {
     let all = [
@@ -170,7 +189,9 @@ fn attacks() -> Vec<Attack> {
         binary::attacks(),
         exec::attacks(),
         hierarchy::attacks(),
+        delegated::attacks(),
         host::attacks(),
+        confinement::attacks(),
         neighbour::attacks(),
         nopivot::attacks(),
         table::attacks(),
@@ -241,28 +262,24 @@ fn chosen(options: &Options) -> impl Iterator<Item = Attack> {
         .filter(move |attack| names.is_empty() || names.iter().any(|name| name == attack.name))
 }
 
-fn sandbox(attack: &Attack, probe: &Path, runtime: &Path) -> Check<Sandbox> {
-    let mut sandbox = Sandbox::with_runtime(probe, runtime)?;
-    sandbox.runtime_mut().limit(LIMIT);
-    if attack.rootless {
-        let state = sandbox.runtime().root();
-        fs::create_dir(&state)?;
-        chown(&state, Some(USER), Some(USER))?;
-        let (id, copy) = (USER.to_string(), executable(&sandbox, runtime, "runtime")?);
-        // The copy takes the place of the first word.
-        let line = format!("shift; exec {} \"$@\"", copy.display());
-        let user = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"];
-        sandbox.runtime_mut().wrap(&[&user[..], &["sh", "-c", &line, "sh"]].concat());
-    }
-    Ok(sandbox)
+/// Where an attack takes place. The order is that in which it goes.
+struct Scene {
+    _granted: Option<Granted>,
+    sandbox: Sandbox,
+    _delegated: Option<Delegated>,
 }
 
-/// A copy of a program that everybody may execute.
-fn executable(sandbox: &Sandbox, program: &Path, name: &str) -> Check<PathBuf> {
-    let copy = sandbox.dir().join(name);
-    fs::copy(program, &copy)?;
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
-    Ok(copy)
+fn scene(attack: &Attack, probe: &Path, runtime: &Path, limit: Duration) -> Check<Scene> {
+    let mut sandbox = Sandbox::with_runtime(probe, runtime)?;
+    sandbox.runtime_mut().limit(limit);
+    let delegates = attack.caller == Caller::Delegated;
+    let delegated = if delegates { Some(Delegated::new(&sandbox, &[])?) } else { None };
+    if attack.caller != Caller::Root {
+        let enter = delegated.as_ref().map(|delegated| delegated.enter("job"));
+        sandbox.call_as_user(&enter.unwrap_or_default())?;
+    }
+    let granted = if delegates { Some(Granted::new(&sandbox)?) } else { None };
+    Ok(Scene { _granted: granted, sandbox, _delegated: delegated })
 }
 
 fn outcome(attack: &Attack, sandbox: &Sandbox) -> Check<Outcome> {
@@ -272,96 +289,148 @@ fn outcome(attack: &Attack, sandbox: &Sandbox) -> Check<Outcome> {
     Ok(outcome)
 }
 
+/// One attack on the runtime: the judge is content and nothing is left behind. Says how it was warded off.
+fn ward_off(attack: &Attack, probe: &Path, runtime: &Path, limit: Duration) -> Check<String> {
+    guarded(|| {
+        let scene = scene(attack, probe, runtime, limit)?;
+        let outcome = outcome(attack, &scene.sandbox)?;
+        (attack.judge)(&outcome)?;
+        Ok(match outcome.refusal {
+            Some(refusal) => format!("refused: {}", refusal.stderr.trim_end()),
+            None => "immune".to_owned(),
+        })
+    })
+}
+
+/// What came of attacks, counted.
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
+        if self.skipped > 0 { write!(f, ", {} skipped", self.skipped) } else { Ok(()) }
+    }
+}
+
 /// The suite proper: every judge must be content and nothing may be left behind.
 fn suite(options: &Options, probe: &Path) -> Check<bool> {
     let runtime = match &options.runtime {
         Some(path) => path.clone(),
         None => Runtime::under_test()?,
     };
-    let (mut passed, mut failed) = (0, 0);
+    let mut tally = Tally::default();
     for attack in chosen(options) {
-        let result = guarded(|| {
-            let sandbox = sandbox(&attack, probe, &runtime)?;
-            let outcome = outcome(&attack, &sandbox)?;
-            (attack.judge)(&outcome)?;
-            Ok(match outcome.refusal {
-                Some(refusal) => format!("refused: {}", refusal.stderr.trim_end()),
-                None => "immune".to_owned(),
-            })
-        });
-        match result {
+        let title = format!("{} {}", attack.name, attack.variant);
+        if let Some(reason) = (attack.needs)() {
+            tally.skipped += 1;
+            println!("{title}: skipped: {reason}");
+            continue;
+        }
+        match ward_off(&attack, probe, &runtime, LIMIT) {
             Ok(how) => {
-                passed += 1;
-                println!("{} {}: ok ({how})", attack.name, attack.variant);
+                tally.passed += 1;
+                println!("{title}: ok ({how})");
             }
             Err(message) => {
-                failed += 1;
-                let message = message.message().unwrap_or_default().to_owned();
-                println!("{} {}: FAILED: {message}", attack.name, attack.variant);
+                tally.failed += 1;
+                println!("{title}: FAILED: {}", message.message().unwrap_or_default());
             }
         }
     }
-    println!("{passed} passed, {failed} failed");
-    Ok(failed == 0)
+    println!("{tally}");
+    Ok(tally.failed == 0)
+}
+
+/// What the controls need.
+struct Bad<'a> {
+    probe: &'a Path,
+    /// `oxrun-bad`.
+    stand_in: PathBuf,
+    /// The runtime that it spoils.
+    good: PathBuf,
+}
+
+impl<'a> Bad<'a> {
+    fn new(runtime: Option<PathBuf>, probe: &'a Path, stand_in: PathBuf) -> Check<Self> {
+        let good = match runtime.or_else(|| locate::program("runc").ok()) {
+            Some(path) => path,
+            None => Runtime::under_test()?,
+        };
+        Ok(Self { probe, stand_in, good })
+    }
+
+    /// The bad runtime of a control with what it does wrong, or why there is none.
+    fn runtime(&self, control: Control) -> Result<(PathBuf, &'static str), String> {
+        match control {
+            Control::Bad(how) => Ok((self.stand_in.clone(), how)),
+            Control::Released(name, version) => match released(name, version) {
+                Some(path) => Ok((path, "")),
+                None => Err(format!("{name} {version} is not installed")),
+            },
+        }
+    }
+
+    /// What an attack leads to with its bad runtime.
+    fn suffer(&self, attack: &Attack, runtime: &Path, how: &str, limit: Duration) -> Check<Outcome> {
+        let mut scene = scene(attack, self.probe, runtime, limit)?;
+        let sandbox = &mut scene.sandbox;
+        let by_root = attack.caller == Caller::Root;
+        let good = if by_root { self.good.clone() } else { sandbox.executable(&self.good, "good")? };
+        if attack.control == CRUN {
+            // A v2 tree with controllers beside v1 is what it does not run on.
+            let line = "umount --lazy /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\"";
+            let words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", line, "sh"];
+            sandbox.runtime_mut().wrap(&words);
+        }
+        sandbox.runtime_mut().env("OXRUN_BAD_RUNTIME", &good);
+        sandbox.runtime_mut().env("OXRUN_BAD_HOW", how);
+        if let Some(place) = &attack.place {
+            let place = sandbox.dir().join(place);
+            sandbox.runtime_mut().env("OXRUN_BAD_PLACE", place);
+        }
+        outcome(attack, sandbox)
+    }
 }
 
 /// The controls: every judge must fail on its bad runtime.
 fn controls(options: &Options, probe: &Path) -> Check<bool> {
-    let good = match options.runtime.clone().or_else(|| locate::program("runc").ok()) {
-        Some(path) => path,
-        None => Runtime::under_test()?,
-    };
-    let stand_in = locate::sibling("oxrun-bad")?;
-    let (mut passed, mut failed) = (0, 0);
+    let bad = Bad::new(options.runtime.clone(), probe, locate::sibling("oxrun-bad")?)?;
+    let mut tally = Tally::default();
     for attack in chosen(options) {
         let title = format!("{} {}: control", attack.name, attack.variant);
-        let (runtime, how) = match attack.control {
-            Control::Bad(how) => (stand_in.clone(), how),
-            Control::Released(name, version) => match released(name, version) {
-                Some(path) => (path, ""),
-                None => {
-                    println!("{title} not run: {name} {version} is not installed");
-                    continue;
-                }
-            },
-        };
-        let attempt = || {
-            let mut sandbox = sandbox(&attack, probe, &runtime)?;
-            let good = if attack.rootless { executable(&sandbox, &good, "good")? } else { good.clone() };
-            if attack.control == CRUN {
-                // A v2 tree with controllers beside v1 is what it does not run on.
-                let line = "umount --lazy /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\"";
-                let words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", line, "sh"];
-                sandbox.runtime_mut().wrap(&words);
+        let possible = (attack.needs)().map_or(Ok(()), Err).and_then(|()| bad.runtime(attack.control));
+        let (runtime, how) = match possible {
+            Ok(found) => found,
+            Err(reason) => {
+                tally.skipped += 1;
+                println!("{title} not run: {reason}");
+                continue;
             }
-            sandbox.runtime_mut().env("OXRUN_BAD_RUNTIME", &good);
-            sandbox.runtime_mut().env("OXRUN_BAD_HOW", how);
-            if let Some(place) = &attack.place {
-                let place = sandbox.dir().join(place);
-                sandbox.runtime_mut().env("OXRUN_BAD_PLACE", place);
-            }
-            sandbox.runtime_mut().limit(limit_of(&attack));
-            outcome(&attack, &sandbox)
         };
         // What the bad runtime leaves behind is not the question here.
-        let verdict = attempt().map(|outcome| (attack.judge)(&outcome));
-        match verdict {
+        let verdict = bad.suffer(&attack, &runtime, how, limit_of(&attack));
+        match verdict.map(|outcome| (attack.judge)(&outcome)) {
             Ok(Err(why)) => {
-                passed += 1;
+                tally.passed += 1;
                 println!("{title} ok, the bad runtime is caught: {why}");
             }
             Ok(Ok(())) => {
-                failed += 1;
+                tally.failed += 1;
                 println!("{title} FAILED: {} was judged good", runtime.display());
             }
             Err(error) => {
-                failed += 1;
+                tally.failed += 1;
                 println!("{title} FAILED to run: {}", error.message().unwrap_or_default());
             }
         }
     }
-    println!("{passed} passed, {failed} failed");
-    Ok(failed == 0 && passed > 0)
+    println!("{tally}");
+    Ok(tally.failed == 0 && tally.passed > 0)
 }
 
 /// How long a bad runtime may wait for what never comes. Where a good one makes a container first, it needs more.

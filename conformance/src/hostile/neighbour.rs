@@ -3,19 +3,18 @@
 //! still sees the host's files (the class of CVE-2016-9962).
 
 use super::canary::Canary;
-use super::{Attack, Control, Outcome, USER, attack, ended};
-use crate::harness::{Bundle, Config, Sandbox};
+use super::{Attack, Caller, Control, Outcome, attack, ended};
+use crate::harness::{Bundle, Config, Sandbox, User};
 use crate::{Check, check};
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
 
 const RUNS: usize = 10;
 
 pub(super) fn attacks() -> Vec<Attack> {
     let name = "a neighbour in the pid namespace looks through the new container's root";
-    vec![Attack { rootless: true, ..attack("T18", name, peek, unseen, Control::Bad("visible")) }]
+    vec![Attack { caller: Caller::User, ..attack("T18", name, peek, unseen, Control::Bad("visible")) }]
 }
 
 fn unseen(outcome: &Outcome) -> Result<(), String> {
@@ -24,16 +23,6 @@ fn unseen(outcome: &Outcome) -> Result<(), String> {
         Some(text) => Err(format!("the neighbour read {text:?} of the host")),
         None => Ok(()),
     }
-}
-
-fn own(path: &Path) -> Check {
-    chown(path, Some(USER), Some(USER))?;
-    if path.is_dir() {
-        for entry in fs::read_dir(path)? {
-            own(&entry?.path())?;
-        }
-    }
-    Ok(())
 }
 
 fn rootless(sandbox: &Sandbox, config: Config) -> Check<Bundle> {
@@ -45,16 +34,16 @@ fn rootless(sandbox: &Sandbox, config: Config) -> Check<Bundle> {
         .remove("/linux/resources");
     // The group of terminals has no number there.
     let bundle = sandbox.bundle(&config.remove("/mounts/2/options/5"))?;
-    own(bundle.path())?;
+    User::own(bundle.path())?;
     Ok(bundle)
 }
 
 fn peek(sandbox: &Sandbox, _: &Canary) -> Check<Outcome> {
     let secret = sandbox.make_file("mine", "a file of the caller\n")?;
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))?;
-    own(&secret)?;
-    own(&sandbox.make_dir("out")?)?;
-    let maps = json!([{ "containerID": 0, "hostID": USER, "size": 1 }]);
+    User::own(&secret)?;
+    User::own(&sandbox.make_dir("out")?)?;
+    let maps = User::single();
     let config = Config::new(&["/bin/probe", "peek", &secret.to_string_lossy(), "/tmp/report.json"])
         .capabilities(&["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"])
         .namespace("user", None)
