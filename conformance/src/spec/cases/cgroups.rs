@@ -13,10 +13,60 @@ const PATH: &str = "config-linux.md, Cgroups Path";
 
 /// Section, name, what is asked for below `resources`, the line of a file on v1 and on v2; nothing where a version
 /// has nothing like it.
-fn rows() -> Vec<(&'static str, &'static str, Value, &'static str, &'static str)> {
+type Row = (&'static str, &'static str, Value, &'static str, &'static str);
+
+/// Numbers of a disk of this host.
+fn disk() -> Option<(u64, u64)> {
+    let mut names: Vec<PathBuf> =
+        fs::read_dir("/sys/block").ok()?.flatten().map(|entry| entry.path()).collect();
+    names.sort();
+    // What is made of memory or files comes last.
+    let chosen = names.iter().find(|path| path.join("device").exists()).or(names.first())?;
+    let text = fs::read_to_string(chosen.join("dev")).ok()?;
+    let (major, minor) = text.trim().split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// Limits of the disk: name, field, file of v1, key of v2.
+const THROTTLES: [(&str, &str, &str, &str); 4] = [
+    ("blockIO/read-rate", "throttleReadBpsDevice", "read_bps", "rbps"),
+    ("blockIO/write-rate", "throttleWriteBpsDevice", "write_bps", "wbps"),
+    ("blockIO/read-operations", "throttleReadIOPSDevice", "read_iops", "riops"),
+    ("blockIO/write-operations", "throttleWriteIOPSDevice", "write_iops", "wiops"),
+];
+
+fn throttles() -> impl Iterator<Item = Case> {
+    THROTTLES.into_iter().map(|(name, field, v1, v2)| {
+        let (major, minor) = disk().unwrap_or_default();
+        let value = json!({ field: [{ "major": major, "minor": minor, "rate": 1_048_576 }] });
+        let rule = "a limit of the config is that of the cgroup";
+        let at = format!("/linux/resources/blockIO/{field}/0/rate");
+        must("config-linux.md, Block IO", &format!("cgroups/{name}"), rule)
+            .with("/linux/resources/blockIO", value)
+            .noticing(Broken::Reads(vec![to(&at, 2_097_152)]))
+            .unless(disk().is_none().then(|| "this host has no disk".to_owned()))
+            .unless(line_of("blkio.throttle", "io.max").err())
+            .body(move |scene| {
+                create(scene)?;
+                let (file_name, wanted) = match line_of("blkio.throttle", "io.max")? {
+                    "io.max" => ("io.max".to_owned(), format!("{v2}=1048576")),
+                    _ => (format!("blkio.throttle.{v1}_device"), "1048576".to_owned()),
+                };
+                let text = file(scene, &file_name)?;
+                let of_disk = format!("{major}:{minor} ");
+                let line = text.lines().find_map(|line| line.strip_prefix(of_disk.as_str()));
+                let found = line.is_some_and(|line| line.split(' ').any(|word| word == wanted));
+                check!(found, "{file_name} says {text:?}, not {of_disk}{wanted}");
+                Ok(())
+            })
+    })
+}
+
+fn rows() -> Vec<Row> {
     const MEMORY: &str = "config-linux.md, Memory";
     const CPU: &str = "config-linux.md, CPU";
     const PIDS: &str = "config-linux.md, PIDs";
+    const NETWORK: &str = "config-linux.md, Network";
     const PAGES: &str = "config-linux.md, Huge page limits";
     let memory = |value: Value| json!({ "memory": value });
     let cpu = |value: Value| json!({ "cpu": value });
@@ -90,6 +140,20 @@ fn rows() -> Vec<(&'static str, &'static str, Value, &'static str, &'static str)
             json!({ "hugepageLimits": [{ "pageSize": "2MB", "limit": 4_194_304 }] }),
             "hugetlb.2MB.limit_in_bytes 4194304",
             "hugetlb.2MB.max 4194304",
+        ),
+        (
+            NETWORK,
+            "network/classID",
+            json!({ "network": { "classID": 1_048_577 } }),
+            "net_cls.classid 1048577",
+            "",
+        ),
+        (
+            NETWORK,
+            "network/priorities",
+            json!({ "network": { "priorities": [{ "name": "lo", "priority": 5 }] } }),
+            "net_prio.ifpriomap lo 5",
+            "",
         ),
     ]
 }
@@ -290,6 +354,7 @@ fn paths() -> Vec<Case> {
 pub(super) fn cases() -> Vec<Case> {
     let mut all = paths();
     all.extend(limits());
+    all.extend(throttles());
     all.push(zero());
     // One that places the container elsewhere is noticed by what its own files say.
     all.push(

@@ -79,6 +79,37 @@ const MODES: [(&str, Option<&str>); 7] = [
     ("MPOL_PREFERRED_MANY", Some("0")),
 ];
 
+/// Flags of memory policies.
+const POLICY_FLAGS: [&str; 3] = ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
+
+/// The properties of the document, and of its part for Linux.
+const PROPERTIES: [&[&str]; 2] = [
+    &[
+        "ociVersionMin",
+        "ociVersionMax",
+        "hooks",
+        "mountOptions",
+        "linux",
+        "annotations",
+        "potentiallyUnsafeConfigAnnotations",
+    ],
+    &[
+        "namespaces",
+        "capabilities",
+        "cgroup",
+        "seccomp",
+        "apparmor",
+        "selinux",
+        "intelRdt",
+        "memoryPolicy",
+        "mountExtensions",
+        "netDevices",
+    ],
+];
+
+/// Options that take more than a mount: mappings.
+const MAPPED: [&str; 2] = ["idmap", "ridmap"];
+
 /// Data of filesystems, which are no options of mounts.
 const DATA: [&str; 8] = ["size", "mode", "uid", "gid", "lowerdir", "newinstance", "ptmxmode", "hidepid"];
 
@@ -143,6 +174,39 @@ impl Claims<'_> {
             self.case("memory-policy", "/linux/memoryPolicy/modes", name, "/linux/memoryPolicy", value)
         })
     }
+
+    fn policy_flags(&self) -> impl Iterator<Item = Case> {
+        POLICY_FLAGS.into_iter().map(|name| {
+            let value = json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": [name] });
+            let list = "/linux/memoryPolicy/flags";
+            self.case("memory-policy-flag", list, name, "/linux/memoryPolicy", value)
+        })
+    }
+}
+
+/// Runs a container for each option that the document lists: what is no option would be data, of which the
+/// filesystem knows nothing.
+fn options_are_taken(scene: &super::super::case::Scene) -> Check {
+    let document = scene.s.runtime().call(&["features"])?.success()?.json()?;
+    let list = document["mountOptions"].as_array().cloned().unwrap_or_default();
+    check!(!list.is_empty(), "no options: {document}");
+    let names = list.iter().filter_map(Value::as_str).filter(|name| !MAPPED.contains(name));
+    for (number, name) in names.enumerate() {
+        let mount = match name {
+            "bind" | "rbind" => {
+                json!({ "type": "bind", "source": scene.s.dir(), "destination": "/tmp", "options": [name] })
+            }
+            // There has to be a mount.
+            "remount" => {
+                json!({ "type": "tmpfs", "source": "tmpfs", "destination": "/dev", "options": [name] })
+            }
+            _ => json!({ "type": "tmpfs", "source": "tmpfs", "destination": "/tmp", "options": [name] }),
+        };
+        let bundle = scene.bundle_of(&scene.config().push("/mounts", mount))?;
+        let output = scene.s.runtime().run(bundle.path(), &format!("option-{number}"))?;
+        check!(output.code == 0, "{name}:\n{output}");
+    }
+    Ok(())
 }
 
 /// The document of a case's own call.
@@ -175,6 +239,20 @@ fn itself(host: &Host) -> Vec<Case> {
             .body(document(|d| {
                 let list = d["mountOptions"].as_array().cloned().unwrap_or_default();
                 check!(!list.iter().any(|o| DATA.iter().any(|data| o == data)), "{list:?}");
+                Ok(())
+            })),
+        case(Level::Must, "features/mount-options/taken", "options that are listed are options of mounts")
+            .base(Config::new(&["/bin/probe", "exit", "0"]))
+            .noticing(answers("/mountOptions/0", "nosuchoption".into()))
+            .body(options_are_taken),
+        case(Level::Must, "features/properties", "there is nothing that the specification does not define")
+            .noticing(answers("/nosuchproperty", true.into()))
+            .body(document(|d| {
+                for (part, known) in [d, &d["linux"]].into_iter().zip(PROPERTIES) {
+                    let other = part.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
+                    let other: Vec<&str> = other.filter(|key| !known.contains(key)).collect();
+                    check!(other.is_empty(), "{other:?}");
+                }
                 Ok(())
             })),
         case(Level::Must, "features/annotations", "annotations are texts by names that are not empty")
@@ -262,5 +340,6 @@ pub(super) fn cases(host: &Host) -> Vec<Case> {
     all.extend(lists(host));
     all.extend(claims.seccomp());
     all.extend(claims.policies());
+    all.extend(claims.policy_flags());
     all
 }

@@ -52,6 +52,25 @@ fn hold(s: &Sandbox, kind: &str) -> Check<(Holder, String)> {
     Ok((holder, line.trim().to_owned()))
 }
 
+/// The same of a user namespace in which the ids are mapped as in the other cases.
+fn hold_user() -> Check<(Holder, String)> {
+    let mut child = Command::new("unshare")
+        .args(["--user", "sh", "-c", "echo $$; read gone"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let pipe = child.stdout.take().ok_or("no pipe")?;
+    let holder = Holder(child);
+    check!(sys::readable(pipe.as_fd(), Duration::from_secs(10))?, "the holder says nothing");
+    let mut line = String::new();
+    BufReader::new(pipe).read_line(&mut line)?;
+    let pid = line.trim().to_owned();
+    for file in ["uid_map", "gid_map"] {
+        fs::write(format!("/proc/{pid}/{file}"), "0 100000 65536\n")?;
+    }
+    Ok((holder, pid))
+}
+
 fn own(file: &str) -> String {
     let link = fs::read_link(format!("/proc/self/ns/{file}"));
     link.map(|link| link.to_string_lossy().into_owned()).unwrap_or_default()
@@ -151,7 +170,7 @@ fn joined(kind: &'static str, file: &'static str) -> Case {
         .base(without(kind).remove("/hostname"))
         .with("/linux/namespaces/-", json!({ "type": kind }))
         .hold(move |s| {
-            let (holder, pid) = hold(s, kind)?;
+            let (holder, pid) = if kind == "user" { hold_user()? } else { hold(s, kind)? };
             let path = format!("/proc/{pid}/ns/{file}");
             let link = fs::read_link(&path)?.to_string_lossy().into_owned();
             s.make_file("wanted", &link)?;
@@ -161,9 +180,17 @@ fn joined(kind: &'static str, file: &'static str) -> Case {
                 vec![to("/linux/namespaces", list.get("/linux/namespaces").clone())],
             ))
         })
-        .noticing(Broken::Reads(vec![to("/linux/namespaces", {
-            without(kind).push("/linux/namespaces", json!({ "type": kind })).get("/linux/namespaces").clone()
-        })]))
+        .noticing(Broken::Reads(vec![to(
+            "/linux/namespaces",
+            match kind {
+                // A new one would need mappings, which the case does not have.
+                "user" => without(kind).get("/linux/namespaces").clone(),
+                _ => without(kind)
+                    .push("/linux/namespaces", json!({ "type": kind }))
+                    .get("/linux/namespaces")
+                    .clone(),
+            },
+        )]))
         .body(move |scene| {
             let wanted = fs::read_to_string(scene.s.dir().join("wanted"))?;
             check_eq!(scene.report()?["namespaces"][file], wanted);
@@ -247,9 +274,7 @@ pub(super) fn cases() -> Vec<Case> {
             continue;
         }
         all.push(inherited(kind, file));
-        if kind != "user" {
-            all.push(joined(kind, file));
-        }
+        all.push(joined(kind, file));
     }
     all.push(
         must(PLACE, "namespaces/unknown", "an unknown type of namespace is an error")
