@@ -115,7 +115,7 @@ fn above(sandbox: &Sandbox, _: &Canary) -> Check<Outcome> {
     let lines = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
     let cgroup = json!(lines.lines().collect::<Vec<_>>());
     let mut last = Err(Failed::from("nothing was tried"));
-    for path in ["..", "../job", "x/../..", "../x", "/..", "a/../../../.."] {
+    for path in ["..", "x/../..", "/../job"] {
         let mut outcome =
             Outcome::of(runtime.call(&[&["exec", "--cgroup", path, "victim"], REPORT].concat())?)?;
         beside(&mut outcome, &json!(path), &cgroup);
