@@ -5,11 +5,14 @@
 mod agent_sys;
 
 use agent_sys::Asked;
-use oxrun_conformance::harness::{Config, Runtime, Sandbox, oxrun_only, run, test};
+use oxrun_conformance::harness::{
+    Config, Granted, Runtime, Sandbox, User, conditional, oxrun_only, run, test,
+};
 use oxrun_conformance::{Check, Failed, check, check_eq, sys};
 use serde_json::{Value, json};
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, ExitCode, Stdio};
@@ -127,15 +130,16 @@ fn attend(listener: &OwnedFd, answer: fn(i64) -> Answer, mut note: impl FnMut(As
 
 /// A config with these calls left to the agent of the sandbox.
 fn asking(s: &Sandbox, calls: &[&str], args: &[&str]) -> Config {
-    Config::new(args).set(
-        "/linux/seccomp",
-        json!({
-            "defaultAction": "SCMP_ACT_ALLOW",
-            "listenerPath": s.dir().join("agent.sock"),
-            "listenerMetadata": "some \"data\"",
-            "syscalls": [{ "names": calls, "action": "SCMP_ACT_NOTIFY" }],
-        }),
-    )
+    Config::new(args).set("/linux/seccomp", profile(s, calls))
+}
+
+fn profile(s: &Sandbox, calls: &[&str]) -> Value {
+    json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "listenerPath": s.dir().join("agent.sock"),
+        "listenerMetadata": "some \"data\"",
+        "syscalls": [{ "names": calls, "action": "SCMP_ACT_NOTIFY" }],
+    })
 }
 
 fn go_on(_: i64) -> Answer {
@@ -335,6 +339,35 @@ fn a_hook_inside_that_its_agent_refuses_ends_the_container() -> Check {
     rt.wait_for(pid)?;
     check_eq!(agent.finish()?.len(), 1);
     rt.has_status("c1", "stopped")
+}
+
+fn a_caller_without_rights_has_its_agent_too() -> Check {
+    let mut s = sandbox()?;
+    s.call_as_user("")?;
+    let _granted = Granted::new(&s)?;
+    let rt = s.runtime();
+    let config = User::config(SLEEP, &User::ranges())
+        // An id of the range: the process of the container is not the user's.
+        .set("/process/user", json!({ "uid": 1000, "gid": 1000 }))
+        .set("/linux/seccomp", profile(&s, &["execve"]));
+    let hook = json!({ "path": "/bin/probe", "args": ["probe", "exit", "0"] });
+    let bundle = s.bundle(&config.set("/hooks/startContainer", json!([hook])))?;
+    User::own(bundle.path())?;
+    rt.create(bundle.path(), "c1")?.success()?;
+    let pid = rt.pid("c1")?;
+    // Each connection has its turn, and the program's is not over when the next one comes.
+    let agent = Agent::new(&s, 3, |_| Answer::Leave)?;
+    std::fs::set_permissions(&agent.path, std::fs::Permissions::from_mode(0o666))?;
+    rt.start("c1")?.success()?;
+    rt.call(&["exec", "c1", "/bin/probe", "exit", "3"])?.exits(3)?;
+    rt.kill("c1", "KILL")?.success()?;
+    rt.wait_for(pid)?;
+    let told = agent.finish()?;
+    let calls = told.iter().map(|told| told.asked.iter().map(|a| a.call).collect::<Vec<_>>());
+    check!(calls.clone().all(|calls| calls == [libc::SYS_execve]), "{:?}", calls.collect::<Vec<_>>());
+    check_eq!(told[1].state["pid"], pid);
+    check!(told[0].state["pid"] != pid && told[2].state["pid"] != pid, "hook, program, further process");
+    Ok(())
 }
 
 fn a_container_without_its_agent_can_be_started_later() -> Check {
@@ -541,5 +574,10 @@ fn main() -> ExitCode {
         every_flag_goes_with_an_agent,
         wrong_profiles_are_refused_in_a_sentence,
     ]);
+    tests.push(conditional(
+        "a_caller_without_rights_has_its_agent_too",
+        User::without_helpers,
+        a_caller_without_rights_has_its_agent_too,
+    ));
     run(tests)
 }
