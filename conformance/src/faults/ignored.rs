@@ -4,7 +4,7 @@
 const ANY: &[&str] = &[];
 const EINTR: &[&str] = &["EINTR"];
 
-const AGAIN: &str = "it is made again";
+pub(super) const AGAIN: &str = "it is made again";
 const HINT: &str = "std asks for the size of a file to reserve memory, and does without";
 
 const ONE_BY_ONE: &str = "the processes are killed one by one";

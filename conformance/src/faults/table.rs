@@ -124,6 +124,19 @@ impl Table {
         self.failures.is_empty()
     }
 
+    /// The rows, with one for all files of a call that is made again whatever it is about.
+    fn grouped(&self) -> Rows {
+        let mut rows = Rows::new();
+        for ((program, call, why), (operations, errnos)) in &self.ignored {
+            let plain = call.split(' ').next().unwrap_or(call);
+            let call = if *why == ignored::AGAIN { plain } else { call };
+            let row = rows.entry((program, call.to_owned(), why)).or_default();
+            row.0.extend(operations);
+            row.1.extend(errnos);
+        }
+        rows
+    }
+
     /// The document.
     pub(super) fn document(&self) -> String {
         let mut text = HEAD.to_owned();
@@ -139,7 +152,7 @@ impl Table {
             if !of_fallbacks {
                 text.push_str(IGNORED);
             }
-            for ((program, call, why), (operations, errnos)) in &self.ignored {
+            for ((program, call, why), (operations, errnos)) in &self.grouped() {
                 if fallback(errnos) == of_fallbacks {
                     let all = if errnos.len() == ERRNOS.len() { "all".to_owned() } else { words(errnos) };
                     let operations = operations.iter().copied().collect::<Vec<_>>().join(", ");
