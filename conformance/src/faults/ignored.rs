@@ -69,6 +69,7 @@ const ROWS: &[(&str, &str, &[&str], &str)] = &[
 /// Operation, call, errors, reason: what only these may do without.
 const ROWS_OF: &[(&str, &str, &[&str], &str)] = &[
     ("delete", "rmdir", ANY, "it is removed again, after what is below it"),
+    ("run", "rmdir", ANY, "it is removed again, after what is below it"),
     ("delete --force", "rmdir", ANY, "it is removed again, after what is below it"),
     ("delete --force", "openat cgroup.kill", ANY, ONE_BY_ONE),
     ("delete --force", "write", ANY, ONE_BY_ONE),

@@ -24,8 +24,7 @@ pub(super) enum Verdict {
     Refused,
     /// The call went on as if nothing had happened, and the result is the same.
     Ignored,
-    /// The runtime was killed, or had made a container whose init ended then; what was left was removed by the next
-    /// `delete --force`.
+    /// The runtime was killed; what it left was removed by the next `delete --force`.
     Killed,
     /// The call was not made this time.
     Unreached,
@@ -130,11 +129,6 @@ fn judge(
         // A list goes on without a container that it cannot read, and says so.
         let warned = trace.stderr.contains("level=warning") && says(fault, trace);
         let usual = if warned { None } else { Some(usual) };
-        // Init may come to its next call when it has been created already.
-        if operation.before == Before::None && place.task != MAIN && bench.status()? == "stopped" {
-            bench.clean()?;
-            return Ok(Verdict::Killed);
-        }
         success(bench, operation, usual, trace, pid)?;
         return Ok(if warned { Verdict::Refused } else { Verdict::Ignored });
     }

@@ -34,6 +34,13 @@ struct Options {
     operations: Vec<&'static Operation>,
 }
 
+impl Options {
+    /// Whether all cells of an operation are tried.
+    fn is_whole(&self) -> bool {
+        self.every == 1 && self.first == 0 && self.only.is_empty()
+    }
+}
+
 fn options(args: &[String]) -> Check<Options> {
     use lexopt::prelude::*;
     let (mut runtime, mut every, mut first, mut list, mut names) = (None, 1, 0, false, Vec::new());
@@ -57,7 +64,11 @@ fn options(args: &[String]) -> Check<Options> {
         return Err(Failed::from(format!("no such operation\n{USAGE}")));
     }
     let runtime = runtime.map_or_else(Runtime::under_test, Ok)?;
-    Ok(Options { runtime, every, first, list, only, table, operations })
+    let options = Options { runtime, every, first, list, only, table, operations };
+    if options.table.is_some() && !options.is_whole() {
+        return Err(Failed::from("a table is of all cells"));
+    }
+    Ok(options)
 }
 
 /// Runs the matrix as the command line asks.
@@ -80,7 +91,7 @@ fn matrix(options: &Options) -> Check<bool> {
     for operation in &options.operations {
         let sums = cells(options, &probe, operation, &mut table)?;
         println!("{:<15} {sums}", operation.name);
-        if options.every == 1 && options.first == 0 && options.only.is_empty() {
+        if options.is_whole() {
             sums.add_up()?;
         }
         table.sums.push((operation.name, sums));

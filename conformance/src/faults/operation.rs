@@ -161,6 +161,15 @@ impl Operation {
     }
 }
 
+/// The steps of a plan, by number.
+#[derive(Debug, Default)]
+pub(super) struct Steps {
+    /// Those that init carries out as long as the operation lasts.
+    pub(super) of_init: Vec<u32>,
+    /// The one in which init says that it is set up, where the runtime may end then. The others come with `start`.
+    pub(super) last: Option<u32>,
+}
+
 /// The place where cells are tried.
 pub(super) struct Bench {
     pub(super) s: Sandbox,
@@ -215,9 +224,8 @@ impl Bench {
         command
     }
 
-    /// The numbers of the steps that init carries out as long as the operation lasts. The last ones of a container
-    /// that is created come when it is started.
-    pub(super) fn steps(&self, operation: &Operation) -> Check<Vec<u32>> {
+    /// The steps of the operation's plan.
+    pub(super) fn steps(&self, operation: &Operation) -> Check<Steps> {
         let runtime = oxrun_core::Runtime::new(self.s.runtime().root());
         let plan = match operation.name {
             "create" | "run" => {
@@ -233,15 +241,14 @@ impl Bench {
                 self.clean()?;
                 plan
             }
-            _ => return Ok(Vec::new()),
+            _ => return Ok(Steps::default()),
         };
         let created = plan.steps.iter().position(|step| step.action == Action::Created);
-        let end = created.filter(|_| operation.name == "create").unwrap_or(plan.steps.len());
-        let steps = plan.steps.iter().take(end).zip(1..);
-        Ok(steps
-            .filter(|(step, _)| matches!(step.lane, Lane::Join | Lane::Init))
-            .map(|(_, number)| number)
-            .collect())
+        let created = created.filter(|_| operation.name == "create");
+        let steps = plan.steps.iter().take(created.unwrap_or(plan.steps.len())).zip(1..);
+        let of_init = steps.filter(|(step, _)| matches!(step.lane, Lane::Join | Lane::Init));
+        let of_init = of_init.map(|(_, number)| number).collect();
+        Ok(Steps { of_init, last: created.map(|at| u32::try_from(at + 1)).transpose()? })
     }
 
     /// Calls the runtime once, with a fault or without.
