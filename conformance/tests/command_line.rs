@@ -118,10 +118,10 @@ fn an_unknown_command_or_flag_is_named() -> Check {
         &["exec", "--config", "x", "c1"],
     ] {
         let flag = words.iter().find(|word| word.starts_with("--")).unwrap();
-        plain(&s, words)?.refused(&format!("flag provided but not defined: {flag}"))?;
+        plain(&s, words)?.refused(&format!("flag provided but not defined: -{}", flag.trim_matches('-')))?;
     }
     // Engines look for an option by leaving its value out.
-    plain(&s, &["create", "--bundle"])?.refused("flag needs an argument: --bundle")?;
+    plain(&s, &["create", "--bundle"])?.refused("flag needs an argument: -bundle")?;
     plain(&s, &["state"])?.refused("\"state\" requires exactly 1 argument(s)")?;
     plain(&s, &["exec"])?.refused("\"exec\" requires a minimum of 1 argument(s)")?;
     Ok(())
@@ -265,6 +265,22 @@ fn an_error_is_one_record_in_the_log_and_one_line_beside_it() -> Check {
     Ok(())
 }
 
+/// Nobody would read what is told in a log that is not there.
+fn a_log_that_cannot_be_opened_is_an_error() -> Check {
+    let s = sandbox()?;
+    let rt = s.runtime();
+    let text = "open /no/such/log: no such file or directory";
+    let output = rt.call(&["--log", "/no/such/log", "list"])?.refused(text)?;
+    check_eq!(output.stdout, "", "stdout of {output}");
+    check!(line(&output, &output.stderr)?.contains("level=error"), "{output}");
+    let words = ["--log", "/no/such/log", "--log-format", "json", "state", "nope"];
+    let output = rt.call(&words)?.exits(1)?;
+    record(line(&output, &output.stderr)?, "error", text)?;
+    let output = rt.call(&["--log", "/no/such/log", "--version"])?.success()?;
+    check_eq!(output.stderr, "", "stderr of {output}");
+    Ok(())
+}
+
 /// Some engines read the log as one record: warnings are in it only if they are asked for.
 fn warnings_are_in_a_log_only_if_asked_for() -> Check {
     let s = sandbox()?;
@@ -362,6 +378,7 @@ fn a_user_without_root_has_its_state_in_its_runtime_directory() -> Check {
         .set("/linux/uidMappings", serde_json::json!([{ "containerID": 0, "hostID": USER, "size": 1 }]))
         .set("/linux/gidMappings", serde_json::json!([{ "containerID": 0, "hostID": USER, "size": 1 }]))
         .set("/linux/resources", serde_json::json!({}))
+        .remove("/linux/cgroupsPath")
         .set("/root/path", "/nonexistent");
     bundle.write(rootless.text())?;
     let path = bundle.path().to_string_lossy();
@@ -422,6 +439,7 @@ fn main() -> ExitCode {
         checkpoint_and_restore_are_refused_in_one_sentence,
         options_of_checkpoint_and_restore_are_refused_with_them,
         an_error_is_one_record_in_the_log_and_one_line_beside_it,
+        a_log_that_cannot_be_opened_is_an_error,
         warnings_are_in_a_log_only_if_asked_for,
         debug_records_are_on_stderr_or_in_the_log,
         a_log_may_be_named_as_crun_does,

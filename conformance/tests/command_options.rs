@@ -274,7 +274,7 @@ fn update_takes_options_behind_the_id_and_values_with_a_dash() -> Check {
         s.runtime().finish(command)?.success()?;
     }
     s.runtime().call(&["update", "--memory", "much", "c1"])?.refused("not a size")?;
-    s.runtime().call(&["update", "--cpu-shares", "3", "c1"])?.refused("not defined: --cpu-shares")?;
+    s.runtime().call(&["update", "--cpu-shares", "3", "c1"])?.refused("not defined: -cpu-shares")?;
     Ok(())
 }
 
@@ -346,6 +346,29 @@ fn a_user_without_cgroups_is_refused_if_told_not_to_be_rootless() -> Check {
     Ok(())
 }
 
+/// Even if it is told to be rootless: the config says where the container is to be.
+fn a_user_who_may_not_make_the_cgroup_of_the_config_is_refused() -> Check {
+    let s = sandbox()?;
+    let program = s.dir().join("oxrun");
+    fs::copy(s.runtime().program(), &program)?;
+    let map = json!([{ "containerID": 0, "hostID": 65534, "size": 1 }]);
+    let config = Config::new(&["/bin/probe", "exit", "4"])
+        .namespace("user", None)
+        .set("/linux/uidMappings", map.clone())
+        .set("/linux/gidMappings", map)
+        .set("/linux/resources", json!({}))
+        .set("/linux/cgroupsPath", "/oxrun-test-unset");
+    let bundle = s.bundle(&config)?;
+    for options in [&["--rootless=true"][..], &[]] {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program);
+        command.args(["--root", "/nonexistent"]).args(options).args(["explain", "--bundle", &text(&bundle)]);
+        let output = s.runtime().finish(command)?.refused("unable to apply cgroup configuration")?;
+        check!(output.says(": permission denied"), "{output}");
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     macro_rules! tests {
         ($make:expr, $($name:ident),* $(,)?) => { vec![$($make(stringify!($name), $name)),*] };
@@ -369,6 +392,7 @@ fn main() -> ExitCode {
         explain_check_and_try_take_their_options,
         rootless_decides_where_no_cgroup_can_be_made,
         a_user_without_cgroups_is_refused_if_told_not_to_be_rootless,
+        a_user_who_may_not_make_the_cgroup_of_the_config_is_refused,
     ]);
     let without_controllers = || match Host::is_pure_v2() && !Path::new("/sys/fs/cgroup/pids.max").exists() {
         true => {

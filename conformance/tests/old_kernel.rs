@@ -4,6 +4,7 @@
 
 use oxrun_conformance::harness::{Config, Sandbox, conditional, run};
 use oxrun_conformance::{Check, check, check_eq};
+use serde_json::json;
 use std::process::ExitCode;
 
 fn release() -> String {
@@ -36,6 +37,20 @@ fn create_and_run_say_in_one_sentence_that_the_kernel_is_too_old() -> Check {
     before.assert_same()
 }
 
+/// The kernels that cannot have an agent are older still: nobody is told of that alone.
+fn a_profile_with_an_agent_gets_the_same_sentence() -> Check {
+    let s = Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))?;
+    let profile = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "listenerPath": "/nonexistent",
+        "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_NOTIFY" }],
+    });
+    let config = Config::new(&["/bin/probe", "report"]).set("/linux/seccomp", profile);
+    let out = s.runtime().create(s.bundle(&config)?.path(), "c1")?.refused(&sentence())?;
+    check!(!out.says("seccomp notify unsupported"), "{out}");
+    Ok(())
+}
+
 fn what_needs_no_container_works_on_an_old_kernel() -> Check {
     let s = Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))?;
     for words in [&["--version"][..], &["--help"]] {
@@ -56,6 +71,11 @@ fn main() -> ExitCode {
             "create_and_run_say_in_one_sentence_that_the_kernel_is_too_old",
             newer,
             create_and_run_say_in_one_sentence_that_the_kernel_is_too_old,
+        ),
+        conditional(
+            "a_profile_with_an_agent_gets_the_same_sentence",
+            newer,
+            a_profile_with_an_agent_gets_the_same_sentence,
         ),
         conditional(
             "what_needs_no_container_works_on_an_old_kernel",

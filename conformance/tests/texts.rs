@@ -44,17 +44,21 @@ fn an_empty_working_directory_is_refused() -> Check {
     Ok(())
 }
 
-/// The container runs nevertheless. Some engines ask for a whole set with every container: who looks for the reason is
-/// told, nobody else.
-fn an_ambient_capability_that_cannot_be_raised_is_told_to_who_looks() -> Check {
+/// The container runs nevertheless. Where there is a log, errors alone are in it.
+fn an_ambient_capability_that_cannot_be_raised_is_a_warning() -> Check {
     let config = Config::new(&["/bin/probe", "exit", "0"])
         .set("/process/capabilities/ambient", json!(["CAP_CHOWN"]))
         .set("/process/capabilities/permitted", json!(["CAP_CHOWN"]));
     let s = sandbox()?;
     let bundle = s.bundle(&config)?;
     let path = bundle.path().to_string_lossy();
-    let output = s.runtime().call(&["--debug", "run", "--bundle", &path, "c1"])?.success()?;
+    let output = s.runtime().call(&["run", "--bundle", &path, "c1"])?.success()?;
     check!(output.says("can't raise ambient capability CAP_CHOWN: "), "{output}");
+    check!(output.says("level=warning"), "{output}");
+    check_eq!(output.stderr.lines().count(), 1, "lines of {output}");
+    let output = s.runtime().call(&["--log", "log", "run", "--bundle", &path, "c1"])?.success()?;
+    check_eq!(output.stderr, "", "stderr of {output}");
+    check_eq!(fs::read_to_string(s.dir().join("log"))?, "", "the log");
     Ok(())
 }
 
@@ -80,6 +84,19 @@ fn a_program_that_cannot_be_run_is_told_in_runcs_words() -> Check {
         let output = s.runtime().exec("c1", &[program])?.exits(255)?;
         check!(output.says(&format!("exec failed: unable to start container process: {text}")), "{output}");
         check_eq!(output.stderr.lines().count(), 1, "lines of {output}");
+    }
+    Ok(())
+}
+
+fn a_weight_beside_idle_is_left_out_with_a_warning() -> Check {
+    let s = sandbox()?;
+    for (cpu, warned) in
+        [(json!({ "shares": 200, "idle": 1 }), true), (json!({ "shares": 200, "idle": 0 }), false)]
+    {
+        let bundle = s.bundle(&Config::new(SLEEP).set("/linux/resources/cpu", cpu))?;
+        let path = bundle.path().to_string_lossy();
+        let output = s.runtime().call(&["explain", "--bundle", &path])?.success()?;
+        check_eq!(output.stdout.contains("unable to apply both"), warned, "{output}");
     }
     Ok(())
 }
@@ -122,9 +139,14 @@ fn main() -> ExitCode {
     let older = "older versions of runc say it otherwise";
     tests.push(oxrun_only("an_empty_id_is_refused", older, an_empty_id_is_refused));
     tests.push(oxrun_only(
-        "an_ambient_capability_that_cannot_be_raised_is_told_to_who_looks",
+        "a_weight_beside_idle_is_left_out_with_a_warning",
+        "others warn where systemd makes the cgroup",
+        a_weight_beside_idle_is_left_out_with_a_warning,
+    ));
+    tests.push(oxrun_only(
+        "an_ambient_capability_that_cannot_be_raised_is_a_warning",
         older,
-        an_ambient_capability_that_cannot_be_raised_is_told_to_who_looks,
+        an_ambient_capability_that_cannot_be_raised_is_a_warning,
     ));
     tests.push(oxrun_only(
         "a_user_without_cgroup_and_pid_namespace_is_warned",

@@ -27,7 +27,8 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     let invocation = match args::parse(args) {
         Ok(invocation) => invocation,
         Err(rejection) => {
-            let log = open_log(&rejection.global);
+            // With one that cannot be opened the user still learns what is wrong with the command line.
+            let log = open_log(&rejection.global).unwrap_or_else(|(log, _)| log);
             if let Some(screen) = &rejection.screen {
                 eprintln!("{screen}");
             }
@@ -35,7 +36,15 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
             return rejection.exit_code;
         }
     };
-    let log = open_log(&invocation.global);
+    let log = match open_log(&invocation.global) {
+        Ok(log) => log,
+        // As with runc: what is only printed needs no log, and all else fails without it.
+        Err((log, _)) if matches!(invocation.command, Command::Help(_) | Command::Version) => log,
+        Err((log, why)) => {
+            log.error(&why, &[]);
+            return 1;
+        }
+    };
     for warning in &invocation.warnings {
         log.warning(warning);
     }
@@ -50,12 +59,10 @@ pub fn run(args: impl Iterator<Item = OsString>) -> u8 {
     }
 }
 
-fn open_log(global: &Global) -> Log {
-    Log::open(global.log.as_deref(), global.log_format, global.log_level).unwrap_or_else(|why| {
-        let log = Log::stderr(global.log_format, global.log_level);
-        log.warning(&why);
-        log
-    })
+/// The log; one on standard error with the fault if there cannot be this one.
+fn open_log(global: &Global) -> Result<Log, (Log, String)> {
+    Log::open(global.log.as_deref(), global.log_format, global.log_level)
+        .map_err(|why| (Log::stderr(global.log_format, global.log_level), why))
 }
 
 fn carry_out(invocation: &Invocation, log: &Log) -> Result<u8, Failure> {

@@ -109,14 +109,11 @@ impl Log {
     }
 
     /// A warning about a field of the config. It stays one line for people, and is a detail for programs.
-    /// An ambient capability that is not raised is told with `--debug`: engines ask for whole sets of them in
-    /// each config, and their users would read as many lines with every command.
     pub(crate) fn warning_at(&self, field: &str, message: &str) {
         let message = format!("{field}: {message}");
-        let level = if field == "/process/capabilities/ambient" { Level::Debug } else { Level::Warning };
         match self.sink {
-            Sink::Terminal => self.put(level, &message, &[]),
-            Sink::Stderr | Sink::File(_) => self.put(level, &message, &[("field", field)]),
+            Sink::Terminal => self.put(Level::Warning, &message, &[]),
+            Sink::Stderr | Sink::File(_) => self.put(Level::Warning, &message, &[("field", field)]),
         }
     }
 

@@ -100,18 +100,28 @@ const NAMES: &[&str] = &["step", "field", "syscall", "errno", "kernel", "hint"];
 const MEMBERS: &[&str] =
     &["annotations", "domainname", "hooks", "hostname", "linux", "mounts", "ociVersion", "process", "root"];
 
-/// The length of a pointer to a field of config.json in parentheses, or of names with quoted values.
+/// What a warning of an ambient capability begins with: a record, or a line for people.
+const WARNINGS: &[&str] = &["time=\"TIME\" level=warning msg=\"", "warning: "];
+
+/// How both go on.
+const AMBIENT: &[u8] = b"/process/capabilities/ambient: can't raise ambient capability CAP_";
+
+/// The length of a pointer to a field of config.json in parentheses, of names with quoted values, or of a warning.
 fn added(text: &[u8]) -> Option<usize> {
-    if let Some(pointer) = text.strip_prefix(b"(/") {
+    let begins =
+        |head: &&str| text.strip_prefix(head.as_bytes()).is_some_and(|rest| rest.starts_with(AMBIENT));
+    if WARNINGS.iter().any(begins) {
+        return Some(text.iter().position(|c| *c == b'\n').map_or(text.len(), |end| end + 1));
+    }
+    if let Some(pointer) = text.strip_prefix(b" (/") {
         let end = pointer.iter().position(|c| *c == b')')?;
         let member = pointer.get(..end)?.split(|c| *c == b'/').next()?;
-        return MEMBERS.iter().any(|m| m.as_bytes() == member).then_some(end + 3);
+        return MEMBERS.iter().any(|m| m.as_bytes() == member).then_some(end + 4);
     }
     let mut len = 0;
     loop {
         let here = text.get(len..)?;
-        let here = if len == 0 { here } else { here.strip_prefix(b" ").unwrap_or_default() };
-        let Some(value) = NAMES.iter().find_map(|n| here.strip_prefix(format!("{n}=\"").as_bytes())) else {
+        let Some(value) = NAMES.iter().find_map(|n| here.strip_prefix(format!(" {n}=\"").as_bytes())) else {
             return (len > 0).then_some(len);
         };
         len = text.len() - value.len() + quoted(value)?;
@@ -190,7 +200,13 @@ mod tests {
         let (a, b) = (format!("{record}: not found\n"), format!("{record}{details}: not found\n"));
         assert_eq!(with(only, &a, &b), Some(vec![0]));
         assert_eq!(with(only, "no file: unknown", "no file (/mounts/7/source): unknown"), Some(vec![0]));
+        let warning =
+            |what: &str| format!("time=\"TIME\" level=warning msg=\"/process/capabilities/{what}\"\n");
+        let ambient = warning("ambient: can't raise ambient capability CAP_KILL: it must be permitted");
+        assert_eq!(with(only, "time\n", &format!("{ambient}{ambient}time\n")), Some(vec![0, 0]));
+        let other = warning("bounding: unknown");
         for (a, b) in [
+            ("x\n", format!("{other}x\n").as_str()),
             ("no file: unknown", "no file (/etc/passwd): unknown"),
             ("no file: unknown", "no file (why): unknown"),
             ("x\n", "x why=\"no\"\n"),

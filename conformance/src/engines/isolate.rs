@@ -102,6 +102,14 @@ pub(super) fn enter(job: &Job) -> Result<(), String> {
     mount("overlay", "/etc", "overlay", 0, &data)
         .map_err(|e| format!("{e} (does TMPDIR lie on a filesystem that overlay accepts?)"))?;
     private_dev(job, &mount)?;
+    for place in ["bin", "sbin", "libexec"] {
+        let usr = Path::new("/usr").join(place);
+        let other = job.engine_dir.as_ref().map(|dir| dir.join(place)).filter(|dir| dir.is_dir());
+        if let Some(other) = other.filter(|_| usr.is_dir()) {
+            let data = format!("lowerdir={}:{}", other.display(), usr.display());
+            mount("overlay", &usr.to_string_lossy(), "overlay", 0, &data)?;
+        }
+    }
     // Engines want to be able to give containers a slave of the host's tree.
     mount("", "/", "", libc::MS_REC | libc::MS_SHARED, "")
 }

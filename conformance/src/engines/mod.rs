@@ -44,11 +44,11 @@ use scenario::{Report, Verdict};
 use soak::Counts;
 
 const USAGE: &str =
-    "usage: oxrun-conformance engines [--runtime PATH] [--reference PATH] [--keep] [--only NAME]... ENGINE...
+    "usage: oxrun-conformance engines [--runtime PATH] [--reference PATH] [--engine-dir DIR] [--keep] [--only NAME]... ENGINE...
        oxrun-conformance engines --soak [--runs N] [--execs N] [--pods N] [--probes N] [--runtime PATH] docker|cri...
        oxrun-conformance engines --packages
        oxrun-conformance engines --differences
-ENGINE is containerd, docker, docker-userns, podman, podman-rootless, buildah or cri, or all. --only picks scenarios. --soak repeats one thing many times. --keep keeps the scratch directory.";
+ENGINE is containerd, docker, docker-userns, podman, podman-rootless, buildah or cri, or all. --only picks scenarios. --engine-dir has other versions of the engines, as in /usr: bin, sbin, libexec. --soak repeats one thing many times. --keep keeps the scratch directory.";
 
 /// The package that the image is made of.
 const IMAGE: Package = ("busybox-static", "/bin/busybox");
@@ -76,6 +76,8 @@ struct Job {
     keep: bool,
     only: Vec<String>,
     soak: Option<Counts>,
+    /// Whose files stand before those of /usr.
+    engine_dir: Option<PathBuf>,
 }
 
 impl Job {
@@ -131,6 +133,14 @@ struct Options {
     keep: bool,
     only: Vec<String>,
     soak: Option<Counts>,
+    engine_dir: Option<PathBuf>,
+}
+
+impl Options {
+    /// Whether every scenario is played, with the versions of the engines that the table of differences was made with.
+    fn whole(&self) -> bool {
+        self.only.is_empty() && self.soak.is_none() && self.engine_dir.is_none()
+    }
 }
 
 enum Task {
@@ -146,13 +156,14 @@ fn parse(args: &[String]) -> Result<Task, String> {
     use lexopt::prelude::{Long, Short, Value, ValueExt as _};
     let (mut engines, mut runtime, mut reference) = (Vec::new(), None, None);
     let (mut keep, mut only) = (false, Vec::new());
-    let (mut soak, mut counts) = (false, Counts::default());
+    let (mut soak, mut counts, mut engine_dir) = (false, Counts::default(), None);
     let mut parser = lexopt::Parser::from_args(args.iter().cloned());
     let bad = |e: lexopt::Error| e.to_string();
     while let Some(arg) = parser.next().map_err(bad)? {
         match arg {
             Long("runtime") => runtime = Some(PathBuf::from(parser.value().map_err(bad)?)),
             Long("reference") => reference = Some(PathBuf::from(parser.value().map_err(bad)?)),
+            Long("engine-dir") => engine_dir = Some(PathBuf::from(parser.value().map_err(bad)?)),
             Long("only") => only.push(parser.value().map_err(bad)?.to_string_lossy().into()),
             Long("keep") => keep = true,
             Long("soak") => soak = true,
@@ -201,7 +212,13 @@ fn parse(args: &[String]) -> Result<Task, String> {
         keep,
         only,
         soak: soak.then_some(counts),
+        engine_dir: engine_dir.map(directory).transpose()?,
     }))
+}
+
+/// An absolute path.
+fn directory(name: PathBuf) -> Result<PathBuf, String> {
+    name.canonicalize().map_err(|e| format!("{}: {e}", name.display()))
 }
 
 /// The runtime that was built together with this program.
@@ -241,7 +258,7 @@ fn suite(options: &Options) -> ExitCode {
         if let Err(e) = missing_packages(engine).and_then(|()| one_engine(engine, options, &mut count)) {
             println!("FAILED   {}: {e}", engine.name());
             count.failed += 1;
-        } else if options.only.is_empty() && options.soak.is_none() && !count.interrupted {
+        } else if options.whole() && !count.interrupted {
             for number in not_shown(engine, &count.shown[before..]) {
                 println!("FAILED   {}: no scenario shows difference {}", engine.name(), number + 1);
                 count.failed += 1;
@@ -283,6 +300,7 @@ fn one_engine(engine: Engine, options: &Options, count: &mut Count) -> Result<()
         keep: options.keep,
         only: options.only.clone(),
         soak: options.soak,
+        engine_dir: options.engine_dir.clone(),
     };
     let signals = sys::block_signals().map_err(|e| format!("signalfd: {e}"))?;
     let mut supervisor =

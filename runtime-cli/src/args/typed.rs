@@ -165,7 +165,7 @@ impl Typed {
 
 /// The sentence about a value that does not fit.
 pub(super) fn invalid(long: &str, text: &str, reason: &str) -> Problem {
-    Problem::value(&format!("invalid value {text:?} for flag --{long}: {reason}"))
+    Problem::value(&format!("invalid value {text:?} for flag -{long}: {reason}"))
 }
 
 fn utf8(value: &OsStr) -> Result<String, Problem> {
@@ -244,7 +244,7 @@ fn read_value(
         let value = attached.map_or_else(|| parser.value(), Ok);
         return match value {
             Ok(value) => Ok(Value::Text(value)),
-            Err(_) => Err(Problem::usage(&format!("flag needs an argument: {written}"))),
+            Err(_) => Err(Problem::usage(&format!("flag needs an argument: {}", dashed(written)))),
         };
     }
     let Some(said) = attached.or_else(|| parser.optional_value()) else {
@@ -252,8 +252,16 @@ fn read_value(
     };
     match said.to_str().and_then(values::boolean) {
         Some(on) => Ok(Value::Switch(on)),
-        None => Err(Problem::usage(&format!("invalid boolean value {said:?} for {written}"))),
+        None => Err(Problem::usage(&format!(
+            "invalid boolean value {said:?} for {}: parse error",
+            dashed(written)
+        ))),
     }
+}
+
+/// A flag with one dash, as runc names all of them.
+fn dashed(written: &str) -> String {
+    format!("-{}", written.trim_start_matches('-'))
 }
 
 fn undefined(written: &str) -> Problem {
@@ -262,5 +270,5 @@ fn undefined(written: &str) -> Problem {
         Some(_) => " (a global option: it stands before the command)",
         None => "",
     };
-    Problem::usage(&format!("flag provided but not defined: {written}{hint}"))
+    Problem::usage(&format!("flag provided but not defined: -{name}{hint}"))
 }

@@ -101,7 +101,11 @@ fn process(runtime: &Runtime, container: &Container, a: &args::Exec) -> Result<P
     if a.command.is_empty() {
         return Err(Failure::plain("exec args cannot be empty"));
     }
-    let mut process = runtime.process_of(container).map_err(|e| failed(&e))?;
+    with_options(runtime.process_of(container).map_err(|e| failed(&e))?, a)
+}
+
+/// The process with what the command line says of it.
+fn with_options(mut process: Process, a: &args::Exec) -> Result<Process, Failure> {
     process.set_args(Some(a.command.clone()));
     process.set_terminal(Some(a.tty));
     process.set_console_size(None);
@@ -156,3 +160,6 @@ fn push(list: &mut serde_json::Value, item: serde_json::Value) {
         None => *list = vec![item].into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use super::{Write, v1, v2};
 use crate::error::{Error, Result};
 use oci_spec::runtime::LinuxResources;
+use std::collections::HashMap;
 
 /// The writes for v1 hierarchies beside a v2 tree that has these controllers: theirs are v2's.
 ///
@@ -66,12 +67,32 @@ pub(super) fn rdma(resources: &LinuxResources, out: &mut Vec<Write>) {
     }
 }
 
+/// An idle cgroup has no weight: which is left out where both are asked for. Callers know the first words.
+#[must_use]
+pub(crate) fn weight_of_idle(resources: &LinuxResources) -> Option<(&'static str, &'static str)> {
+    let cpu = resources.cpu().as_ref();
+    if cpu.is_some_and(|c| c.idle().is_some_and(|i| i != 0) && c.shares().is_some_and(|s| s != 0)) {
+        return Some(("cpu/shares", "unable to apply both shares and idle, ignoring shares"));
+    }
+    let files = resources.unified().as_ref()?;
+    let both = idle_in(files) && files.contains_key("cpu.weight");
+    both.then_some((
+        "unified/cpu.weight",
+        "unable to apply both cpu.weight and cpu.idle, ignoring cpu.weight",
+    ))
+}
+
+/// Whether these files make the cgroup idle.
+pub(super) fn idle_in(files: &HashMap<String, String>) -> bool {
+    files.get("cpu.idle").is_some_and(|value| value.trim() == "1")
+}
+
 /// What no kernel can do that this library runs on, by its field, and why it is left out.
 #[must_use]
 pub(crate) fn left_out(resources: &LinuxResources, pure_v2: bool) -> Vec<(&'static str, &'static str)> {
     const OLD: &str = "ignored: no kernel since 5.0 has it";
     const V2: &str = "ignored: cgroup v2 has nothing like it";
-    let mut out = Vec::new();
+    let mut out = Vec::from_iter(weight_of_idle(resources));
     if let Some(block) = resources.block_io() {
         let devices = block.weight_device().iter().flatten();
         if block.leaf_weight().is_some_and(|w| w != 0)

@@ -3,6 +3,7 @@
 //! What must hold: keys are matched as Go's decoder matches them, whatever their case; names that are the
 //! caller's own (files of `unified`, devices of `rdma`) stay as they are; a null is an absent value.
 
+use super::weight_of_idle;
 use crate::bundle::{self, Warning};
 use crate::error::{Error, ErrorKind, Result};
 use oci_spec::runtime::LinuxResources;
@@ -76,6 +77,9 @@ pub fn resources_from_json(bytes: &[u8]) -> Result<(LinuxResources, Vec<Warning>
     bundle::mend_resources(&mut document);
     let mut warnings = Vec::new();
     let resources = bundle::typed(document, "resources", &mut warnings)?;
+    let left_out = weight_of_idle(&resources);
+    warnings
+        .extend(left_out.map(|(field, why)| Warning { field: format!("/{field}"), message: why.to_owned() }));
     Ok((resources, warnings))
 }
 
@@ -120,6 +124,21 @@ mod tests {
     }
 
     #[test]
+    fn a_weight_beside_idle_is_warned_of() {
+        for (json, field) in [
+            (r#"{"cpu":{"shares":200,"idle":1}}"#, Some("/cpu/shares")),
+            (r#"{"unified":{"cpu.idle":"1\n","cpu.weight":"8"}}"#, Some("/unified/cpu.weight")),
+            (r#"{"cpu":{"shares":200,"idle":0}}"#, None),
+            (r#"{"cpu":{"shares":0,"idle":1}}"#, None),
+            (r#"{"unified":{"cpu.idle":"0","cpu.weight":"8"}}"#, None),
+        ] {
+            let warnings = resources_from_json(json.as_bytes()).expect("reads").1;
+            assert_eq!(warnings.first().map(|w| w.field.as_str()), field, "{json}");
+            assert!(warnings.iter().all(|w| w.message.starts_with("unable to apply both")), "{json}");
+        }
+    }
+
+    #[test]
     fn names_of_files_and_devices_stay_as_they_are() {
         let r = read(r#"{"Unified":{"Memory.high":"1"},"Rdma":{"Limit":{"hcahandles":3}}}"#);
         assert!(r.unified().as_ref().is_some_and(|u| u.contains_key("Memory.high")));
@@ -147,7 +166,7 @@ mod tests {
             "memory":{"limit":1,"reservation":1,"swap":1,"kernel":1,"kernelTCP":1,"swappiness":1,
                 "disableOOMKiller":false,"useHierarchy":true,"checkBeforeUpdate":true},
             "cpu":{"shares":1,"quota":1,"burst":1,"period":1,"realtimeRuntime":1,"realtimePeriod":1,
-                "cpus":"0","mems":"0","idle":1},
+                "cpus":"0","mems":"0","idle":0},
             "pids":{"limit":1},
             "blockIO":{"weight":1,"leafWeight":1,"weightDevice":[{"major":1,"minor":1,"weight":1,"leafWeight":1}],
                 "throttleReadBpsDevice":[{"major":1,"minor":1,"rate":1}],

@@ -25,7 +25,7 @@ pub(crate) mod watch;
 mod tests;
 
 pub use both::hybrid_writes;
-pub(crate) use both::left_out;
+pub(crate) use both::{left_out, weight_of_idle};
 pub use document::resources_from_json;
 
 use serde::{Deserialize, Serialize};

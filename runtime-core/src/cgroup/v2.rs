@@ -24,10 +24,14 @@ pub fn writes(resources: &LinuxResources) -> Result<Vec<Write>> {
     }
     both::hugetlb(resources, "max", &mut out)?;
     both::rdma(resources, &mut out);
-    let unified = resources.unified().iter().flatten();
-    let mut unified: Vec<_> = unified.collect();
+    let mut unified: Vec<_> = resources.unified().iter().flatten().collect();
     unified.sort();
+    let idle = resources.unified().as_ref().is_some_and(both::idle_in);
     for (file, value) in unified {
+        // The kernel refuses it, and systemd would take it for the end of being idle.
+        if idle && file == "cpu.weight" {
+            continue;
+        }
         let field = format!("unified/{}", crate::bundle::escape(file));
         let parts = file.split_once('.').filter(|(c, p)| !c.is_empty() && !p.is_empty());
         let Some((controller, _)) = parts.filter(|_| !file.contains('/')) else {

@@ -48,8 +48,11 @@ pub(crate) fn create(b: &mut Builder<'_>) -> Result<()> {
     if b.facts.rootless() && !delegation::reaches(b, &dirs) {
         // Nothing may be written: whoever asks for limits must hear it, nobody else.
         let strict = b.options.rootless == Some(false);
+        if let (Some(_), Some(dir)) = (&path, dirs.first()) {
+            return Err(delegation::not_allowed(b, &dir.dir()));
+        }
         return match strict || resources.as_ref().is_some_and(has_limits) {
-            true => Err(delegation::refusal(b, path.is_some())),
+            true => Err(delegation::refusal(b)),
             false => {
                 if !b.namespaces.is_new(Namespace::Pid) {
                     b.warn("/linux/namespaces", NOBODY_KILLS);

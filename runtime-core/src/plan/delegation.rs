@@ -37,13 +37,25 @@ fn given(b: &Builder<'_>) -> Option<PathBuf> {
     tree.delegated.as_ref().map(|top| clean(Path::new(top)))
 }
 
-/// The refusal of limits where the caller has no cgroup to set them on: at the path that was chosen, or anywhere.
-pub(super) fn refusal(b: &Builder<'_>, chosen: bool) -> Error {
-    let error = Error::config(
-        if chosen { "/linux/cgroupsPath" } else { "/linux/resources" },
-        "rootless needs no limits + no cgrouppath when no permission is granted for cgroups",
-    )
-    .of_kind(ErrorKind::Permission);
+/// What callers know of runc, where a user may make no cgroup.
+const NO_CGROUP: &str = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
+
+/// The refusal of limits where the caller has no cgroup to set them on.
+pub(super) fn refusal(b: &Builder<'_>) -> Error {
+    refused(b, "/linux/resources", NO_CGROUP.to_owned())
+}
+
+/// The refusal of a path that the config has chosen and the caller may not make.
+pub(super) fn not_allowed(b: &Builder<'_>, dir: &Path) -> Error {
+    let text = format!(
+        "unable to apply cgroup configuration: mkdir {}: permission denied; {NO_CGROUP}",
+        dir.display()
+    );
+    refused(b, "/linux/cgroupsPath", text)
+}
+
+fn refused(b: &Builder<'_>, field: &str, text: String) -> Error {
+    let error = Error::config(field, text).of_kind(ErrorKind::Permission);
     match given(b) {
         Some(top) => error.hint(format!("cgroups below {} are delegated to this user", top.display())),
         None => {

@@ -1,7 +1,22 @@
 //! The Docker scenarios of a container's life: how it begins, fails, is stopped and goes, and what
 //! else can be run in it. `{new}` names the runtime and the container.
 
-use super::super::scenario::{ENTER, Scenario, cli, host, talk, tty, until};
+use super::super::scenario::{ENTER, Scenario, Step, cli, host, talk, tty, until};
+
+/// A container that the runtime refuses with the name of this sysctl in its message.
+macro_rules! sysctl {
+    ($name:literal) => {
+        concat!("run {run} --network host --sysctl 'net.", $name, "=1' bb true")
+    };
+}
+
+/// What stands behind the name.
+const HOSTS: &str = "not allowed in host network namespace";
+
+/// The exit code that the daemon has noted; the container goes.
+const fn ended(code: &'static str) -> Step {
+    host(code, "{client} inspect --format '{{.State.ExitCode}}' {c}; {client} rm {c} >/dev/null")
+}
 
 /// In the order in which they are played: simplest first.
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -78,6 +93,27 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         &[
             cli(127, "executable file not found", "run {new} bb nosuch"),
             cli(0, "created 127", "inspect --format '{{.State.Status}} {{.State.ExitCode}}' {c}"),
+        ],
+    ),
+    // The name of a sysctl comes back in a message that nothing else in it is matched in.
+    Scenario::named(
+        "matched-strings",
+        &[
+            cli(127, HOSTS, sysctl!("executable file not found")),
+            ended("127"),
+            cli(127, HOSTS, sysctl!("no such file or directory")),
+            ended("127"),
+            cli(127, HOSTS, sysctl!("system cannot find the file specified")),
+            ended("127"),
+            cli(125, HOSTS, sysctl!("failed to run runc create/exec call")),
+            ended("127"),
+            cli(126, HOSTS, sysctl!("permission denied")),
+            ended("126"),
+            cli(125, "Are you trying to mount a directory onto a file", sysctl!("not a directory")),
+            ended("127"),
+            // Newer versions end it with 126.
+            cli(125, HOSTS, sysctl!("is a directory")),
+            ended("128"),
         ],
     ),
     Scenario::named("directory", &[cli(126, "permission denied", "run --rm {new} bb /etc")]),

@@ -36,17 +36,17 @@ fn checkpoint_and_restore_fail_with_one_sentence_whatever_follows() {
 }
 
 #[test]
-fn an_unknown_option_is_named_the_way_it_was_written() {
+fn an_unknown_option_is_named_with_one_dash() {
     let cases = [
-        ("--zork state c", "--zork", "oxrun - Open"),
-        ("state --zork c", "--zork", "oxrun state -"),
-        ("state c --zork=1", "--zork", "oxrun state -"),
+        ("--zork state c", "-zork", "oxrun - Open"),
+        ("state --zork c", "-zork", "oxrun state -"),
+        ("state c --zork=1", "-zork", "oxrun state -"),
         ("delete -forse c", "-forse", "oxrun delete -"),
         ("run -bundel x c", "-bundel", "oxrun run -"),
         ("kill c -9", "-9", "oxrun kill -"),
-        ("exec --zork c ls", "--zork", "oxrun exec -"),
-        ("start c --debug", "--debug", "oxrun start -"),
-        ("help --zork", "--zork", "oxrun - Open"),
+        ("exec --zork c ls", "-zork", "oxrun exec -"),
+        ("start c --debug", "-debug", "oxrun start -"),
+        ("help --zork", "-zork", "oxrun - Open"),
     ];
     for (line, option, help) in cases {
         let rejection = refusal(line);
@@ -62,10 +62,10 @@ fn an_unknown_option_is_named_the_way_it_was_written() {
 #[test]
 fn an_option_without_its_value_is_named() {
     for (line, option) in [
-        ("--log", "--log"),
+        ("--log", "-log"),
         ("list -f", "-f"),
-        ("create c --pid-file", "--pid-file"),
-        ("restore --lsm-mount-context", "--lsm-mount-context"),
+        ("create c --pid-file", "-pid-file"),
+        ("restore --lsm-mount-context", "-lsm-mount-context"),
     ] {
         let rejection = refusal(line);
         assert_eq!(rejection.message, format!("flag needs an argument: {option}"), "{line}");
@@ -101,18 +101,18 @@ fn a_value_that_makes_no_sense_is_told_in_one_line_without_help() {
     for (line, message, exit_code) in [
         ("--log-format xml state c", "invalid log-format: xml", 1),
         ("--log-level loud state c", "invalid log-level: loud", 1),
-        ("--rootless=maybe state c", "invalid value \"maybe\" for flag --rootless", 1),
-        ("--cgroup-manager x state c", "invalid value \"x\" for flag --cgroup-manager", 1),
+        ("--rootless=maybe state c", "invalid value \"maybe\" for flag -rootless", 1),
+        ("--cgroup-manager x state c", "invalid value \"x\" for flag -cgroup-manager", 1),
         ("kill c ZORK", "unknown signal \"ZORK\"", 1),
         ("kill c 65", "unknown signal \"65\"", 1),
         ("list --format zork", "invalid format option", 1),
         ("ps --format zork c", "invalid format option", 1),
-        ("create --preserve-fds x c", "invalid value \"x\" for flag --preserve-fds", 1),
-        ("create --preserve-fds -1 c", "invalid value \"-1\" for flag --preserve-fds", 1),
-        ("update --memory 1Q c", "invalid value \"1Q\" for flag --memory", 1),
-        ("update --cpu-share -1 c", "invalid value \"-1\" for flag --cpu-share", 1),
-        ("update --blkio-weight 65536 c", "invalid value \"65536\" for flag --blkio-weight", 1),
-        ("events --interval 5 c", "invalid value \"5\" for flag --interval", 1),
+        ("create --preserve-fds x c", "invalid value \"x\" for flag -preserve-fds", 1),
+        ("create --preserve-fds -1 c", "invalid value \"-1\" for flag -preserve-fds", 1),
+        ("update --memory 1Q c", "invalid value \"1Q\" for flag -memory", 1),
+        ("update --cpu-share -1 c", "invalid value \"-1\" for flag -cpu-share", 1),
+        ("update --blkio-weight 65536 c", "invalid value \"65536\" for flag -blkio-weight", 1),
+        ("events --interval 5 c", "invalid value \"5\" for flag -interval", 1),
         ("checkpoint --parent-path /p c", "--parent-path must be relative", 1),
         ("restore --manage-cgroups-mode x c", "invalid manage-cgroups-mode value", 1),
         ("exec --user joe c id", "exec failed: invalid user \"joe\"", 255),
@@ -138,7 +138,7 @@ fn behind_two_dashes_nothing_is_an_option() {
 #[test]
 fn a_switch_takes_a_boolean_or_nothing() {
     let rejection = refusal("--debug=zork state c");
-    assert_eq!(rejection.message, "invalid boolean value \"zork\" for --debug");
+    assert_eq!(rejection.message, "invalid boolean value \"zork\" for -debug: parse error");
     assert!(rejection.screen.is_some());
     assert!(parse_line("delete -f=zork c").is_err());
 }
