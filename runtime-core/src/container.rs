@@ -189,7 +189,10 @@ impl Container {
     fn begin(&self) -> Result<(OwnedFd, &OwnedFd)> {
         let wrong = |text: &str| Err(Error::new(ErrorKind::WrongState, text));
         let (Some(pidfd), true) = (&self.pidfd, self.alive()?) else {
-            return wrong("cannot start a container that has stopped");
+            return match self.broke_down() {
+                Some(why) => Err(why),
+                None => wrong("cannot start a container that has stopped"),
+            };
         };
         if freezer::is_frozen(&self.state.cgroups)? {
             return wrong("cannot start a container in the paused state");
@@ -201,6 +204,15 @@ impl Container {
         std::io::Write::write_all(&mut end, b"s").map_err(|e| Error::io("write(start)", &e))?;
         self.dir.remove_fifo();
         Ok((fifo, pidfd))
+    }
+
+    /// Why init, which nobody has told to start, ended by itself.
+    fn broke_down(&self) -> Option<Error> {
+        let waited = self.dir.path.join("start").exists();
+        match launch::started(&self.dir, &self.state) {
+            Ok(launch::Started::Failed(e)) if waited && e.kind() != ErrorKind::Killed => Some(e),
+            _ => None,
+        }
     }
 
     /// Gives the agent the listener of each startContainer hook's filter, and of the program's. One connection is for one
