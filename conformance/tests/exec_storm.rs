@@ -11,7 +11,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::ExitCode;
 
 const THREADS: usize = 32;
-const EACH: usize = 200;
 const REPORT: &[&str] = &["/bin/probe", "report"];
 
 fn sandbox() -> Check<Sandbox> {
@@ -27,6 +26,11 @@ fn filtered() -> Config {
             "syscalls": [{ "names": ["sethostname"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77 }]
         }),
     )
+}
+
+/// How many processes each thread makes: `OXRUN_STORM`, else 200.
+fn each() -> Check<usize> {
+    Ok(std::env::var("OXRUN_STORM").map_or(Ok(200), |number| number.parse())?)
 }
 
 fn descriptors() -> Check<usize> {
@@ -52,6 +56,7 @@ fn once(runtime: &Runtime, id: &str, code: i32) -> Result<(), String> {
 
 fn many_threads_execute_in_one_container() -> Check {
     let s = sandbox()?;
+    let each = each()?;
     let pid = s.sleeper("c1", &filtered())?;
     let runtime = Runtime::new(s.runtime().root());
     once(&runtime, "c1", 0).map_err(Failed::from)?;
@@ -61,14 +66,14 @@ fn many_threads_execute_in_one_container() -> Check {
             .map(|thread| {
                 let runtime = &runtime;
                 scope.spawn(move || {
-                    let codes = (0..EACH).map(|n| ((thread + n) % 120) as i32);
+                    let codes = (0..each).map(|n| ((thread + n) % 120) as i32);
                     codes.filter_map(|code| once(runtime, "c1", code).err()).collect::<Vec<_>>()
                 })
             })
             .collect();
         workers.into_iter().flat_map(|w| w.join().unwrap()).collect()
     });
-    check!(errors.is_empty(), "{} of {}: {}", errors.len(), THREADS * EACH, errors[0]);
+    check!(errors.is_empty(), "{} of {}: {}", errors.len(), THREADS * each, errors[0]);
     check_eq!(descriptors()?, before);
     let container = runtime.open("c1").map_err(|e| Failed::from(e.to_string()))?;
     let left = container.processes().map_err(|e| Failed::from(e.to_string()))?;
