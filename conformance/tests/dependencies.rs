@@ -20,7 +20,9 @@ fn file(name: &str) -> Check<String> {
 
 /// Every package that is built for this machine, ours among them.
 fn packages() -> Check<Vec<Value>> {
-    let output = Command::new(env!("CARGO"))
+    let cargo = Path::new(env!("CARGO"));
+    let output = Command::new(cargo)
+        .env("RUSTC", cargo.with_file_name("rustc"))
         .args(["metadata", "--offline", "--locked", "--format-version", "1"])
         .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -79,7 +79,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "network-path",
         &[host(
             "joined",
-            "unshare --net sleep 20 >/dev/null 2>&1 & p=$!; sleep 0.3; {client} run --rm --name {c} --network ns:/proc/$p/ns/net bb sh -c 'ls /sys/class/net; echo joined'; kill -9 $p",
+            "unshare --net sleep 20 >/dev/null 2>&1 & p=$!; until [ $(readlink /proc/$p/ns/net) != $(readlink /proc/self/ns/net) ]; do sleep 0.05; done; {client} run --rm --name {c} --network ns:/proc/$p/ns/net bb sh -c 'ls /sys/class/net; echo joined'; kill -9 $p",
         )],
     ),
     Scenario::named(
@@ -87,6 +87,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         &[
             cli(0, "", "run --detach {new} bb true"),
             cli(0, "0", "wait {c}"),
+            // It has ended; podman notes that a moment later.
+            cli(0, "", "wait --condition exited {c}"),
             cli(126, "container is stopped", "run --rm --name {c}-2 --pid container:{c} bb true"),
         ],
     ),
