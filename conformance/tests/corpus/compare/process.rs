@@ -97,17 +97,18 @@ impl Judge<'_> {
         let permitted = if root { bounding | inheritable } else { ambient };
         let all = ["bounding", "effective", "permitted", "inheritable", "ambient"];
         let missing = all.iter().fold(0, |missing, set| missing | asked(set)) & !available;
+        let unraised = given("ambient") & !ambient;
         let sets = [bounding, permitted, permitted, inheritable, ambient];
         for (set, expected) in all.into_iter().zip(sets) {
             let found = self.saw(&format!("/report/capabilities/{set}"));
             let field = format!("/process/capabilities/{set}");
             self.equal(field, format!("{expected:016x}"), found.clone());
         }
-        self.warnings(missing);
+        self.warnings(missing, unraised);
     }
 
     /// One line for each capability and each limit that cannot be had, and nothing else.
-    fn warnings(&mut self, missing: u64) {
+    fn warnings(&mut self, missing: u64, unraised: u64) {
         if self.seen["warnings"].is_null() {
             return;
         }
@@ -117,7 +118,7 @@ impl Judge<'_> {
             let all = all.map(|set| self.list(&format!("/process/capabilities/{set}")));
             set(all.concat().iter().map(text).filter(|name| capability(name) & mask != 0))
         };
-        let missing = names(missing);
+        let (missing, unraised) = (names(missing), names(unraised));
         let told = |words: &str| {
             let lines = lines.iter().filter(|line| line.contains(words));
             set(lines
@@ -130,9 +131,10 @@ impl Judge<'_> {
         let ignored = ignored.filter_map(|line| ONLY_V1.iter().find(|field| line.contains(**field)));
         let ignored = set(ignored.map(|field| (*field).to_owned()));
         let count = |value: &Value| value.as_array().map_or(0, Vec::len);
-        let expected = count(&missing) + count(&left_out);
-        let gone = told("cannot be given on this host");
+        let expected = count(&missing) + count(&unraised) + count(&left_out);
+        let (gone, low) = (told("cannot be given on this host"), told("can't raise ambient capability"));
         self.equal("(warnings) missing capabilities", missing, gone);
+        self.equal("(warnings) ambient capabilities", unraised, low);
         self.equal("(warnings) limits left out", left_out, ignored);
         let other = if lines.len() == expected { json!([]) } else { json!(lines) };
         self.equal("(warnings)", json!([]), other);
