@@ -83,13 +83,20 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         )],
     ),
     Scenario::named(
-        "join-gone",
+        "join-restarted",
         &[
-            cli(0, "", "run --detach {new} bb true"),
+            cli(
+                0,
+                "",
+                "run --detach {new} bb sh -c '[ -e /ran ] || { touch /ran; exit 0; }; exec sleep 1000'",
+            ),
             cli(0, "0", "wait {c}"),
-            // It has ended; podman notes that a moment later.
-            cli(0, "", "wait --condition exited {c}"),
-            cli(126, "container is stopped", "run --rm --name {c}-2 --pid container:{c} bb true"),
+            // Whom another one joins is started first.
+            cli(
+                0,
+                "joined",
+                "run --rm --name {c}-2 --pid container:{c} bb sh -c 'until ps | grep -q [s]leep; do :; done; echo joined'",
+            ),
         ],
     ),
 ];
