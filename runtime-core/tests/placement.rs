@@ -108,7 +108,7 @@ fn a_user_has_cgroups_below_what_was_delegated() {
 }
 
 #[test]
-fn a_user_has_no_cgroup_elsewhere_and_hears_of_it_only_with_limits() {
+fn a_user_has_no_cgroup_elsewhere_and_hears_of_it_with_a_path_or_limits() {
     for (delegated, path) in [
         (Some("/u"), "/elsewhere"),
         (Some("/u"), "/u"),
@@ -117,13 +117,14 @@ fn a_user_has_no_cgroup_elsewhere_and_hears_of_it_only_with_limits() {
         (None, "c1"),
     ] {
         let facts = user("/u/job", delegated);
-        assert_eq!(place(&facts, Some(path), &json!({})), "none", "{path} without limits");
-        let error = planned(&config(&facts, Some(path), &limits()), &facts).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Permission, "{path}");
-        assert_eq!(error.field(), Some("/linux/cgroupsPath"), "{path}");
-        let hint = error.hint_text().unwrap();
-        let told = hint == "cgroups below /u are delegated to this user";
-        assert_eq!(told, delegated.is_some(), "{path}: {hint}");
+        for resources in [json!({}), limits()] {
+            let error = planned(&config(&facts, Some(path), &resources), &facts).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Permission, "{path}");
+            assert_eq!(error.field(), Some("/linux/cgroupsPath"), "{path}");
+            let hint = error.hint_text().unwrap();
+            let told = hint == "cgroups below /u are delegated to this user";
+            assert_eq!(told, delegated.is_some(), "{path}: {hint}");
+        }
     }
     let facts = user("/u/job", None);
     let nothing = json!({"devices": [{"allow": false}], "cpu": {"shares": 0}, "memory": {"limit": 0}});

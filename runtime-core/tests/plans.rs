@@ -53,24 +53,21 @@ fn documents() -> Vec<(String, Vec<u8>)> {
     documents
 }
 
-/// The plan of a document. Where systemd was recorded it makes the cgroup, whose path then has another form.
+/// The plan of a document. Where systemd was recorded it makes the cgroup, whose path then has another form; whom
+/// nobody has given a part of the tree chooses none.
 fn plan(document: &[u8], facts: &HostFacts) -> oxrun_core::Result<Plan> {
-    let mut options = CreateOptions::default();
-    if facts.systemd.is_none() {
-        return plan::plan("c1", &Bundle::from_json(document).unwrap(), facts, &options);
-    }
-    options.cgroup_manager = CgroupManager::Systemd;
-    plan::plan("c1", &Bundle::from_json(&for_systemd(document)).unwrap(), facts, &options)
-}
-
-/// The document with a path of a unit instead of one below the hierarchies.
-fn for_systemd(document: &[u8]) -> Vec<u8> {
+    let systemd = facts.systemd.is_some();
+    let cgroup_manager = if systemd { CgroupManager::Systemd } else { CgroupManager::default() };
+    let options = CreateOptions { cgroup_manager, ..CreateOptions::default() };
     let mut value: Value = serde_json::from_slice(document).unwrap();
     let path = value.pointer("/linux/cgroupsPath").and_then(Value::as_str);
-    if path.is_some_and(|p| !p.contains(':')) {
+    if systemd && path.is_some_and(|p| !p.contains(':')) {
         value["linux"]["cgroupsPath"] = ":oxrun:c1".into();
     }
-    value.to_string().into_bytes()
+    if !systemd && facts.in_user_namespace {
+        value["linux"].as_object_mut().unwrap().remove("cgroupsPath");
+    }
+    plan::plan("c1", &Bundle::from_json(value.to_string().as_bytes()).unwrap(), facts, &options)
 }
 
 /// The text that is kept for a host: one line for each document, then some plans.
