@@ -28,7 +28,7 @@ const MEMORY: usize = 500 << 20;
 const CONTAINERS: usize = 200;
 const FORKS: usize = 400;
 /// How long the daemon may take for all of its containers.
-const LIMIT: Duration = Duration::from_secs(400);
+const LIMIT: Duration = Duration::from_secs(600);
 /// How long a forked child may take to execute a program before it counts as hung.
 const HANG: Duration = Duration::from_secs(2);
 
