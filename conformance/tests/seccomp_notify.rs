@@ -88,7 +88,7 @@ impl Agent {
         self.asked.recv_timeout(LIMIT).map_err(|e| Failed::from(format!("the agent is not asked: {e}")))
     }
 
-    /// Waits for its end.
+    /// Waits for its end. Before Linux 6.11 it learns of the end of a process when that is reaped.
     fn finish(self) -> Check<Vec<Told>> {
         self.thread.join().unwrap().map_err(Failed::from)
     }
@@ -380,7 +380,9 @@ fn a_container_without_its_agent_can_be_started_later() -> Check {
     check!(output.says("no such file or directory"), "{output}");
     rt.has_status("c1", "created")?;
     let agent = Agent::new(&s, 1, go_on)?;
+    let pid = rt.pid("c1")?;
     rt.start("c1")?.success()?;
+    rt.wait_for(pid)?;
     agent.finish().map(drop)
 }
 
@@ -392,12 +394,13 @@ fn nothing_is_run_without_its_agent() -> Check {
     check!(output.code != 0 && output.says("failed to connect with seccomp agent"), "{output}");
     before.assert_same()?;
     let agent = Agent::new(&s, 1, go_on)?;
-    s.sleeper("c2", &asking(&s, &["execve"], SLEEP))?;
+    let pid = s.sleeper("c2", &asking(&s, &["execve"], SLEEP))?;
     std::fs::remove_file(&agent.path)?;
     let output = rt.exec("c2", &["/bin/probe", "exit", "0"])?.exits(255)?;
     check!(output.says("failed to connect with seccomp agent"), "{output}");
     check_eq!(rt.call(&["ps", "--format", "json", "c2"])?.success()?.json()?.as_array().unwrap().len(), 1);
     rt.call(&["delete", "--force", "c2"])?.success()?;
+    rt.wait_for(pid)?;
     agent.finish().map(drop)
 }
 
@@ -446,9 +449,11 @@ fn a_container_that_its_agent_forgets_can_be_killed() -> Check {
     sys::kill(agent.is_asked()?.pid, libc::SIGKILL)?;
     check!(ends(exec)?.is_some_and(|code| code != 0), "exec claims to have worked");
     let start = begin(rt, &["start", "c1"])?;
-    check_eq!(agent.is_asked()?.pid, rt.pid("c1")?);
+    let pid = rt.pid("c1")?;
+    check_eq!(agent.is_asked()?.pid, pid);
     rt.kill("c1", "KILL")?.success()?;
     check!(ends(start)?.is_some_and(|code| code != 0), "start claims to have worked");
+    rt.wait_for(pid)?;
     rt.delete("c1")?.success()?;
     agent.finish().map(drop)
 }
@@ -465,7 +470,9 @@ fn start_does_not_wait_for_ever_for_an_agent() -> Check {
     rt.wait_for(pid)?;
     rt.start("c1")?.success()?;
     rt.has_status("c1", "running")?;
+    let pid = rt.pid("c1")?;
     rt.call(&["delete", "--force", "c1"])?.success()?;
+    rt.wait_for(pid)?;
     agent.finish().map(drop)
 }
 
