@@ -188,17 +188,15 @@ impl Container {
     /// Lets init go on; once.
     fn begin(&self) -> Result<(OwnedFd, &OwnedFd)> {
         let wrong = |text: &str| Err(Error::new(ErrorKind::WrongState, text));
+        let ended = |text: &str| self.broke_down().map_or_else(|| wrong(text), Err);
         let (Some(pidfd), true) = (&self.pidfd, self.alive()?) else {
-            return match self.broke_down() {
-                Some(why) => Err(why),
-                None => wrong("cannot start a container that has stopped"),
-            };
+            return ended("cannot start a container that has stopped");
         };
         if freezer::is_frozen(&self.state.cgroups)? {
             return wrong("cannot start a container in the paused state");
         }
         let Some(fifo) = self.dir.fifo()? else {
-            return wrong("cannot start an already running container");
+            return ended("cannot start an already running container");
         };
         let mut end = fifo.try_clone().map(std::fs::File::from).map_err(|e| Error::io("dup", &e))?;
         std::io::Write::write_all(&mut end, b"s").map_err(|e| Error::io("write(start)", &e))?;
