@@ -23,7 +23,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How long an agent may take to accept a connection and to take a message, in seconds.
-const ACCEPTANCE: i64 = 10;
+const ACCEPTANCE: u64 = 10;
 
 /// How long to wait for the execve of a program when an agent decides about it, in milliseconds. One that takes
 /// longer is waited for by the program, not by who started it.
@@ -118,7 +118,7 @@ impl Connection {
         let begin = Instant::now();
         while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
             // A part went, and the time for the rest is over.
-            let late = sent > 0 && begin.elapsed() >= Duration::from_secs(ACCEPTANCE.unsigned_abs());
+            let late = sent > 0 && begin.elapsed() >= Duration::from_secs(ACCEPTANCE);
             let went = match late {
                 true => Err(std::io::Error::from_raw_os_error(libc::EAGAIN)),
                 false => sys::send_some(&self.socket, rest, &fds),

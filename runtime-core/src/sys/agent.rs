@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
+use std::time::Duration;
 
 /// An address in the filesystem, and its length.
 fn address(path: &Path) -> io::Result<(libc::sockaddr_un, libc::socklen_t)> {
@@ -77,7 +78,7 @@ pub(crate) struct Sent {
 }
 
 /// Receives one message. No bytes at the end of the stream.
-pub(crate) fn receive(socket: &OwnedFd, buf: &mut [u8]) -> io::Result<Sent> {
+pub(crate) fn receive(socket: impl AsFd, buf: &mut [u8]) -> io::Result<Sent> {
     let mut control = [0u64; 16];
     let mut iov = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
     // SAFETY: null pointers and zeroes are a valid empty header.
@@ -87,7 +88,7 @@ pub(crate) fn receive(socket: &OwnedFd, buf: &mut [u8]) -> io::Result<Sent> {
     msg.msg_controllen = size_of_val(&control) as _;
     let len = loop {
         // SAFETY: all buffers live until the call returns.
-        let r = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut msg, libc::MSG_CMSG_CLOEXEC) };
+        let r = unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut msg, libc::MSG_CMSG_CLOEXEC) };
         match check(r as libc::c_long) {
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) if e.raw_os_error() == Some(libc::ECONNRESET) => break 0,
@@ -115,13 +116,10 @@ pub(crate) fn receive(socket: &OwnedFd, buf: &mut [u8]) -> io::Result<Sent> {
     Ok(sent)
 }
 
-/// socket(2) and connect(2) to a stream socket of the filesystem. Neither this nor sending waits longer than
-/// `seconds` for who listens: then they fail with EAGAIN.
-pub(crate) fn connect(path: &Path, seconds: i64) -> io::Result<OwnedFd> {
-    let socket = socket(libc::SOCK_STREAM)?;
-    set(&socket, libc::SO_SNDTIMEO, &libc::timeval { tv_sec: seconds, tv_usec: 0 })?;
-    connect_socket(&socket, path)?;
-    Ok(socket)
+/// A connection to a stream socket of the filesystem. Neither this nor sending waits longer than `seconds` for who
+/// listens: then they fail with EAGAIN.
+pub(crate) fn connect(path: &Path, seconds: u64) -> io::Result<OwnedFd> {
+    super::connect(path.as_os_str().as_bytes(), Duration::from_secs(seconds)).map(OwnedFd::from)
 }
 
 fn connect_socket(socket: &OwnedFd, path: &Path) -> io::Result<()> {

@@ -295,35 +295,7 @@ pub(crate) fn send_some(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>])
 
 /// Receives one message: its bytes and at most one descriptor. No bytes at the end of the stream.
 pub(crate) fn receive(socket: impl AsFd, buf: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
-    let mut control = [0u64; 4];
-    let mut iov = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
-    // SAFETY: null pointers and zeroes are a valid empty header.
-    let mut msg: libc::msghdr = unsafe { std::mem::zeroed() };
-    msg.msg_iov = &raw mut iov;
-    msg.msg_iovlen = 1;
-    msg.msg_control = control.as_mut_ptr().cast();
-    msg.msg_controllen = size_of_val(&control) as _;
-    let fd = socket.as_fd().as_raw_fd();
-    let n = loop {
-        // SAFETY: all buffers live until the call returns.
-        let r = unsafe { libc::recvmsg(fd, &raw mut msg, libc::MSG_CMSG_CLOEXEC) };
-        match check(r as libc::c_long) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) if e.raw_os_error() == Some(libc::ECONNRESET) => break 0,
-            r => break r? as usize,
-        }
-    };
-    // SAFETY: the header and control buffer were filled by the kernel.
-    let header = unsafe { libc::CMSG_FIRSTHDR(&raw const msg) };
-    if header.is_null() {
-        return Ok((n, None));
-    }
-    // SAFETY: a non-null header inside the control buffer; a SCM_RIGHTS message holds descriptors.
-    let received = unsafe {
-        ((*header).cmsg_type == libc::SCM_RIGHTS)
-            .then(|| libc::CMSG_DATA(header).cast::<RawFd>().read_unaligned())
-    };
-    Ok((n, received.map(|fd| owned(fd.into())).transpose()?))
+    agent::receive(socket, buf).map(|sent| (sent.len, sent.fd))
 }
 
 /// flock(2), waiting.
