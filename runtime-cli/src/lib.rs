@@ -13,6 +13,7 @@ mod cmd;
 mod console;
 pub mod docs;
 mod foreground;
+pub mod heap;
 mod log;
 mod notify;
 mod spec_template;

@@ -10,9 +10,13 @@
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc::{self, c_char, c_int};
+use oxrun_cli::heap::Heap;
 use std::ffi::{CStr, OsString};
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStringExt;
+
+#[global_allocator]
+static HEAP: Heap = Heap::new();
 
 #[unsafe(no_mangle)]
 extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {

@@ -13,7 +13,6 @@ mod shapes;
 pub(crate) mod words;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::template;
 use oci_spec::runtime::Spec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -43,8 +42,6 @@ pub struct Bundle {
     pub(crate) bytes: Arc<[u8]>,
     pub(crate) spec: Spec,
     pub(crate) warnings: Vec<Warning>,
-    /// What further processes need of the config.
-    pub(crate) for_exec: Arc<str>,
 }
 
 impl Bundle {
@@ -69,14 +66,13 @@ impl Bundle {
     /// As [`Bundle::open`].
     pub fn from_json(bytes: &[u8]) -> Result<Bundle> {
         let mut document = parse(bytes)?;
-        let for_exec = template::rest(&mut document).into();
-        let words = words::check(&document);
+        let words = words::check(&document, bytes);
         let mut warnings = mend(&mut document);
         let spec = words
             .and_then(|()| model(&document, "config.json", &mut warnings))
             .map_err(|e| placed(e, bytes, ""))?;
         check_version(spec.version())?;
-        Ok(Bundle { dir: PathBuf::from("/"), bytes: bytes.into(), spec, warnings, for_exec })
+        Ok(Bundle { dir: PathBuf::from("/"), bytes: bytes.into(), spec, warnings })
     }
 
     /// Reads a process document, as `exec --process` gets it. Pointers begin with `/process`.
@@ -86,7 +82,7 @@ impl Bundle {
     pub fn process_from_json(bytes: &[u8]) -> Result<oci_spec::runtime::Process> {
         let process = parse(bytes)?;
         let mut document = serde_json::json!({"ociVersion": "1.0.0", "process": process});
-        let words = words::check(&document);
+        let words = words::check(&document, bytes);
         let mut warnings = mend(&mut document);
         let spec = words
             .and_then(|()| model(&document, "process", &mut warnings))
@@ -152,34 +148,35 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value> {
 /// The line at which the document is nested too deeply.
 fn too_deep(bytes: &[u8]) -> Option<usize> {
     let mut depth = 0usize;
-    let mut at = 0;
-    while let Some(&b) = bytes.get(at) {
+    let mut rest = bytes.iter();
+    while let Some(b) = rest.next() {
         match b {
-            b'"' => at = string_end(bytes, at + 1),
+            b'"' => end_string(&mut rest),
             b'[' | b'{' => {
                 depth += 1;
                 if depth > MAX_DEPTH {
-                    return Some(1 + bytes[..at].iter().filter(|b| **b == b'\n').count());
+                    let before = bytes.len() - rest.len() - 1;
+                    return Some(1 + bytes.iter().take(before).filter(|b| **b == b'\n').count());
                 }
             }
             b']' | b'}' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        at += 1;
     }
     None
 }
 
-/// Where the string that begins at `at` ends: its closing quotation mark, or the end of the document.
-fn string_end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(&b) = bytes.get(at) {
+/// Goes over the rest of a string, its closing quotation mark included, or over all that is left.
+pub(crate) fn end_string(rest: &mut std::slice::Iter<'_, u8>) {
+    while let Some(b) = rest.next() {
         match b {
-            b'"' => break,
-            b'\\' => at += 2,
-            _ => at += 1,
+            b'"' => return,
+            b'\\' => {
+                rest.next();
+            }
+            _ => {}
         }
     }
-    at
 }
 
 /// Mends what `oci_spec` would refuse although the specification allows it.

@@ -120,7 +120,7 @@ impl HostFacts {
     pub fn record() -> Result<HostFacts> {
         let kernel = sys::kernel_release();
         floor(&kernel)?;
-        let caps = own_capabilities(None)?;
+        let caps = own_capabilities()?;
         let (euid, egid) = sys::effective_ids();
         let in_user_namespace = has_own_user_namespace()?;
         let mut cgroup = cgroups()?;
@@ -162,7 +162,7 @@ impl HostFacts {
     /// # Errors
     /// If it cannot be read.
     pub(crate) fn of_this_process(&self) -> Result<HostFacts> {
-        let caps = own_capabilities(Some(self.last_cap))?;
+        let caps = own_capabilities()?;
         let (euid, egid) = sys::effective_ids();
         Ok(HostFacts {
             euid,
@@ -206,12 +206,9 @@ fn of_type(path: &Path, e: &std::io::Error) -> Error {
     Error::io(format!("statfs({})", path.display()), e)
 }
 
-fn own_capabilities(last: Option<u32>) -> Result<sys::Caps> {
-    let last = match last {
-        None => read("/proc/sys/kernel/cap_last_cap")?.and_then(|text| text.trim().parse().ok()),
-        known => known,
-    };
-    sys::capabilities(last).map_err(|e| Error::io("read(/proc/self/status)", &e))
+fn own_capabilities() -> Result<sys::Caps> {
+    sys::capabilities()
+        .map_err(|e| Error::io("reading the caller's capabilities: prctl(PR_CAPBSET_READ), capget", &e))
 }
 
 /// The kernel makes a directory for it where it has it, so that mountinfo is read on few hosts.

@@ -18,7 +18,7 @@ pub fn state(bytes: &[u8]) {
 /// Reads an exec template.
 pub fn template(bytes: &[u8]) {
     if let Some(Template { config, filter, facts }) = template::decode(bytes) {
-        let again = template::file(&config.for_exec, filter.as_ref(), &facts);
+        let again = template::file(&template::rest(&config.bytes), filter.as_ref(), &facts);
         let again = template::decode(&again).map(|t| (t.filter, t.facts));
         assert_eq!(again, Some((filter, facts)), "what was written is what is read");
     }

@@ -5,7 +5,7 @@
 //! flocked for create, start and delete.
 //!
 //! Files: `state.json` (this module), `config.json` (the private copy), `start` (a fifo), `listener` (a socket), `fault` (the page
-//! that init leaves), `making` (cgroups about to be made), `exec` ([`crate::template`]), and `notify/notify.sock`, if the
+//! that init leaves, and behind it the cgroups about to be made), `exec` ([`crate::template`]), and `notify/notify.sock`, if the
 //! program is to tell somebody that it is ready.
 
 use crate::bundle::Warning;
@@ -76,8 +76,8 @@ pub(crate) struct State {
 }
 
 /// Everything that is ever made in a state directory.
-const FILES: [&str; 9] =
-    ["state.json", ".state.json", "config.json", "start", "listener", "fault", "making", "exec", ".exec"];
+const FILES: [&str; 8] =
+    ["state.json", ".state.json", "config.json", "start", "listener", "fault", "exec", ".exec"];
 
 /// The directory of the socket for sd_notify(3).
 const NOTIFY: &str = "notify";
@@ -209,7 +209,12 @@ impl StateDir {
     pub(crate) fn fault(&self) -> Result<Vec<u8>> {
         match std::fs::read(self.path.join("fault")) {
             Err(e) if e.kind() == Io::NotFound => Ok(Vec::new()),
-            page => page.map_err(|e| self.failed("read", "fault", &e)),
+            page => page
+                .map(|mut page| {
+                    page.truncate(oxrun_init::fault::SIZE);
+                    page
+                })
+                .map_err(|e| self.failed("read", "fault", &e)),
         }
     }
 
@@ -286,19 +291,23 @@ impl StateDir {
         std::fs::remove_dir(&self.path).map_err(|e| self.failed("rmdir", "", &e))
     }
 
-    /// Notes the cgroups that are about to be made, for whoever cleans up after a creator that was killed.
-    pub(crate) fn record_cgroups(&self, dirs: &[PathBuf]) -> Result<()> {
-        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC;
-        let file = sys::open_at(&self.dir, c"making", flags, 0o600)
-            .map_err(|e| self.failed("open", "making", &e))?;
-        let json = serde_json::to_vec(dirs).map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))?;
-        File::from(file).write_all(&json).map_err(|e| self.failed("write", "making", &e))
+    /// Makes the file for init's fault page. Behind the page it notes the cgroups that are about to be made, for whoever
+    /// cleans up after a creator that was killed.
+    pub(crate) fn new_fault(&self, dirs: &[PathBuf]) -> Result<File> {
+        let mut file = self.new_file(c"fault")?;
+        // Written, so that there is room for it: a page that cannot be had later is a SIGBUS for init.
+        let mut bytes = vec![0; oxrun_init::fault::SIZE];
+        serde_json::to_writer(&mut bytes, dirs)
+            .map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))?;
+        file.write_all(&bytes).map_err(|e| self.failed("write", "fault", &e))?;
+        Ok(file)
     }
 
     /// The cgroups that a creator that never finished may have left.
     pub(crate) fn recorded_cgroups(&self) -> Vec<PathBuf> {
-        let bytes = std::fs::read(self.path.join("making")).unwrap_or_default();
-        serde_json::from_slice(&bytes).unwrap_or_default()
+        let bytes = std::fs::read(self.path.join("fault")).unwrap_or_default();
+        let noted = bytes.get(oxrun_init::fault::SIZE..).unwrap_or_default();
+        serde_json::from_slice(noted).unwrap_or_default()
     }
 
     /// Whether this directory is gone from its place: it was deleted while this handle waited for the lock.

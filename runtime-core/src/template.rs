@@ -18,7 +18,6 @@ use crate::seccomp::{Insn, Program};
 use crate::state::StateDir;
 use crate::sys;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::borrow::Cow;
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -87,32 +86,106 @@ impl Template {
 fn make(config: &[u8], facts: HostFacts) -> Result<(Template, Vec<u8>)> {
     let whole = Bundle::from_json(config)?;
     let filter = plan::filter(whole.spec())?;
-    let rest = rest(&mut bundle::parse(config)?);
+    let rest = rest(config);
     let file = file(&rest, filter.as_ref(), &facts);
-    Ok((Template { config: Bundle::from_json(rest.as_bytes())?, filter, facts }, file))
+    Ok((Template { config: Bundle::from_json(&rest)?, filter, facts }, file))
 }
 
-/// The config without what is left out. The document stays as it is.
-pub(crate) fn rest(document: &mut Value) -> String {
-    let mut taken = Vec::with_capacity(LEFT_OUT.len());
-    for (parent, key) in LEFT_OUT {
-        if let Some(object) = document.pointer_mut(parent).and_then(Value::as_object_mut)
-            && let Some(value) = object.remove(key)
-        {
-            taken.push((parent, key, value));
-        }
+/// The text of a config, which is valid JSON, without what is left out. A key that is written with escapes stays.
+pub(crate) fn rest(config: &[u8]) -> Vec<u8> {
+    let mut cut = Cut { rest: config, kept: Vec::with_capacity(config.len()) };
+    match cut.value("") {
+        Some(()) => cut.kept,
+        None => config.to_vec(),
     }
-    let rest = document.to_string();
-    for (parent, key, value) in taken {
-        if let Some(object) = document.pointer_mut(parent).and_then(Value::as_object_mut) {
-            object.insert(key.to_owned(), value);
-        }
+}
+
+/// A walk over a JSON text that copies what is kept.
+struct Cut<'a> {
+    rest: &'a [u8],
+    kept: Vec<u8>,
+}
+
+impl<'a> Cut<'a> {
+    /// Goes over blanks: the next character.
+    fn next(&mut self) -> Option<u8> {
+        self.rest = self.rest.trim_ascii_start();
+        self.rest.first().copied()
     }
-    rest
+
+    /// Goes over one character.
+    fn step(&mut self) {
+        self.rest = self.rest.get(1..).unwrap_or_default();
+    }
+
+    /// Goes over one value, and gives its text.
+    fn over(&mut self) -> Option<&'a [u8]> {
+        self.next()?;
+        let mut left = self.rest.iter();
+        match left.next()? {
+            b'"' => bundle::end_string(&mut left),
+            b'{' | b'[' => {
+                let mut depth = 1usize;
+                while depth > 0 {
+                    match left.next()? {
+                        b'"' => bundle::end_string(&mut left),
+                        b'{' | b'[' => depth += 1,
+                        b'}' | b']' => depth -= 1,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {
+                let ends = |b: &u8| matches!(b, b',' | b'}' | b']') || b.is_ascii_whitespace();
+                while left.as_slice().first().is_some_and(|b| !ends(b)) {
+                    left.next();
+                }
+            }
+        }
+        let (value, rest) = self.rest.split_at_checked(self.rest.len() - left.len())?;
+        self.rest = rest;
+        Some(value)
+    }
+
+    /// Copies the value at `pointer`.
+    fn value(&mut self, pointer: &str) -> Option<()> {
+        if self.next()? != b'{' || LEFT_OUT.iter().all(|(parent, _)| *parent != pointer) {
+            let whole = self.over()?;
+            self.kept.extend_from_slice(whole);
+            return Some(());
+        }
+        self.step();
+        self.kept.push(b'{');
+        let mut first = true;
+        while self.next()? != b'}' {
+            let key = self.over()?;
+            if self.next()? != b':' {
+                return None;
+            }
+            self.step();
+            let name = std::str::from_utf8(key.get(1..key.len().checked_sub(1)?)?).ok()?;
+            if LEFT_OUT.contains(&(pointer, name)) {
+                self.over()?;
+            } else {
+                if !std::mem::replace(&mut first, false) {
+                    self.kept.push(b',');
+                }
+                self.kept.extend_from_slice(key);
+                self.kept.push(b':');
+                self.value(&format!("{pointer}/{name}"))?;
+            }
+            if self.next()? == b',' {
+                self.step();
+            }
+        }
+        self.step();
+        self.kept.push(b'}');
+        Some(())
+    }
 }
 
 /// What the file holds. Nothing, which is no template, if the facts cannot be written as JSON.
-pub(crate) fn file(rest: &str, filter: Option<&Program>, facts: &HostFacts) -> Vec<u8> {
+pub(crate) fn file(rest: &[u8], filter: Option<&Program>, facts: &HostFacts) -> Vec<u8> {
     let header = Header {
         version: VERSION.into(),
         config: rest.len(),
@@ -125,8 +198,10 @@ pub(crate) fn file(rest: &str, filter: Option<&Program>, facts: &HostFacts) -> V
         return Vec::new();
     }
     file.push(b'\n');
-    file.extend_from_slice(rest.as_bytes());
-    file.extend(insns.iter().flat_map(Insn::bytes));
+    file.extend_from_slice(rest);
+    for insn in insns {
+        file.extend_from_slice(&insn.bytes());
+    }
     file
 }
 
@@ -207,6 +282,39 @@ mod tests {
         assert_eq!(rest.process(), whole.spec().process());
         assert!(rest.linux().as_ref().is_some_and(|l| l.personality().is_some()));
         assert!(rest.mounts().as_ref().is_none_or(Vec::is_empty));
+    }
+
+    /// What is to be left out, taken from the document.
+    fn without(text: &str) -> serde_json::Value {
+        let mut document: serde_json::Value = serde_json::from_str(text).expect("JSON");
+        for (parent, key) in LEFT_OUT {
+            if let Some(object) = document.pointer_mut(parent).and_then(serde_json::Value::as_object_mut) {
+                object.remove(key);
+            }
+        }
+        document
+    }
+
+    #[test]
+    fn the_rest_of_a_config_is_all_but_what_is_left_out() {
+        for text in [
+            CONFIG,
+            "{}",
+            " { \"mounts\" : [ ] } ",
+            r#"{"mounts":[{"a":"}]\"{"}],"hooks":{},"a":1}"#,
+            r#"{"a":-1.5e3 , "linux":{"sysctl":{"a":"b"},"devices":[],"x":{"devices":[1,{}]}},"hooks":null,"b":true}"#,
+            r#"{"linux":{"seccomp":{"syscalls":[[{"}":"\\"}]],"defaultAction":"x"}},"linux.resources":{"resources":1}}"#,
+            r#"{"linux":7,"process":{"mounts":[1]},"hooks":"mounts"}"#,
+            r#"{"linux":{"resources":1,"resources":2,"seccomp":null},"linux":{"seccomp":{"a":{"syscalls":1}}}}"#,
+            "[{\"mounts\":1}]",
+            "\"mounts\"",
+        ] {
+            let rest: serde_json::Value = serde_json::from_slice(&rest(text.as_bytes())).expect("still JSON");
+            assert_eq!(rest, without(text), "{text}");
+        }
+        // Longer, but the same config.
+        let escaped = r#"{"\u006dounts":[],"hooks":{}}"#;
+        assert_eq!(rest(escaped.as_bytes()), br#"{"\u006dounts":[]}"#);
     }
 
     #[test]

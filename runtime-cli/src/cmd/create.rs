@@ -16,7 +16,7 @@ use std::path::Path;
 /// `create ID`.
 pub(crate) fn create(ctx: &Ctx<'_>, a: &args::Create) -> Result<u8, Failure> {
     let runtime = ctx.runtime()?;
-    let plan = plan(ctx, &runtime, a, "create")?;
+    let plan = plan(ctx, &runtime, a, "create", false)?;
     check_console(ctx, &plan, a, true)?;
     let mut container = make(ctx, &runtime, &plan, "create")?;
     let handed = hand_over_init(&mut container, a)
@@ -28,7 +28,8 @@ pub(crate) fn create(ctx: &Ctx<'_>, a: &args::Create) -> Result<u8, Failure> {
 /// `run ID`.
 pub(crate) fn run(ctx: &Ctx<'_>, a: &args::Run) -> Result<u8, Failure> {
     let runtime = ctx.runtime()?;
-    let plan = plan(ctx, &runtime, &a.create, "run")?;
+    // Few join a container that somebody waits for.
+    let plan = plan(ctx, &runtime, &a.create, "run", !a.detach)?;
     check_console(ctx, &plan, &a.create, a.detach)?;
     if !a.detach {
         let session = foreground::Session::begin(!a.no_subreaper)?;
@@ -108,7 +109,13 @@ impl Sockets {
     }
 }
 
-fn plan(ctx: &Ctx<'_>, runtime: &Runtime, a: &args::Create, command: &str) -> Result<Plan, Failure> {
+fn plan(
+    ctx: &Ctx<'_>,
+    runtime: &Runtime,
+    a: &args::Create,
+    command: &str,
+    no_template: bool,
+) -> Result<Plan, Failure> {
     let dir = a.bundle.as_deref().unwrap_or(Path::new("."));
     let sockets = Sockets::of_environment(|name| std::env::var(name).ok(), std::process::id());
     let options = CreateOptions {
@@ -117,6 +124,7 @@ fn plan(ctx: &Ctx<'_>, runtime: &Runtime, a: &args::Create, command: &str) -> Re
         preserve_fds: a.preserve_fds.saturating_add(sockets.count),
         env: sockets.variables(),
         notify: notify::directory(ctx, &a.id)?,
+        no_template,
         ..ctx.options()?
     };
     let plan = Bundle::open(dir)

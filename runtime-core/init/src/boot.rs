@@ -23,6 +23,8 @@ pub struct Ctx {
     pub dumpable: bool,
     /// The container's root.
     pub root: Option<Fd>,
+    /// The directory that the last device or link was made in, with its path, until anything else is done.
+    pub parent: Option<(&'static [u8], Fd)>,
     /// The mount namespace to go back to; then the tree that nobody but this process has.
     pub mounts: Option<Fd>,
     /// The procfs that was mounted on /proc.
@@ -114,6 +116,7 @@ pub fn boot() -> Ctx {
         first_private: base as u32,
         dumpable: false,
         root: None,
+        parent: None,
         mounts: None,
         proc: None,
         bound_proc: None,

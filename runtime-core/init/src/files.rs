@@ -123,59 +123,79 @@ fn copied<T>(buf: &mut [u8], bytes: &[u8], f: impl FnOnce(&CStr) -> Result<T, Er
     f(CStr::from_bytes_until_nul(buf).map_err(|_| Errno(ENAMETOOLONG))?)
 }
 
-/// Splits a path into its parent, made if missing, and its last component.
-fn in_parent<T>(root: &Fd, path: &CStr, f: impl FnOnce(&Fd, &CStr) -> Result<T, Stop>) -> Result<T, Stop> {
+/// Splits a path into its parent and its last component.
+fn split(path: &CStr) -> Result<(&[u8], &CStr), Errno> {
     let bytes = trim(path.to_bytes());
     let cut = bytes.iter().rposition(|&b| b == b'/').map_or(0, |i| i + 1);
-    let (parent, _) = ensure_at(root, bytes.get(..cut).unwrap_or(b""), Leaf::Dir, DEPTH)?;
     let name = path.to_bytes_with_nul().get(cut..).unwrap_or(b"\0");
     let name = CStr::from_bytes_until_nul(name).map_err(|_| Errno(ENOENT))?;
-    f(&parent, name)
+    Ok((bytes.get(..cut).unwrap_or(b""), name))
+}
+
+/// The parent of a device or a link, made if missing. Most of them have the same one, which nothing is mounted over
+/// between them.
+fn parent<'a>(ctx: &'a mut Ctx, dir: &'static [u8]) -> Result<&'a Fd, Stop> {
+    if ctx.parent.as_ref().is_none_or(|(known, _)| *known != dir) {
+        let (fd, _) = ensure_at(ctx.root()?, dir, Leaf::Dir, DEPTH)?;
+        ctx.parent = Some((dir, fd));
+    }
+    match &ctx.parent {
+        Some((_, fd)) => Ok(fd),
+        None => Err(Errno(ENOENT).into()),
+    }
 }
 
 /// A device node, a FIFO or a plain socket of the config. One that is there already must be the
 /// same device; the filesystem's idea of it is not followed through a link.
-pub fn device(root: &Fd, path: &CStr, mode: u32, dev: u64, uid: u32, gid: u32) -> Result<(), Stop> {
-    in_parent(root, path, |parent, name| {
-        match sys::mknod(parent, name, mode, dev) {
-            Err(Errno(EEXIST)) => {
-                let there = sys::stat(sys::open_name(parent, name, O_PATH)?.raw())?;
-                let same =
-                    there.mode & S_IFMT == mode & S_IFMT && (there.rdev == dev || mode & S_IFMT == 0o10_000);
-                if !same {
-                    return Err(Stop::detail(Detail::DeviceMismatch, path.to_bytes()));
-                }
+pub fn device(
+    ctx: &mut Ctx,
+    path: &'static CStr,
+    mode: u32,
+    dev: u64,
+    uid: u32,
+    gid: u32,
+) -> Result<(), Stop> {
+    let (dir, name) = split(path)?;
+    let parent = parent(ctx, dir)?;
+    match sys::mknod(parent, name, mode, dev) {
+        Err(Errno(EEXIST)) => {
+            let there = sys::stat(sys::open_name(parent, name, O_PATH)?.raw())?;
+            let same =
+                there.mode & S_IFMT == mode & S_IFMT && (there.rdev == dev || mode & S_IFMT == 0o10_000);
+            if !same {
+                return Err(Stop::detail(Detail::DeviceMismatch, path.to_bytes()));
             }
-            r => r?,
         }
-        if uid != 0 || gid != 0 {
-            sys::chown_name(parent, name, uid, gid)?;
-        }
-        Ok(())
-    })
+        r => r?,
+    }
+    if uid != 0 || gid != 0 {
+        sys::chown_name(parent, name, uid, gid)?;
+    }
+    Ok(())
 }
 
 /// A plain file to be covered, made if it is missing. A link in its place would lead elsewhere.
 pub fn own_file(root: &Fd, path: &CStr) -> Result<Fd, Stop> {
-    in_parent(root, path, |parent, name| {
-        match sys::mknod(parent, name, S_IFREG | 0o600, 0) {
-            Ok(()) | Err(Errno(EEXIST)) => {}
-            Err(e) => return Err(e.into()),
-        }
-        let file = sys::open_name(parent, name, O_PATH)?;
-        match sys::stat(file.raw())?.mode & S_IFMT {
-            S_IFREG | S_IFCHR => Ok(file),
-            _ => Err(Stop::detail(Detail::DeviceMismatch, path.to_bytes())),
-        }
-    })
+    let (dir, name) = split(path)?;
+    let (parent, _) = ensure_at(root, dir, Leaf::Dir, DEPTH)?;
+    match sys::mknod(&parent, name, S_IFREG | 0o600, 0) {
+        Ok(()) | Err(Errno(EEXIST)) => {}
+        Err(e) => return Err(e.into()),
+    }
+    let file = sys::open_name(&parent, name, O_PATH)?;
+    match sys::stat(file.raw())?.mode & S_IFMT {
+        S_IFREG | S_IFCHR => Ok(file),
+        _ => Err(Stop::detail(Detail::DeviceMismatch, path.to_bytes())),
+    }
 }
 
 /// A symbolic link. One that is there already stays, as do a file and a directory.
-pub fn symlink(root: &Fd, target: &CStr, path: &CStr) -> Result<(), Stop> {
-    in_parent(root, path, |parent, name| match sys::symlink(target, parent, name) {
+pub fn symlink(ctx: &mut Ctx, target: &CStr, path: &'static CStr) -> Result<(), Stop> {
+    let (dir, name) = split(path)?;
+    match sys::symlink(target, parent(ctx, dir)?, name) {
         Err(Errno(EEXIST)) => Ok(()),
         r => Ok(r?),
-    })
+    }
 }
 
 /// Writes to a file of our own procfs, over whose files nothing may be mounted.

@@ -71,6 +71,9 @@ extern "C" fn main() -> ! {
 
 /// One record. Each arm is one function, in the module of its concern.
 fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
+    if !matches!(op, Op::Device { .. } | Op::Symlink { .. }) {
+        ctx.parent = None;
+    }
     match *op {
         Op::Barrier {} => ctx.barrier(step),
         Op::JoinTasks { files } => join::tasks(files),
@@ -100,8 +103,8 @@ fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
         Op::SetAttr { dest, set, clear, recursive, propagation } => {
             mounts::set_attr(ctx, dest, set, clear, recursive != 0, propagation)
         }
-        Op::Device { path, mode, dev, uid, gid } => files::device(ctx.root()?, path, mode, dev, uid, gid),
-        Op::Symlink { target, path } => files::symlink(ctx.root()?, target, path),
+        Op::Device { path, mode, dev, uid, gid } => files::device(ctx, path, mode, dev, uid, gid),
+        Op::Symlink { target, path } => files::symlink(ctx, target, path),
         Op::Console { .. } => console::open(ctx, op),
         Op::Mask { path, data } => mounts::mask(ctx, path, data),
         Op::Readonly { path } => mounts::readonly(ctx, path),

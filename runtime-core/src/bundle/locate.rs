@@ -76,7 +76,11 @@ impl Scan<'_> {
         let mut depth = 0usize;
         loop {
             match self.byte()? {
-                b'"' => self.at = super::string_end(self.text, self.at + 1) + 1,
+                b'"' => {
+                    let mut left = self.text.get(self.at + 1..).unwrap_or_default().iter();
+                    super::end_string(&mut left);
+                    self.at = self.text.len() - left.len();
+                }
                 b'{' | b'[' => {
                     depth += 1;
                     self.at += 1;

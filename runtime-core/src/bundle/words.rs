@@ -107,9 +107,11 @@ fn nul(value: &Value) -> Option<String> {
 }
 
 /// What no field may hold, names of annotations, and what a device must have.
-fn fixed(document: &Value) -> Result<()> {
+fn fixed(document: &Value, bytes: &[u8]) -> Result<()> {
+    // JSON has it only as \u0000.
+    let may_have_nul = bytes.contains(&b'\\') && bytes.windows(6).any(|text| text == br"\u0000");
     for part in ["process", "root", "hostname", "domainname", "mounts", "hooks", "linux"] {
-        if let Some(rest) = document.get(part).and_then(nul) {
+        if may_have_nul && let Some(rest) = document.get(part).and_then(nul) {
             return Err(Error::config(format!("/{part}{rest}"), "a NUL byte cannot be part of this text"));
         }
     }
@@ -140,9 +142,9 @@ fn fixed(document: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a word that is in no list.
-pub(super) fn check(document: &Value) -> Result<()> {
-    fixed(document)?;
+/// Refuses a word that is in no list. `bytes` is the text of the document.
+pub(super) fn check(document: &Value, bytes: &[u8]) -> Result<()> {
+    fixed(document, bytes)?;
     for f in &FIELDS {
         let Some(object) = document.pointer(f.object).and_then(Value::as_object) else {
             continue;

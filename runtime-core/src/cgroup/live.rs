@@ -26,7 +26,7 @@ pub(crate) fn create(dirs: &[CgroupDir], made: &mut Vec<PathBuf>) -> Result<()> 
         } else {
             refuse_used(&path)?;
         }
-        refuse_frozen(&path)?;
+        refuse_frozen(dir, &path)?;
         if dir.controllers.is_none() {
             refuse_threaded(&path)?;
         }
@@ -196,11 +196,13 @@ fn refuse_used(path: &Path) -> Result<()> {
 
 /// A process would stand still as soon as it is made, and its creator with it. A cgroup stands still also because
 /// one above it does, which a new one shows in no other file.
-fn refuse_frozen(path: &Path) -> Result<()> {
-    let says = |file: &str, words: &[&str]| {
-        Ok::<_, Error>(said(&path.join(file))?.lines().any(|l| words.contains(&l)))
+fn refuse_frozen(dir: &CgroupDir, path: &Path) -> Result<()> {
+    let (file, words): (_, &[&str]) = match &dir.controllers {
+        None => ("cgroup.events", &["frozen 1"]),
+        Some(all) if all.iter().any(|c| c == "freezer") => ("freezer.state", &["FROZEN", "FREEZING"]),
+        Some(_) => return Ok(()),
     };
-    if says("cgroup.events", &["frozen 1"])? || says("freezer.state", &["FROZEN", "FREEZING"])? {
+    if said(&path.join(file))?.lines().any(|l| words.contains(&l)) {
         return Err(Error::new(ErrorKind::WrongState, "container's cgroup unexpectedly frozen"));
     }
     Ok(())

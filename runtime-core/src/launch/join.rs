@@ -13,6 +13,7 @@ use crate::plan::action::Action;
 use crate::plan::{Plan, script};
 use crate::sys;
 use std::fs::File;
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -95,7 +96,10 @@ fn still<'a>(own: &Path, dir: &'a Path) -> Option<&'a Path> {
 fn attempt(plan: &Plan, (init, pid): (BorrowedFd<'_>, u32), streams: &Streams) -> Result<Joined> {
     let script = script::encode(plan)?;
     let fault = sys::memfd(c"oxrun-fault", 0).map_err(|e| Error::io("memfd_create", &e))?;
-    let host = carry_out(plan, Place::In(init, pid), fault.into(), &script, streams)?;
+    let mut fault = std::fs::File::from(fault);
+    let page = [0; oxrun_init::fault::SIZE];
+    fault.write_all(&page).map_err(|e| Error::io("write(fault)", &e))?;
+    let host = carry_out(plan, Place::In(init, pid), fault, &script, streams)?;
     match (host.process, host.control) {
         (Some((pid, pidfd)), Some(control)) => Ok(Joined {
             pid,

@@ -163,8 +163,7 @@ pub(crate) fn launch(plan: &Plan, dir: &StateDir, stdio: Stdio) -> Result<Launch
             dirs.push(path);
         }
     }
-    dir.record_cgroups(&dirs)?;
-    let fault = dir.new_file(c"fault")?;
+    let fault = dir.new_fault(&dirs)?;
     let host = carry_out(plan, Place::New(dir), fault, &script, &Streams::open(stdio)?)?;
     let (Some(state), Some((_, pidfd))) = (host.state, host.process) else {
         return Err(Error::new(ErrorKind::Internal, "the plan has no step `created`"));
@@ -188,9 +187,6 @@ fn carry_out<'a>(
     script: &[u8],
     streams: &Streams,
 ) -> Result<Host<'a>> {
-    // Written, so that there is room for it: a page that cannot be had later is a SIGBUS for init.
-    let page = [0; oxrun_init::fault::SIZE];
-    (&fault).write_all(&page).map_err(|e| Error::io("write(fault)", &e))?;
     let mut host = Host {
         plan,
         place,

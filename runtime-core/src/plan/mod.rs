@@ -84,6 +84,8 @@ pub struct CreateOptions {
     pub notify: Option<PathBuf>,
     /// Where the caller may make no cgroup, a container without limits runs without one. With `Some(false)` it is refused.
     pub rootless: Option<bool>,
+    /// Do not prepare what further processes need: the first of them then makes it, which takes it a millisecond.
+    pub no_template: bool,
     /// For a further process: existing cgroups below the container's, to run it in.
     pub sub_cgroups: Vec<SubCgroup>,
     /// For a further process: wait in a paused container until it is resumed.
@@ -347,7 +349,10 @@ fn finish(b: Builder<'_>, process: &Process, bundle: &Bundle) -> Plan {
         Action::Seccomp(program) => Some(program),
         _ => None,
     });
-    let template = template::Kept(template::file(&bundle.for_exec, filter, b.facts));
+    let template = match b.options.no_template {
+        true => template::Kept::default(),
+        false => template::Kept(template::file(&template::rest(&bundle.bytes), filter, b.facts)),
+    };
     Plan {
         id: b.id.to_owned(),
         bundle: b.bundle.to_owned(),

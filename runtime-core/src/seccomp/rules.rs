@@ -64,83 +64,141 @@ struct Resolved {
     others: Vec<(u32, u32)>,
 }
 
+/// A name of the profile, looked up once for all architectures.
+struct Named<'a> {
+    rule: &'a ProfileRule<'a>,
+    /// Its place in the list of all names.
+    place: Option<usize>,
+    /// The call that it can also be reached through.
+    behind: Option<(usize, u32)>,
+    /// Whether an architecture of the filter has it.
+    known: bool,
+}
+
 /// Resolves the names of a profile for every architecture. Also returns the names that none has.
 pub(super) fn resolve(profile: &Profile<'_>, archs: &[Arch]) -> (Vec<Block>, Vec<SkippedName>) {
-    let mut known = vec![false; profile.rules.iter().map(|rule| rule.names.len()).sum()];
+    let mut names = look_up(profile);
     let mut blocks: Vec<Block> = Vec::new();
     for arch in archs {
+        let mut of = |arch| resolve_arch(&mut names, arch, profile.default);
         let resolved = match arch {
             Arch::X86_64 => {
-                let x32 = archs.contains(&Arch::X32);
-                let x32 = x32.then(|| resolve_arch(profile, Arch::X32, &mut known));
-                with_x32(resolve_arch(profile, *arch, &mut known), x32)
+                let x32 = archs.contains(&Arch::X32).then(|| of(Arch::X32));
+                with_x32(of(*arch), x32)
             }
             Arch::X32 if archs.contains(&Arch::X86_64) => continue,
             // Without x86_64 its numbers kill the process, and only those of x32 are decided.
             Arch::X32 => {
                 let x86_64 = Resolved { calls: Vec::new(), others: vec![(0, KILL_PROCESS)] };
-                with_x32(x86_64, Some(resolve_arch(profile, *arch, &mut known)))
+                with_x32(x86_64, Some(of(*arch)))
             }
-            _ => resolve_arch(profile, *arch, &mut known),
+            _ => of(*arch),
         };
         blocks.push(Block { audit: arch.audit(), ranges: ranges(&resolved) });
     }
-    (blocks, skipped(profile, &known))
+    (blocks, skipped(profile, &names))
 }
 
-fn skipped(profile: &Profile<'_>, known: &[bool]) -> Vec<SkippedName> {
-    let names = profile.rules.iter().enumerate().flat_map(|(rule, parsed)| {
+fn look_up<'a>(profile: &'a Profile<'_>) -> Vec<Named<'a>> {
+    let mut finder = Finder::default();
+    let mut all = Vec::with_capacity(profile.rules.iter().map(|rule| rule.names.len()).sum());
+    for rule in &profile.rules {
+        all.extend(rule.names.iter().map(|name| {
+            let (place, behind) = (finder.place(name), behind_multiplexer(name));
+            Named { rule, place, behind, known: false }
+        }));
+    }
+    all
+}
+
+fn skipped(profile: &Profile<'_>, names: &[Named<'_>]) -> Vec<SkippedName> {
+    let all = profile.rules.iter().enumerate().flat_map(|(rule, parsed)| {
         parsed.names.iter().enumerate().map(move |(index, name)| (rule, index, name))
     });
-    let unknown = names.zip(known).filter(|(_, known)| !**known);
+    let unknown = all.zip(names).filter(|(_, named)| !named.known);
     unknown.map(|((rule, index, name), _)| SkippedName { rule, index, name: name.clone() }).collect()
 }
 
 /// Resolves every name for one architecture and marks those it has as known.
-fn resolve_arch(profile: &Profile<'_>, arch: Arch, known: &mut [bool]) -> Resolved {
+fn resolve_arch(names: &mut [Named<'_>], arch: Arch, default: u32) -> Resolved {
     let table = tables::of(arch);
-    let mut finder = Finder::new(table);
-    let multiplexers = MULTIPLEXERS.map(|name| Finder::new(table).number(name));
-    let mut numbers: Vec<(u32, &ProfileRule<'_>)> = Vec::with_capacity(known.len());
+    let multiplexers = MULTIPLEXERS.map(|name| table.number(name));
+    let special = arch.special();
+    // Numbers, each with the place of its name in the profile: in this order no two are equal.
+    let mut numbers: Vec<(u32, usize)> = Vec::with_capacity(names.len());
     let mut behind: Vec<((u32, u32), &ProfileRule<'_>)> = Vec::new();
     let (mut newest, mut newest_special) = (None, None);
-    let names = profile.rules.iter().flat_map(|rule| rule.names.iter().map(move |n| (rule, n)));
-    for ((rule, name), known) in names.zip(known) {
-        let applies = rule.action != profile.default;
-        if let Some(number) = finder.number(name) {
-            *known = true;
-            let special = arch.special().is_some_and(|special| special.contains(&number));
+    for (at, named) in names.iter_mut().enumerate() {
+        let applies = named.rule.action != default;
+        if let Some(number) = named.place.and_then(|place| table.at(place)) {
+            named.known = true;
+            let special = special.as_ref().is_some_and(|special| special.contains(&number));
             let newest = if special { &mut newest_special } else { &mut newest };
             *newest = (*newest).max(Some(number));
             if applies {
-                numbers.push((number, rule));
+                numbers.push((number, at));
             }
         }
-        if let Some((through, call)) = behind_multiplexer(name)
+        if let Some((through, call)) = named.behind
             && let Some(number) = multiplexers.get(through).copied().flatten()
         {
-            *known = true;
+            named.known = true;
             newest = newest.max(Some(number));
             if applies {
-                behind.push(((number, call), rule));
+                behind.push(((number, call), named.rule));
             }
         }
     }
-    numbers.sort_by_key(|(number, _)| *number);
+    let numbers = sorted(numbers);
+    let rule = |at: usize| names.get(at).map(|named| named.rule);
     let mut calls: Vec<(u32, Outcome)> = numbers
         .chunk_by(|one, other| one.0 == other.0)
-        .filter_map(|group| Some((group.first()?.0, outcome(group, arch))))
+        .filter_map(|group| {
+            Some((group.first()?.0, outcome(group.iter().filter_map(|(_, at)| rule(*at)), arch)))
+        })
         .collect();
     let [_, ipc] = multiplexers;
-    multiplex(&mut calls, behind, arch, ipc, profile.default);
-    Resolved { calls, others: others(arch, newest.or(newest_special), profile.default) }
+    multiplex(&mut calls, behind, arch, ipc, default);
+    Resolved { calls, others: others(arch, newest.or(newest_special), default) }
+}
+
+/// Sorts by number, and numbers that are the same by place: they lie close together, so each gets a box of its own.
+fn sorted(mut numbers: Vec<(u32, usize)>) -> Vec<(u32, usize)> {
+    let ends = numbers.iter().fold(None, |ends: Option<(u32, u32)>, (number, _)| {
+        Some(ends.map_or((*number, *number), |(least, most)| (least.min(*number), most.max(*number))))
+    });
+    let Some((least, most)) = ends.filter(|(least, most)| most - least < 4096) else {
+        numbers.sort_unstable();
+        return numbers;
+    };
+    let mut count = vec![0u32; (most - least) as usize + 2];
+    for (number, _) in &numbers {
+        if let Some(next) = count.get_mut((number - least) as usize + 1) {
+            *next += 1;
+        }
+    }
+    let mut before = 0;
+    for count in &mut count {
+        before += *count;
+        *count = before;
+    }
+    let mut all = vec![(0, 0); numbers.len()];
+    for (number, at) in numbers {
+        if let Some(first) = count.get_mut((number - least) as usize)
+            && let Some(free) = all.get_mut(*first as usize)
+        {
+            *free = (number, at);
+            *first += 1;
+        }
+    }
+    all
 }
 
 /// The outcome of a call from all its rules.
-fn outcome(group: &[(u32, &ProfileRule<'_>)], arch: Arch) -> Outcome {
+fn outcome<'a>(group: impl Iterator<Item = &'a ProfileRule<'a>>, arch: Arch) -> Outcome {
     let wide = arch.wide();
     let mut rules = Vec::new();
-    for (_, rule) in group {
+    for rule in group {
         if rule.alternatives.is_empty() {
             return Outcome::Return(rule.action);
         }

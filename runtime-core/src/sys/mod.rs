@@ -47,15 +47,14 @@ fn c_path(path: &Path) -> io::Result<CString> {
 pub(crate) fn read_file(path: impl AsRef<Path>) -> io::Result<String> {
     let path = path.as_ref();
     let mut file = std::fs::File::open(path).or_else(|e| procfs::open_instead(path, e))?;
-    let mut bytes = Vec::with_capacity(4096);
+    let mut bytes = Vec::new();
+    let mut part = [0; 4096];
     loop {
-        let used = bytes.len();
-        bytes.resize(used + 4096, 0);
-        let n = io::Read::read(&mut file, bytes.get_mut(used..).unwrap_or(&mut []))?;
-        bytes.truncate(used + n);
+        let n = io::Read::read(&mut file, &mut part)?;
         if n == 0 {
             break;
         }
+        bytes.extend_from_slice(part.get(..n).unwrap_or_default());
     }
     String::from_utf8(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
 }
@@ -78,22 +77,36 @@ pub(crate) fn effective_ids() -> (u32, u32) {
     unsafe { (libc::geteuid(), libc::getegid()) }
 }
 
-/// What /proc says of the caller's capabilities.
+/// The caller's capabilities.
 pub(crate) struct Caps {
     pub(crate) bounding: u64,
     pub(crate) effective: u64,
     pub(crate) last: u32,
 }
 
-/// The caller's bounding and effective sets, beside the kernel's highest capability, which is 40 where nobody knows it.
-pub(crate) fn capabilities(last: Option<u32>) -> io::Result<Caps> {
-    let status = read_file("/proc/self/status")?;
-    let set = |name: &str| {
-        let line = status.lines().find_map(|l| l.strip_prefix(name));
-        let value = line.and_then(|v| u64::from_str_radix(v.trim(), 16).ok());
-        value.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
-    };
-    Ok(Caps { bounding: set("CapBnd:")?, effective: set("CapEff:")?, last: last.unwrap_or(40).min(63) })
+/// The caller's bounding and effective sets, and the kernel's highest capability. /proc says the same, but its text
+/// costs ten times as much as fifty short calls.
+pub(crate) fn capabilities() -> io::Result<Caps> {
+    let (mut bounding, mut count) = (0, 0);
+    while count < 64 {
+        // SAFETY: prctl(2) with two numbers.
+        match unsafe { libc::prctl(libc::PR_CAPBSET_READ, libc::c_ulong::from(count), 0, 0, 0) } {
+            // The kernel knows no such capability: the one before was the last.
+            -1 if count > 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) => break,
+            -1 => return Err(io::Error::last_os_error()),
+            has => bounding |= u64::from(has != 0) << count,
+        }
+        count += 1;
+    }
+    // _LINUX_CAPABILITY_VERSION_3: two halves of effective, permitted, inheritable each.
+    let mut header = [0x2008_0522u32, 0];
+    let mut sets = [[0u32; 3]; 2];
+    // SAFETY: capget(2) with a header and the room it asks for.
+    if unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let [[low, ..], [high, ..]] = sets;
+    Ok(Caps { bounding, effective: u64::from(low) | u64::from(high) << 32, last: count - 1 })
 }
 
 /// seccomp(2): whether the kernel knows these flags of a filter. A filter at no address is never loaded; the

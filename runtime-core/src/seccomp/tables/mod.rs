@@ -54,12 +54,17 @@ pub(super) fn of(arch: Arch) -> Table {
 
 impl Table {
     /// The number of the name at this place of the list.
-    fn at(&self, place: usize) -> Option<u32> {
+    pub(super) fn at(&self, place: usize) -> Option<u32> {
         match *self.numbers.get(place)? {
             ABSENT => None,
             private @ ARM_PRIVATE.. => Some(0x0f_0000 + u32::from(private - ARM_PRIVATE)),
             number => Some(self.base + u32::from(number)),
         }
+    }
+
+    /// The number of the call with this name.
+    pub(super) fn number(&self, name: &str) -> Option<u32> {
+        self.at(NAMES.binary_search(&name).ok()?)
     }
 
     /// Every call that the architecture has, sorted by name.
@@ -68,10 +73,10 @@ impl Table {
     }
 }
 
-/// Finds names in one table. Profiles list most names in order, so the search begins at the
+/// Finds names in the list of all names. Profiles list most of theirs in order, so the search begins at the
 /// entry after the last one found.
+#[derive(Default)]
 pub(super) struct Finder {
-    table: Table,
     next: usize,
 }
 
@@ -79,17 +84,8 @@ impl Finder {
     /// How many entries are looked at in order before the list is searched by halves.
     const NEAR: usize = 8;
 
-    pub(super) fn new(table: Table) -> Self {
-        Self { table, next: 0 }
-    }
-
-    /// The number of the call with this name.
-    pub(super) fn number(&mut self, name: &str) -> Option<u32> {
-        let place = self.place(name)?;
-        self.table.at(place)
-    }
-
-    fn place(&mut self, name: &str) -> Option<usize> {
+    /// The place of a name in the list.
+    pub(super) fn place(&mut self, name: &str) -> Option<usize> {
         let follows = self.next == 0 || NAMES.get(self.next - 1).is_some_and(|before| *before < name);
         if follows {
             for (at, entry) in NAMES.iter().enumerate().skip(self.next).take(Self::NEAR) {
