@@ -134,7 +134,12 @@ impl Pump {
                     }
                 }
                 Err(nix::Error::EINTR) => {}
-                Err(_) => return,
+                Err(nix::Error::EAGAIN) => return,
+                // It would be ready again at once, for ever.
+                Err(_) => {
+                    self.open = false;
+                    return;
+                }
             }
         }
     }

@@ -64,6 +64,10 @@ fn code(status: ExitStatus) -> u8 {
     }
 }
 
+fn failure(call: &str, e: nix::Error) -> Failure {
+    Failure::plain(format!("{call}: {}", oxrun_core::errno_text(e as i32)))
+}
+
 /// Signals and their descriptor, from before the container exists.
 pub(crate) struct Session {
     signals: SignalFd,
@@ -72,9 +76,6 @@ pub(crate) struct Session {
 impl Session {
     /// Blocks what will be forwarded, and becomes the reaper of orphans.
     pub(crate) fn begin(subreaper: bool) -> Result<Session, Failure> {
-        let failure = |call: &str, e: nix::Error| {
-            Failure::plain(format!("{call}: {}", oxrun_core::errno_text(e as i32)))
-        };
         let mut set = SigSet::all();
         // Faults of our own must stay faults.
         for signal in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE] {
@@ -117,7 +118,14 @@ impl Session {
         };
         let status = self.attend(&container, pump.as_mut(), proxy);
         drop(raw);
-        let status = status?;
+        let status = match status {
+            Ok(status) => status,
+            // Nobody would attend to it any more.
+            Err(e) => {
+                let _ = container.delete(true);
+                return Err(e);
+            }
+        };
         if !keep {
             for warning in container.delete(true)? {
                 ctx.log.warning(&warning);
@@ -143,7 +151,9 @@ impl Session {
         }
         let status = self.attend(&exec, pump.as_mut(), None);
         drop(raw);
-        Ok(code(status?))
+        // Nobody would attend to it any more.
+        let status = status.inspect_err(|_| drop(exec.kill(nix::libc::SIGKILL)))?;
+        Ok(code(status))
     }
 
     /// The loop: until the process has ended and its output is passed on.
@@ -177,9 +187,7 @@ impl Session {
             fds.extend(proxy.as_ref().map(|proxy| PollFd::new(proxy.as_fd(), PollFlags::POLLIN)));
             match poll(&mut fds, PollTimeout::NONE) {
                 Ok(_) | Err(nix::Error::EINTR) => {}
-                Err(e) => {
-                    return Err(Failure::plain(format!("poll: {}", oxrun_core::errno_text(e as i32))));
-                }
+                Err(e) => return Err(failure("poll", e)),
             }
             let ready: Vec<bool> = fds.iter().map(|f| f.any().unwrap_or(false)).collect();
             drop(fds);
@@ -198,7 +206,7 @@ impl Session {
                 proxy = None;
             }
             if is(0) {
-                self.signals_arrived(container, pump.as_deref());
+                self.signals_arrived(container, pump.as_deref())?;
             }
             if is(1) {
                 if let Some(pump) = pump {
@@ -209,8 +217,14 @@ impl Session {
         }
     }
 
-    fn signals_arrived(&self, container: &dyn Attended, pump: Option<&Pump>) {
-        while let Ok(Some(info)) = self.signals.read_signal() {
+    fn signals_arrived(&self, container: &dyn Attended, pump: Option<&Pump>) -> Result<(), Failure> {
+        loop {
+            let info = match self.signals.read_signal() {
+                Ok(Some(info)) => info,
+                Ok(None) | Err(nix::Error::EINTR) => return Ok(()),
+                // It would be ready again at once, for ever.
+                Err(e) => return Err(failure("read(signalfd)", e)),
+            };
             match Signal::try_from(info.ssi_signo as i32) {
                 Ok(Signal::SIGCHLD) => reap_orphans(container),
                 Ok(Signal::SIGWINCH) => {
@@ -243,6 +257,8 @@ fn reap_orphans(container: &dyn Attended) {
         if pid.as_raw() as u32 == container.pid() {
             return;
         }
-        let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
+        if waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG).is_err() {
+            return;
+        }
     }
 }

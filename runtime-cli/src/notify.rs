@@ -32,6 +32,15 @@ pub(crate) fn directory(ctx: &Ctx<'_>, id: &str) -> Result<Option<PathBuf>, Fail
     }
 }
 
+/// What the program has said.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Word {
+    None,
+    Ready,
+    /// It cannot be heard any more: the socket would be ready again at once, for ever.
+    Lost,
+}
+
 /// The program's socket and the manager's.
 pub(crate) struct Proxy {
     inside: UnixDatagram,
@@ -80,7 +89,8 @@ impl Proxy {
                 Err(_) => return,
             }
             let ended = fds.get(1).is_none_or(|fd| fd.any().unwrap_or(true));
-            if self.is_ready() {
+            let word = self.word();
+            if word == Word::Ready {
                 let barrier = self.tell(pid);
                 // The manager looks up who has sent a message when it reads it: until then we have to be there.
                 if let Some(barrier) = barrier {
@@ -88,31 +98,37 @@ impl Proxy {
                 }
                 return;
             }
-            if ended {
+            if ended || word == Word::Lost {
                 return;
             }
         }
     }
 
-    /// Passes on that the program is ready if it has said so; `pid` is the one to watch. Whether it has.
+    /// Passes on that the program is ready if it has said so; `pid` is the one to watch. Whether nothing more is to be
+    /// heard.
     pub(crate) fn relay(&self, pid: u32) -> bool {
-        let ready = self.is_ready();
-        if ready {
+        let word = self.word();
+        if word == Word::Ready {
             drop(self.tell(pid));
         }
-        ready
+        word != Word::None
     }
 
-    /// Whether one of the messages that are there says so.
-    fn is_ready(&self) -> bool {
+    /// What the messages that are there say.
+    fn word(&self) -> Word {
         let mut message = [0u8; 4096];
-        while let Ok(length) = self.inside.recv(&mut message) {
+        loop {
+            let length = match self.inside.recv(&mut message) {
+                Ok(length) => length,
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Word::None,
+                Err(_) => return Word::Lost,
+            };
             let mut lines = message.get(..length).unwrap_or_default().split(|byte| *byte == b'\n');
             if lines.any(|line| line == b"READY=1") {
-                return true;
+                return Word::Ready;
             }
         }
-        false
     }
 
     /// Tells the manager. The end that is returned hangs up when the manager has read everything.
