@@ -2,12 +2,16 @@
 //! what cannot go is named.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use oxrun_conformance::harness::{Config, Host, Sandbox, conditional, run, test};
-use oxrun_conformance::{Check, Failed, check, check_eq};
+use oxrun_conformance::harness::{Config, Host, Sandbox, conditional, oxrun_only, run, test};
+use oxrun_conformance::{Check, Failed, check, check_eq, sys};
+use serde_json::json;
 use std::fs::{self, File};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(30);
 
 fn sandbox() -> Check<Sandbox> {
     Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))
@@ -274,15 +278,49 @@ fn a_process_that_does_not_die_is_named_on_v1_alone() -> Check {
     what_cannot_be_removed_is_named(&without_v2()?)
 }
 
+fn a_further_process_that_nobody_reaps_does_not_hinder_delete() -> Check {
+    let s = sandbox()?;
+    let rt = s.runtime();
+    let before = s.leaks()?;
+    let bundle = s.bundle(&Config::new(&["/bin/probe", "sleep"]))?;
+    let first = rt.start_ready(bundle.path(), "c1")?;
+    let file = s.dir().join("pid");
+    let words = ["exec", "--detach", "--pid-file", file.to_str().unwrap(), "c1", "/bin/probe", "exit", "0"];
+    rt.call(&words)?.success()?;
+    // It comes to us, who let it be a zombie.
+    let further: i32 = fs::read_to_string(&file)?.parse().unwrap();
+    check!(sys::readable(sys::pidfd(further)?.as_fd(), LIMIT)?, "it did not end");
+    check_eq!(Host::process_state(further), Some('Z'));
+    delete(&s)?;
+    check_eq!(Host::process_state(further), Some('Z'), "the further process afterwards");
+    check!(sys::reap(further)?.is_some(), "not to be reaped");
+    rt.wait_for(first)?;
+    before.assert_same()
+}
+
+fn a_hook_that_freezes_the_container_and_fails_ends_it() -> Check {
+    let s = sandbox()?;
+    let before = s.leaks()?;
+    let roots = Host::cgroup_roots()?;
+    let root = roots.iter().find(|root| controls(root, "freezer")).ok_or("no freezer")?;
+    let text = format!("echo FROZEN >{}/{}*/freezer.state && exit 3", root.display(), s.cgroup_prefix());
+    let hook = s.make_script("hook", &text)?;
+    let entry = json!({ "path": hook, "env": ["PATH=/usr/bin:/bin"] });
+    let bundle = s.bundle(&Config::new(&["/bin/probe", "sleep"]).push("/hooks/createRuntime", entry))?;
+    s.runtime().create(bundle.path(), "c1")?.refused("exit status 3")?;
+    before.assert_same()
+}
+
+/// The root of a hierarchy has not all files: a controller is told by its directory's name or list.
+fn controls(root: &Path, controller: &str) -> bool {
+    root.file_name().is_some_and(|n| n.to_string_lossy().split(',').any(|c| c == controller))
+        || fs::read_to_string(root.join("cgroup.controllers"))
+            .is_ok_and(|t| t.split_whitespace().any(|c| c == controller))
+}
+
 fn main() -> ExitCode {
-    fn without(file: &'static str) -> bool {
-        Host::cgroup_roots().is_ok_and(|roots| !roots.iter().any(|r| has(r, file)))
-    }
-    /// The root of a hierarchy has not all files: a controller is told by its directory's name or list.
-    fn has(root: &Path, controller: &str) -> bool {
-        root.file_name().is_some_and(|n| n.to_string_lossy().split(',').any(|c| c == controller))
-            || fs::read_to_string(root.join("cgroup.controllers"))
-                .is_ok_and(|t| t.split_whitespace().any(|c| c == controller))
+    fn without(controller: &'static str) -> bool {
+        Host::cgroup_roots().is_ok_and(|roots| !roots.iter().any(|r| controls(r, controller)))
     }
     fn no_limit() -> Option<String> {
         without("pids").then(|| "nothing limits the number of processes here".to_owned())
@@ -304,6 +342,11 @@ fn main() -> ExitCode {
         cgroups_below_are_removed_without_a_pid_namespace,
         cgroups_deeper_than_any_path_are_removed,
     ];
+    all.push(oxrun_only(
+        "a_further_process_that_nobody_reaps_does_not_hinder_delete",
+        "runc waits until it is reaped, and then gives up",
+        a_further_process_that_nobody_reaps_does_not_hinder_delete,
+    ));
     all.extend(tests![no_tree: a_threaded_cgroup_is_emptied_and_removed]);
     all.extend(tests![no_limit: delete_ends_a_fork_bomb, kill_all_ends_a_fork_bomb_at_once]);
     all.extend(tests![no_v1:
@@ -311,6 +354,7 @@ fn main() -> ExitCode {
         delete_ends_a_fork_bomb_on_v1_alone,
         kill_all_ends_a_fork_bomb_on_v1_alone,
         kill_all_leaves_v1_thawed,
+        a_hook_that_freezes_the_container_and_fails_ends_it,
         a_process_that_does_not_die_is_named,
         a_process_that_does_not_die_is_named_on_v1_alone,
     ]);

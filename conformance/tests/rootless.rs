@@ -85,6 +85,23 @@ fn exec_enters_the_containers_user_namespace() -> Check {
     Ok(())
 }
 
+fn exec_before_start_is_refused_if_the_process_is_another_user() -> Check {
+    let s = Rootless::new()?.grant()?;
+    let config = User::config(&["/bin/probe", "sleep"], &User::ranges());
+    let bundle = s.sandbox.bundle(&config.set("/process/user/uid", 1000))?;
+    User::own(bundle.path())?;
+    let rt = s.sandbox.runtime();
+    rt.create(bundle.path(), "c1")?.success()?;
+    let output = rt.exec("c1", REPORT)?;
+    check!(output.code != 0 && output.says("waits for start") && output.says("start it first"), "{output}");
+    // Nothing was done to it.
+    rt.has_status("c1", "created")?;
+    rt.start("c1")?.success()?;
+    rt.exec("c1", &["/bin/probe", "exit", "7"])?.exits(7)?;
+    rt.call(&["delete", "--force", "c1"])?.success()?;
+    Ok(())
+}
+
 fn a_user_namespace_is_demanded() -> Check {
     let s = Rootless::new()?;
     s.run(
@@ -115,6 +132,7 @@ fn main() -> ExitCode {
         ranges_are_mapped_by_the_helpers,
         a_range_that_is_not_granted_is_refused,
         exec_enters_the_containers_user_namespace,
+        exec_before_start_is_refused_if_the_process_is_another_user,
     ]);
     run(tests)
 }

@@ -555,6 +555,18 @@ fn wrong_profiles_are_refused_in_a_sentence() -> Check {
     Ok(())
 }
 
+fn a_pids_limit_without_room_for_who_hands_over_the_listener_is_told() -> Check {
+    let s = sandbox()?;
+    let rt = s.runtime();
+    let before = s.leaks()?;
+    let line = UnixListener::bind(s.dir().join("agent.sock"))?;
+    let config = asking(&s, &["mkdir"], &["/bin/probe", "exit", "0"]).set("/linux/resources/pids/limit", 1);
+    let output = rt.run(s.bundle(&config)?.path(), "c1")?.refused("resource temporarily unavailable")?;
+    check!(output.says("listener") && output.says("/linux/resources/pids/limit"), "{output}");
+    drop(line);
+    before.assert_same()
+}
+
 fn main() -> ExitCode {
     macro_rules! tests {
         ($kind:expr; $($name:ident),* $(,)?) => { vec![$($kind(stringify!($name), $name)),*] };
@@ -580,6 +592,7 @@ fn main() -> ExitCode {
         an_agent_that_does_not_read_holds_nobody_up,
         every_flag_goes_with_an_agent,
         wrong_profiles_are_refused_in_a_sentence,
+        a_pids_limit_without_room_for_who_hands_over_the_listener_is_told,
     ]);
     tests.push(conditional(
         "a_caller_without_rights_has_its_agent_too",

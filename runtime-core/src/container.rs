@@ -30,9 +30,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
-/// How long `delete` waits for a process that was killed, in milliseconds.
-const DEATH: i32 = 10_000;
-
 /// As many page faults as init and execve have between the last note of init and the end of loading.
 const LOADING: u64 = 12;
 
@@ -199,7 +196,11 @@ impl Container {
             return ended("cannot start an already running container");
         };
         let mut end = fifo.try_clone().map(std::fs::File::from).map_err(|e| Error::io("dup", &e))?;
-        std::io::Write::write_all(&mut end, b"s").map_err(|e| Error::io("write(start)", &e))?;
+        std::io::Write::write_all(&mut end, b"s").map_err(|e| {
+            // It has ended since it was seen alive.
+            let ended = if e.kind() == std::io::ErrorKind::BrokenPipe { self.broke_down() } else { None };
+            ended.unwrap_or_else(|| Error::io("write(start)", &e))
+        })?;
         self.dir.remove_fifo();
         Ok((fifo, pidfd))
     }
@@ -297,8 +298,22 @@ impl Container {
             }
             None => None,
         };
-        let joined = launch::join(plan, init.as_fd(), self.state.pid, stdio)?;
+        let joined =
+            launch::join(plan, init.as_fd(), self.state.pid, stdio).map_err(|e| self.of_nobody(e))?;
         Ok(Exec { joined, agent: agent.into(), program: program.unwrap_or_default() })
+    }
+
+    /// The error of a caller without rights who may not join a process that has become another user: until that is its
+    /// program, it is traced by nobody, and shows its namespaces to nobody (ptrace(2), access mode checking).
+    fn of_nobody(&self, e: Error) -> Error {
+        let denied =
+            e.errno() == Some(libc::EPERM) && e.syscall_text().is_some_and(|c| c.starts_with("setns("));
+        if !denied || sys::effective_ids().0 == 0 || !matches!(self.status(), Ok(Status::Created)) {
+            return e;
+        }
+        let text = "cannot exec in a container that waits for start: its process has become another user, and nobody \
+                    without rights may join it before it is its program";
+        e.saying(text).of_kind(ErrorKind::Permission).hint("start it first")
     }
 
     pub(crate) fn state(&self) -> &State {
@@ -479,7 +494,7 @@ impl Container {
             _ => {}
         }
         freezer::release_killed(&self.state.cgroups);
-        match sys::poll_exit(pidfd.as_fd(), Some(DEATH)) {
+        match end::is_gone(pidfd, self.state.pid, &self.state.cgroups) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Error::new(
                 ErrorKind::Timeout,

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// Most of a hook's output that is kept, in bytes.
 const OUTPUT: u64 = 4096;
@@ -38,12 +38,16 @@ pub(crate) fn run(hook: &HookAction, state: &str) -> Result<()> {
     }
     let mut child = command.spawn().map_err(|e| not_executed(hook, e.raw_os_error().unwrap_or(0)))?;
     if let Some(seconds) = hook.timeout {
-        let pidfd = sys::pidfd_open(child.id()).map_err(|e| io("pidfd_open", &e))?;
-        let millis = i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX);
-        if !sys::poll_exit(pidfd.as_fd(), Some(millis)).map_err(|e| io("poll", &e))? {
-            let _ = sys::pidfd_signal(&pidfd, libc::SIGKILL);
+        let late = match in_time(&child, seconds) {
+            Ok(true) => None,
+            Ok(false) => Some(ended(hook, &End::Late(seconds), b"")),
+            Err((call, e)) => Some(io(call, &e)),
+        };
+        if let Some(error) = late {
+            // Not reaped yet, so that the pid is its own.
+            let _ = child.kill();
             let _ = child.wait();
-            return Err(ended(hook, &End::Late(seconds), b""));
+            return Err(error);
         }
     }
     let status = child.wait().map_err(|e| io("wait", &e))?;
@@ -59,6 +63,13 @@ pub(crate) fn run(hook: &HookAction, state: &str) -> Result<()> {
         _ => End::Unknown,
     };
     Err(ended(hook, &end, &text))
+}
+
+/// Whether a hook ends in so many seconds; the call that failed.
+fn in_time(child: &Child, seconds: u64) -> std::result::Result<bool, (&'static str, std::io::Error)> {
+    let pidfd = sys::pidfd_open(child.id()).map_err(|e| ("pidfd_open", e))?;
+    let millis = i32::try_from(seconds.saturating_mul(1000)).unwrap_or(i32::MAX);
+    sys::poll_exit(pidfd.as_fd(), Some(millis)).map_err(|e| ("poll", e))
 }
 
 /// How a hook ended that did not succeed.

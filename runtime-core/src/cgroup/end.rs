@@ -12,12 +12,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::plan::action::CgroupDir;
 use crate::sys;
 use std::collections::BTreeSet;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long killed processes may take to go.
 const DEATH: Duration = Duration::from_secs(10);
+/// How often it is looked what a killed process waits for, in milliseconds.
+const GLANCE: i32 = 500;
 /// How long v1 may take to hold everybody who is to be killed: each of them has to run once.
 const HOLD: Duration = Duration::from_secs(10);
 /// How long a v1 cgroup may be busy with nobody in it.
@@ -236,6 +238,24 @@ impl Patience {
         }
         Ok(going)
     }
+}
+
+/// Waits until a killed process is gone; whether it is, in time. `pid` is its pid, `dirs` the container's cgroups. A
+/// further process that has ended, and that its parent outside has not reaped, keeps the first of its pid namespace from
+/// being told as gone: that one is dead all the same if it waits for nothing else and nobody is alive.
+pub(crate) fn is_gone(pidfd: &OwnedFd, pid: u32, dirs: &[CgroupDir]) -> std::io::Result<bool> {
+    let end = Instant::now().checked_add(DEATH);
+    while end.is_some_and(|end| Instant::now() < end) {
+        if sys::poll_exit(pidfd.as_fd(), Some(GLANCE))? {
+            return Ok(true);
+        }
+        // The pid is its own as long as it is not told as gone.
+        let over = !dirs.is_empty() && sys::reaps_its_namespace(pid);
+        if over && members(dirs).is_ok_and(|alive| alive.is_empty()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Who is in a cgroup and below it.

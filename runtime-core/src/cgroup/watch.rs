@@ -5,11 +5,12 @@
 //! that is registered with memory.oom_control, v2 by a poll event of memory.events, which inotify would only
 //! forward.
 
-use super::live;
+use super::{live, tree};
 use crate::error::{Error, Result};
 use crate::plan::action::CgroupDir;
 use crate::sys;
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -69,7 +70,7 @@ impl Watch {
             }
             let gone = self.wait(end)?;
             // In this order: what led to the end is told before it.
-            if self.ran_out() {
+            if self.ran_out()? {
                 return Ok(Event::Oom);
             }
             if gone {
@@ -99,19 +100,26 @@ impl Watch {
         (self.pidfd.as_fd(), self.memory.descriptor())
     }
 
-    fn ran_out(&mut self) -> bool {
-        match &mut self.memory {
+    /// Whether memory ran out since it was last asked. What cannot be told would be ready to be read for ever.
+    fn ran_out(&mut self) -> Result<bool> {
+        let now = match &mut self.memory {
             Memory::V1 { events, file } => {
-                let told = sys::eventfd_take(&*events).unwrap_or(0);
+                let told = sys::eventfd_take(&*events).map_err(|e| Error::io("read(eventfd)", &e))?;
                 // The end of the cgroup is told in the same way.
-                told > u64::from(!file.exists())
+                return Ok(told > u64::from(!file.exists()));
             }
             Memory::V2 { events, kills } => {
-                // A cgroup that is gone cannot be asked any more.
-                let now = oom_kills(events).unwrap_or(*kills);
-                std::mem::replace(kills, now) < now
+                oom_kills(events).map(|now| now.is_some_and(|now| std::mem::replace(kills, now) < now))
             }
-            Memory::Unknown => false,
+            Memory::Unknown => return Ok(false),
+        };
+        match now {
+            // A cgroup that is gone cannot be asked any more.
+            Err(e) if tree::is_gone(&e) => {
+                self.memory = Memory::Unknown;
+                Ok(false)
+            }
+            now => now.map_err(|e| Error::io("read(memory.events)", &e)),
         }
     }
 }
@@ -139,7 +147,7 @@ fn memory(dirs: &[CgroupDir]) -> Result<Memory> {
             return Ok(Memory::Unknown);
         }
         let events = open(&path)?;
-        let kills = oom_kills(&events).unwrap_or(0);
+        let kills = oom_kills(&events).ok().flatten().unwrap_or(0);
         return Ok(Memory::V2 { events, kills });
     }
     let file = dir.join("memory.oom_control");
@@ -151,9 +159,9 @@ fn memory(dirs: &[CgroupDir]) -> Result<Memory> {
 }
 
 /// Reading is also what makes the next poll wait for a change.
-fn oom_kills(events: &File) -> Option<u64> {
+fn oom_kills(events: &File) -> io::Result<Option<u64>> {
     let mut text = [0; 1024];
-    let n = events.read_at(&mut text, 0).ok()?;
-    let text = std::str::from_utf8(text.get(..n)?).ok()?;
-    text.lines().find_map(|l| l.strip_prefix("oom_kill ")?.parse().ok())
+    let n = events.read_at(&mut text, 0)?;
+    let text = std::str::from_utf8(text.get(..n).unwrap_or_default()).unwrap_or_default();
+    Ok(text.lines().find_map(|l| l.strip_prefix("oom_kill ")?.parse().ok()))
 }

@@ -29,7 +29,7 @@ pub(crate) use talk::{PATIENCE, poll_watched};
 use crate::bundle::{Warning, last_key};
 use crate::cgroup::systemd::manager::Manager;
 use crate::cgroup::systemd::{self, Property, Unit};
-use crate::cgroup::{end, live};
+use crate::cgroup::{end, freezer, live};
 use crate::error::{Error, ErrorKind, Lane, Result};
 use crate::hooks;
 use crate::plan::action::{Action, CgroupDir, Namespace};
@@ -410,7 +410,10 @@ impl Host<'_> {
         self.control = None;
         if let Some((_, pidfd)) = self.process.take() {
             let _ = sys::pidfd_signal(&pidfd, libc::SIGKILL);
-            let _ = sys::wait(&pidfd);
+            if matches!(self.place, Place::New(_)) {
+                freezer::release_killed(&self.plan.cgroups);
+            }
+            let _ = sys::wait_within(&pidfd, talk::DEATH);
         }
         let lost = self.network.take().map_or_else(Vec::new, network::Network::bring_back);
         // The failure that is being reported is the one that matters.

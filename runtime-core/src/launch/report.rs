@@ -318,10 +318,16 @@ pub(super) fn started<'a>(
         }
         return Started::Failed(e.in_step(step));
     }
-    let e = if call(&record).starts_with("execve") {
-        executing::failed(rootfs, denied, &record)
-    } else {
-        plain("error during container init", &record)
+    let e = match call(&record) {
+        call if call.starts_with("execve") => executing::failed(rootfs, denied, &record),
+        // The only process that is made once the container is created, but for those of hooks.
+        call if call.starts_with("clone3") && record.errno == libc::EAGAIN => plain(
+            "unable to start the thread that hands the filter's listener to its agent",
+            &record,
+        )
+        .at("/linux/resources/pids/limit")
+        .hint("with SCMP_ACT_NOTIFY pids.limit and RLIMIT_NPROC need room for one task beside the program"),
+        _ => plain("error during container init", &record),
     };
     Started::Failed(e.in_step(step).with_call(call(&record), record.errno))
 }

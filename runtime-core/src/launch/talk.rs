@@ -14,6 +14,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// filesystem that does not answer, takes that long.
 pub(crate) const PATIENCE: i32 = 120_000;
 
+/// How long a killed init may take to end, in milliseconds.
+pub(super) const DEATH: i32 = 10_000;
+
 /// How long init may be silent before it is looked at, in milliseconds.
 const GLANCE: i32 = 3000;
 
@@ -145,7 +148,7 @@ impl Host<'_> {
             return Err(Error::new(ErrorKind::Internal, "init sent no pidfd"));
         };
         if let Some((_, old)) = self.process.replace((pid, pidfd)) {
-            let _ = sys::wait(&old);
+            let _ = sys::wait_within(&old, PATIENCE);
         }
         Ok(())
     }
@@ -173,7 +176,7 @@ impl Host<'_> {
                 if !exits_soon(&pidfd) {
                     let _ = sys::pidfd_signal(&pidfd, libc::SIGKILL);
                 }
-                sys::wait(&pidfd).unwrap_or(ExitStatus::Unknown)
+                sys::wait_within(&pidfd, DEATH).unwrap_or(ExitStatus::Unknown)
             }
             None => ExitStatus::Unknown,
         };

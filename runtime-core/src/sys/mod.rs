@@ -20,7 +20,7 @@ pub(crate) use mntns::MountNamespace;
 pub(crate) use spawn::spawn;
 pub(crate) use stream::connect;
 pub use wait::ExitStatus;
-pub(crate) use wait::wait;
+pub(crate) use wait::{wait, wait_within};
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -456,6 +456,11 @@ pub(crate) fn loading(pid: u32) -> io::Result<Loading> {
 pub(crate) fn is_stopped(pid: u32) -> bool {
     let stat = read_file(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
+}
+
+/// Whether a process has ended but for others of its pid namespace that are not reaped yet (proc_pid_wchan(5)).
+pub(crate) fn reaps_its_namespace(pid: u32) -> bool {
+    read_file(format!("/proc/{pid}/wchan")).is_ok_and(|text| text == "zap_pid_ns_processes")
 }
 
 /// Copies the window size of one terminal to another; nothing happens if the first is none.

@@ -56,6 +56,15 @@ pub(crate) fn wait(pidfd: impl AsFd) -> io::Result<ExitStatus> {
     }
 }
 
+/// The same, for so many milliseconds: whoever stands still in a freezer of v1 does not end, killed or not.
+/// [`ExitStatus::Unknown`] if it did not; a child then stays to be reaped.
+pub(crate) fn wait_within(pidfd: impl AsFd, millis: i32) -> io::Result<ExitStatus> {
+    match poll_exit(pidfd.as_fd(), Some(millis)) {
+        Ok(false) => Ok(ExitStatus::Unknown),
+        _ => wait(pidfd),
+    }
+}
+
 /// How somebody else's child ended, that has.
 fn told(pidfd: BorrowedFd<'_>) -> ExitStatus {
     // The kernel tells once it is reaped; until then /proc does. It may be reaped in between.
