@@ -139,6 +139,27 @@ fn twenty_descriptors_are_enough_for_every_command() -> Check {
     Ok(())
 }
 
+fn there_may_be_more_containers_than_descriptors() -> Check {
+    let s = sandbox()?;
+    let ids: Vec<String> = (10..22).map(|number| format!("c{number}")).collect();
+    for id in &ids {
+        s.runtime().create(s.bundle(&config())?.path(), id)?.success()?;
+    }
+    for format in ["table", "json"] {
+        let listed = through(&s, "ulimit -n 20", &["list", "--format", format])?.success()?;
+        check_eq!(listed.stderr, "", "{format}");
+        for id in &ids {
+            check!(listed.stdout.contains(id.as_str()), "{format} without {id}: {listed}");
+        }
+    }
+    let listed = through(&s, "ulimit -n 20", &["list", "--quiet"])?.success()?;
+    check_eq!(listed.stdout.lines().collect::<Vec<_>>(), ids);
+    for id in &ids {
+        s.runtime().call(&["delete", "--force", id])?.success()?;
+    }
+    Ok(())
+}
+
 fn too_few_descriptors_are_told_and_leave_nothing() -> Check {
     let s = sandbox()?;
     let bundle = s.bundle(&config())?;
@@ -196,6 +217,7 @@ fn main() -> ExitCode {
         a_state_root_that_is_a_file_is_named,
         a_caller_that_ignores_the_end_of_its_children_gets_exit_codes,
         twenty_descriptors_are_enough_for_every_command,
+        there_may_be_more_containers_than_descriptors,
         too_few_descriptors_are_told_and_leave_nothing,
         a_memory_limit_that_init_cannot_live_with_is_told_and_leaves_nothing,
     ])

@@ -164,11 +164,24 @@ impl Runtime {
         Container::open(StateDir::open(&self.root, id)?)
     }
 
-    /// Every container, by id, each with its state or why it cannot be read. No state root, no containers.
+    /// Every container, by id, each with its state or why it cannot be read. No state root, no containers. Each handle has
+    /// two descriptors: where there may be many containers, go through [`Runtime::ids`] and open one at a time.
     ///
     /// # Errors
     /// If the state root cannot be read.
     pub fn list(&self) -> Result<Vec<(String, Result<Container>)>> {
+        let opened = |id: String| {
+            let container = self.open(&id);
+            (id, container)
+        };
+        Ok(self.ids()?.into_iter().map(opened).collect())
+    }
+
+    /// The ids of all containers, in order. No state root, no containers. One of them may be gone when it is opened.
+    ///
+    /// # Errors
+    /// If the state root cannot be read.
+    pub fn ids(&self) -> Result<Vec<String>> {
         let entries = match std::fs::read_dir(&self.root) {
             Ok(entries) => entries,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -187,13 +200,7 @@ impl Runtime {
             ids.extend(id.filter(|_| is_dir));
         }
         ids.sort();
-        Ok(ids
-            .into_iter()
-            .map(|id| {
-                let c = self.open(&id);
-                (id, c)
-            })
-            .collect())
+        Ok(ids)
     }
 
     /// Removes what is left of a container that was never finished: a state directory without a state.

@@ -4,6 +4,7 @@ use super::{Ctx, Failure, print};
 use crate::args::{self, ListFormat};
 use oxrun_core::{Container, Status, errno_text};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// `state ID`: indented, without a newline at the end.
 pub(crate) fn state(ctx: &Ctx<'_>, id: &str) -> Result<u8, Failure> {
@@ -61,45 +62,51 @@ pub(crate) fn list(ctx: &Ctx<'_>, a: &args::List) -> Result<u8, Failure> {
             errno_text(e.raw_os_error().unwrap_or(0))
         )));
     }
-    let mut containers = Vec::new();
-    for (id, container) in ctx.runtime()?.list()? {
-        match container {
-            Ok(c) => containers.push(c),
+    let runtime = ctx.runtime()?;
+    let mut owners: BTreeMap<u32, String> = BTreeMap::new();
+    let mut rows = Vec::new();
+    // One at a time: a handle has descriptors, and there may be more containers than those that are allowed.
+    for id in runtime.ids()? {
+        match runtime.open(&id) {
+            Ok(_) if a.quiet => rows.push(vec![id]),
+            Ok(c) => {
+                let owner = owners.entry(c.owner()).or_insert_with_key(|uid| owner(*uid));
+                rows.push(match a.format {
+                    ListFormat::Json => vec![document(&c, owner, false)?],
+                    ListFormat::Table => cells(&c, owner)?,
+                });
+            }
             Err(e) => ctx.log.warning(&format!("load container {id}: {e}")),
         }
     }
     if a.quiet {
-        return print(&containers.iter().fold(String::new(), |t, c| t + c.id() + "\n"));
+        return print(&rows.concat().iter().fold(String::new(), |t, id| t + id + "\n"));
     }
     match a.format {
-        ListFormat::Json => json(&containers),
-        ListFormat::Table => table(&containers),
+        ListFormat::Json if rows.is_empty() => print("null\n"),
+        ListFormat::Json => print(&format!("[{}]\n", rows.concat().join(","))),
+        ListFormat::Table => table(rows),
     }
 }
 
-fn json(containers: &[Container]) -> Result<u8, Failure> {
-    if containers.is_empty() {
-        return print("null\n");
-    }
-    let all: Result<Vec<String>, Failure> =
-        containers.iter().map(|c| document(c, &owner(c.owner()), false)).collect();
-    print(&format!("[{}]\n", all?.join(",")))
+/// One container as a row of the table.
+fn cells(c: &Container, owner: &str) -> Result<Vec<String>, Failure> {
+    let status = c.status()?;
+    let pid = if status == Status::Stopped { 0 } else { c.pid() };
+    Ok(vec![
+        c.id().to_owned(),
+        pid.to_string(),
+        status.to_string(),
+        c.bundle().display().to_string(),
+        c.created_at().to_owned(),
+        owner.to_owned(),
+    ])
 }
 
-fn table(containers: &[Container]) -> Result<u8, Failure> {
-    let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned)];
-    for c in containers {
-        let status = c.status()?;
-        let pid = if status == Status::Stopped { 0 } else { c.pid() };
-        rows.push([
-            c.id().to_owned(),
-            pid.to_string(),
-            status.to_string(),
-            c.bundle().display().to_string(),
-            c.created_at().to_owned(),
-            owner(c.owner()),
-        ]);
-    }
+fn table(containers: Vec<Vec<String>>) -> Result<u8, Failure> {
+    let heading = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned).to_vec();
+    let mut rows = vec![heading];
+    rows.extend(containers);
     // At least 12 wide, three blanks between columns, the last one as it is.
     let width = |column: usize| rows.iter().map(|r| r[column].len() + 3).max().unwrap_or(0).max(12);
     let widths: Vec<usize> = (0..5).map(width).collect();
