@@ -48,18 +48,48 @@ pub(crate) fn make_rootfs(rootfs: &Path) -> Result<()> {
     Ok(())
 }
 
+/// What a bundle has otherwise than the usual one.
+#[derive(Clone, Copy)]
+pub(crate) enum Change<'a> {
+    /// Nothing.
+    None,
+    /// A memory limit in bytes.
+    Memory(u64),
+    /// No network namespace and no seccomp profile: containers that are only to be there, a thousand of
+    /// them.
+    Small,
+    /// That many bind mounts more, of a directory of the host, on /m/0 and so on.
+    Binds(usize, &'a Path),
+}
+
+/// Makes the directories on which [`Change::Binds`] mounts.
+pub(crate) fn make_mountpoints(rootfs: &Path, number: usize) -> Result<()> {
+    for at in 0..number {
+        fs::create_dir_all(rootfs.join(format!("m/{at}")))?;
+    }
+    Ok(())
+}
+
 /// Writes DIR/config.json for a container that runs `program` in a cgroup of its own.
-pub(crate) fn make(
-    dir: &Path,
-    rootfs: &Path,
-    program: &str,
-    cgroup: &str,
-    memory: Option<u64>,
-) -> Result<()> {
+pub(crate) fn make(dir: &Path, rootfs: &Path, program: &str, cgroup: &str, change: Change) -> Result<()> {
     fs::create_dir_all(dir)?;
     let mut config = config(rootfs, program, cgroup)?;
-    if let Some(limit) = memory {
-        config["linux"]["resources"]["memory"] = json!({ "limit": limit });
+    match change {
+        Change::None => {}
+        Change::Memory(limit) => config["linux"]["resources"]["memory"] = json!({ "limit": limit }),
+        Change::Small => {
+            let kinds = ["pid", "ipc", "uts", "mount", "cgroup"];
+            config["linux"]["namespaces"] = kinds.map(|kind| json!({ "type": kind })).into();
+            if let Some(linux) = config["linux"].as_object_mut() {
+                linux.remove("seccomp");
+            }
+        }
+        Change::Binds(number, source) => {
+            let bind = |at| json!({ "destination": format!("/m/{at}"), "type": "bind", "source": source, "options": ["bind"] });
+            if let Some(mounts) = config["mounts"].as_array_mut() {
+                mounts.extend((0..number).map(bind));
+            }
+        }
     }
     fs::write(dir.join("config.json"), serde_json::to_vec(&config)?)?;
     Ok(())

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use crate::bundle::Change;
+use crate::figures::Figures;
 use crate::process::Init;
 use crate::session::{Op, Runtime, Session};
 use crate::view::View;
@@ -15,32 +17,36 @@ use crate::{Result, sys, table};
 const STEP: u64 = 16 * 1024;
 const MOST: u64 = 16 * 1024 * 1024;
 
-/// Prints the table; returns its notes.
-pub(crate) fn print(runtimes: &[Runtime], view: View) -> Result<()> {
+/// The columns, each with the name of its figure.
+const COLUMNS: [(&str, &str); 14] = [
+    ("runtime", ""),
+    ("binary", "binary_mb"),
+    ("linked", ""),
+    ("syscalls", "syscalls"),
+    ("tasks", "tasks"),
+    ("execs", "execs"),
+    ("peak_kib", "peak_kib"),
+    ("pss_kib", "pss_kib"),
+    ("anon", "pss_anon_kib"),
+    ("file", "pss_file_kib"),
+    ("shmem", "pss_shmem_kib"),
+    ("threads", "threads"),
+    ("least_create", "least_create_kib"),
+    ("least_run", "least_run_kib"),
+];
+
+/// Prints the table; returns the figures.
+pub(crate) fn print(runtimes: &[Runtime], view: View) -> Result<Figures> {
     let mut notes = Vec::new();
-    let header = [
-        "runtime",
-        "binary",
-        "linked",
-        "syscalls",
-        "tasks",
-        "execs",
-        "pss_kib",
-        "anon",
-        "file",
-        "shmem",
-        "threads",
-        "least_create",
-        "least_run",
-    ];
-    let mut lines: Vec<Vec<String>> = vec![header.map(str::to_owned).to_vec()];
+    let mut lines: Vec<Vec<String>> = vec![COLUMNS.map(|(title, _)| title.to_owned()).to_vec()];
     let session = Session::new(view)?;
-    println!("{}", session.layout.describe());
+    println!("\n{}", session.layout.describe());
     for runtime in runtimes {
         let mut line = vec![runtime.name.clone()];
         line.extend(binary(&runtime.program)?);
-        session.make_bundles(runtime, None)?;
+        session.make_bundles(runtime, Change::None)?;
         line.extend(or_dashes(syscalls(&session, runtime), runtime, "syscalls", &mut notes));
+        line.extend(or_dashes(peak(&session, runtime), runtime, "peak", &mut notes));
         line.extend(or_dashes(created(&session, runtime), runtime, "memory", &mut notes));
         lines.push(line);
     }
@@ -58,10 +64,56 @@ pub(crate) fn print(runtimes: &[Runtime], view: View) -> Result<()> {
             line.extend(or_dashes(least, runtime, &what, &mut notes));
         }
     }
-    print!("{}", table::aligned(&lines, 1));
+    print!("{}", table::aligned(&lines, 1, false));
     for note in notes {
         println!("{note}");
     }
+    let mut figures = Figures::default();
+    for line in &lines[1..] {
+        for ((_, kind), cell) in COLUMNS.iter().zip(line).filter(|((_, kind), _)| !kind.is_empty()) {
+            // The number stands before its unit; "<= 2000" is no figure.
+            let Some(Ok(value)) = cell.split(' ').next().map(str::parse) else { continue };
+            figures.set("facts", &line[0], kind, value);
+            if *kind == "syscalls" {
+                figures.set(&format!("run in {view}"), &line[0], kind, value);
+            }
+        }
+    }
+    Ok(figures)
+}
+
+/// The most memory that a run had resident, without init: the largest of the runtime's processes.
+fn peak(session: &Session, runtime: &Runtime) -> Result<[String; 1]> {
+    let mut command = session.bare(&std::env::current_exe()?);
+    command.arg("peak").arg(&runtime.program);
+    session.arguments(runtime, Op::Run, "true", &mut command);
+    let said = session.runner.output(&mut command);
+    if said.is_err() || session.left_behind(runtime).is_some() {
+        session.force_clean(runtime);
+    }
+    Ok([said?.trim().to_owned()])
+}
+
+/// What the program does for that: runs the command, and prints the peak. This process is new and small,
+/// because its own peak is the least that can be told.
+pub(crate) fn print_peak(words: &[String]) -> Result<()> {
+    let (program, words) = words.split_first().ok_or("peak takes a command")?;
+    let own = sys::peak_kib()?;
+    let child =
+        std::process::Command::new(program).args(words).stdout(std::process::Stdio::null()).spawn()?;
+    let pid = i32::try_from(child.id())?;
+    let pidfd = sys::pidfd_open(pid)?;
+    let reaped = loop {
+        match sys::reap(pid) {
+            Some(reaped) => break reaped,
+            None => drop(sys::poll(&[&pidfd], crate::process::TIMEOUT)?),
+        }
+    };
+    if reaped.status != 0 {
+        return Err(format!("status {:#x}", reaped.status).into());
+    }
+    let small = reaped.peak_kib <= own + own / 8;
+    println!("{}{}", if small { "<= " } else { "" }, reaped.peak_kib);
     Ok(())
 }
 
@@ -160,7 +212,7 @@ fn least_limit(session: &Session, runtime: &Runtime, op: Op) -> Result<u64> {
             if sys::interrupted() {
                 return Err("interrupted".into());
             }
-            session.make_bundles(runtime, Some(limit))?;
+            session.make_bundles(runtime, Change::Memory(limit))?;
             let outcome = session.runner.run(&mut session.command(runtime, op), None)?;
             let mut fault = outcome.fault;
             if fault.is_none() && op == Op::Create {

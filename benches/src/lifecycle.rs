@@ -2,20 +2,19 @@
 //! the order of the runtimes rotates, so that load from outside falls on all alike. A command that
 //! fails is never counted as a measurement.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::bundle::CHECK_STATUS;
+use crate::bundle::{CHECK_STATUS, Change};
 use crate::process::{Init, Outcome};
 use crate::session::{Op, Runtime, Session};
-use crate::table::Sample;
+use crate::table::{Sample, Samples};
 use crate::{Result, sys};
 
 /// What was measured: samples by command and runtime (index), and sentences about the rest.
 #[derive(Default)]
 pub(crate) struct Results {
     /// Samples of the measured iterations.
-    pub(crate) samples: BTreeMap<(Op, usize), Vec<Sample>>,
+    pub(crate) samples: Samples,
     /// Commands that a runtime does not have or that failed.
     pub(crate) notes: Vec<String>,
     /// Failures after the warm-up.
@@ -27,7 +26,7 @@ pub(crate) fn measure(session: &Session, runtimes: &[Runtime], ops: &[Op], n: us
     let mut results = Results::default();
     let mut able: Vec<Vec<Op>> = Vec::new();
     for runtime in runtimes {
-        session.make_bundles(runtime, None)?;
+        session.make_bundles(runtime, Change::None)?;
         let mut can = Vec::new();
         for (op, outcome) in iteration(session, runtime, &needed(runtime, ops), true)? {
             match outcome.fault {

@@ -2,49 +2,32 @@
 //! hold: all runtimes get the same bundle, environment and view of the cgroups, in one interleaved
 //! loop; nothing is left on the machine.
 
+mod budgets;
 mod bundle;
 mod elf;
+mod embed;
 mod facts;
+mod figures;
+mod growth;
 mod lifecycle;
+mod options;
+mod parallel;
 mod process;
 mod session;
+mod svg;
 mod sys;
 mod table;
 mod view;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::path::Path;
+use std::process::ExitCode;
 
-use lexopt::prelude::{Long, Short, Value, ValueExt};
-
-use crate::session::{Op, Runtime, Session};
-use crate::view::View;
+use crate::figures::Figures;
+use crate::options::Options;
+use crate::session::Session;
 
 /// Errors are sentences for the user.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
-
-const HELP: &str = "\
-usage: oxrun-benches lifecycle [options] [run create start version state exec kill delete]
-       oxrun-benches facts [options]
-
-  --n N             measured iterations (50)
-  --oxrun PATH      default: the newest build in this workspace
-  --runc PATH       default: runc in PATH      (\"none\" leaves a runtime out)
-  --crun PATH       default: crun in PATH
-  --peer NAME=PATH  a further runtime, repeatable
-  --floor PATH      default: beside this program, built if it is not there
-  --view VIEW       host, v2 (default) or v1: the cgroup hierarchies that all see
-  --csv FILE        the table of lifecycle as CSV as well
-";
-
-struct Options {
-    command: String,
-    n: usize,
-    runtimes: Vec<Runtime>,
-    view: View,
-    csv: Option<PathBuf>,
-    ops: Vec<Op>,
-}
 
 fn main() -> ExitCode {
     match run() {
@@ -57,8 +40,19 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<ExitCode> {
-    let Some(options) = parse()? else {
-        print!("{HELP}");
+    // What this program is when it is run by itself.
+    let words: Vec<String> = std::env::args_os().skip(1).map(|w| w.to_string_lossy().into_owned()).collect();
+    match words.split_first() {
+        Some((first, words)) if first == "embedding" => {
+            return embed::process(words).map(|()| ExitCode::SUCCESS);
+        }
+        Some((first, words)) if first == "peak" => {
+            return facts::print_peak(words).map(|()| ExitCode::SUCCESS);
+        }
+        _ => {}
+    }
+    let Some(options) = options::parse()? else {
+        print!("{}", options::HELP);
         return Ok(ExitCode::SUCCESS);
     };
     sys::become_subreaper()?;
@@ -66,126 +60,70 @@ fn run() -> Result<ExitCode> {
     for runtime in &options.runtimes {
         println!("{}: {}", runtime.name, runtime.program.display());
     }
-    match options.command.as_str() {
-        "facts" => facts::print(&options.runtimes, options.view).map(|()| ExitCode::SUCCESS),
-        _ => lifecycle(&options),
+    if let Some(dir) = &options.out {
+        std::fs::create_dir_all(dir)?;
+    }
+    let (mut figures, mut failures) = (Figures::default(), 0);
+    for part in &options.parts {
+        let out = options.out.as_deref();
+        match *part {
+            "lifecycle" => failures += lifecycle(&options, out, &mut figures)?,
+            "growth" => figures.add(growth(&options, out)?),
+            "facts" => figures.add(facts::print(&options.runtimes, options.view)?),
+            "parallel" => {
+                let session = Session::new(options.view)?;
+                figures.add(parallel::print(&session, &options.runtimes, options.extent.rounds.clamp(1, 3))?);
+            }
+            _ => {
+                let session = Session::new(options.view)?;
+                figures.add(embed::print(&session, options.n)?);
+            }
+        }
+    }
+    write(options.out.as_deref(), "figures.csv", &figures.csv())?;
+    let budgets = budgets::text(&figures);
+    if !budgets.is_empty() {
+        print!("\n{budgets}");
+        write(options.out.as_deref(), "budgets.txt", &budgets)?;
+    }
+    Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn write(dir: Option<&Path>, name: &str, text: &str) -> Result<()> {
+    match dir {
+        Some(dir) => Ok(std::fs::write(dir.join(name), text)?),
+        None => Ok(()),
     }
 }
 
-fn lifecycle(options: &Options) -> Result<ExitCode> {
+/// Returns the number of failures.
+fn lifecycle(options: &Options, out: Option<&Path>, figures: &mut Figures) -> Result<usize> {
     let session = Session::new(options.view)?;
-    println!("{}, {} iterations", session.layout.describe(), options.n);
+    println!("\n{}, {} iterations", session.layout.describe(), options.n);
     let results = lifecycle::measure(&session, &options.runtimes, &options.ops, options.n)?;
     print!("{}", table::text(&options.runtimes, &results.samples));
     for note in &results.notes {
         println!("{note}");
     }
-    if let Some(path) = &options.csv {
-        std::fs::write(path, table::csv(&options.runtimes, &results.samples))?;
+    let found = table::figures(&options.runtimes, &results.samples);
+    write(out, "raw.csv", &table::raw(&options.runtimes, &results.samples))?;
+    // The picture begins with what it is about.
+    let mut names: Vec<String> = options.runtimes.iter().map(|runtime| runtime.name.clone()).collect();
+    names.sort_by_key(|name| name != "oxrun");
+    if let Some(picture) = svg::bars(&found, &names) {
+        write(out, "lifecycle.svg", &picture)?;
     }
-    Ok(if results.failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    figures.add(found);
+    Ok(results.failures)
 }
 
-fn parse() -> Result<Option<Options>> {
-    let mut parser = lexopt::Parser::from_env();
-    let mut words: Vec<String> = Vec::new();
-    let (mut n, mut view, mut csv) = (50, View::V2, None);
-    let (mut floor, mut oxrun, mut runc, mut crun) = (None, None, None, None);
-    let mut peers = Vec::new();
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Long("n") => n = parser.value()?.parse()?,
-            Long("view") => view = parser.value()?.parse()?,
-            Long("csv") => csv = Some(PathBuf::from(parser.value()?)),
-            Long("floor") => floor = Some(PathBuf::from(parser.value()?)),
-            Long("oxrun") => oxrun = Some(PathBuf::from(parser.value()?)),
-            Long("runc") => runc = Some(PathBuf::from(parser.value()?)),
-            Long("crun") => crun = Some(PathBuf::from(parser.value()?)),
-            Long("peer") => {
-                let text = parser.value()?.string()?;
-                let (name, path) = text.split_once('=').ok_or("--peer takes NAME=PATH")?;
-                peers.push((name.to_owned(), PathBuf::from(path)));
-            }
-            Long("help") | Short('h') => return Ok(None),
-            Value(word) => words.push(word.string()?),
-            other => return Err(other.unexpected().into()),
-        }
+fn growth(options: &Options, out: Option<&Path>) -> Result<Figures> {
+    let session = Session::new(options.view)?;
+    let growth = growth::measure(&session, &options.runtimes, options.extent)?;
+    growth.print();
+    write(out, "growth.csv", &growth.csv())?;
+    if let Some(picture) = svg::curves(&growth.lines()) {
+        write(out, "growth.svg", &picture)?;
     }
-    let Some(command) = (!words.is_empty()).then(|| words.remove(0)) else {
-        return Ok(None);
-    };
-    if command != "lifecycle" && command != "facts" {
-        return Err(format!("{command:?} is not a command: lifecycle, facts").into());
-    }
-    let mut ops = Vec::new();
-    for word in &words {
-        let op = Op::ALL.into_iter().find(|op| op.name() == word);
-        ops.push(op.ok_or_else(|| format!("{word:?} is not something to measure"))?);
-    }
-    if ops.is_empty() {
-        ops = Op::ALL.to_vec();
-    }
-    let floor = floor.map_or_else(find_floor, Ok)?;
-    let mut list = vec![("floor".to_owned(), Some(floor))];
-    list.push(("oxrun".to_owned(), oxrun.or_else(find_oxrun)));
-    list.push(("crun".to_owned(), crun.or_else(|| in_path("crun"))));
-    list.push(("runc".to_owned(), runc.or_else(|| in_path("runc"))));
-    list.extend(peers.into_iter().map(|(name, path)| (name, Some(path))));
-    Ok(Some(Options { command, n, runtimes: existing(list)?, view, csv, ops }))
-}
-
-/// Leaves out what is not wanted or not there, saying so.
-fn existing(list: Vec<(String, Option<PathBuf>)>) -> Result<Vec<Runtime>> {
-    let mut runtimes = Vec::new();
-    for (name, path) in list {
-        match path {
-            None => println!("{name}: left out: not found"),
-            Some(path) if path == Path::new("none") => {}
-            Some(path) => {
-                let program = path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))?;
-                let floor = name == "floor";
-                runtimes.push(Runtime { name, program, floor });
-            }
-        }
-    }
-    Ok(runtimes)
-}
-
-fn in_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
-}
-
-/// The newest release build: beside this program, or in the workspace's own target directory.
-fn find_oxrun() -> Option<PathBuf> {
-    let mut candidates = Vec::new();
-    candidates.extend(std::env::current_exe().ok().map(|exe| exe.with_file_name("oxrun")));
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    for entry in std::fs::read_dir(target).ok().into_iter().flatten().flatten() {
-        candidates.push(entry.path().join("release/oxrun"));
-    }
-    let time = |path: &PathBuf| path.metadata().and_then(|meta| meta.modified()).ok();
-    candidates.into_iter().filter(|path| path.is_file()).max_by_key(time)
-}
-
-/// `cargo run` builds one program only, so the floor is built here.
-fn find_floor() -> Result<PathBuf> {
-    let exe = std::env::current_exe()?;
-    let path = exe.with_file_name("oxrun-floor");
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-    if exe.parent().is_some_and(|dir| dir.ends_with("release")) && manifest.exists() {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo)
-            .args(["build", "--quiet", "--release", "--bin", "oxrun-floor", "--manifest-path"])
-            .arg(&manifest)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()?;
-        if !status.success() {
-            return Err("cannot build oxrun-floor".into());
-        }
-    }
-    if !path.exists() {
-        return Err(format!("{} is missing: cargo build --release -p oxrun-benches", path.display()).into());
-    }
-    Ok(path)
+    Ok(growth.figures())
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::{Result, sys};
 
 /// What a command of a runtime may take before it is killed.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The container's init, which outlives `create`.
 pub(crate) struct Init {
@@ -130,6 +130,22 @@ impl Runner {
         };
         let code = (!late && libc::WIFEXITED(ended.status)).then(|| libc::WEXITSTATUS(ended.status));
         Ok(Outcome { wall, cpu, code, fault })
+    }
+
+    /// Runs `command`, which must succeed, and returns what it printed.
+    pub(crate) fn output(&self, command: &mut Command) -> Result<String> {
+        let path = self.stderr.with_file_name("stdout");
+        // `run` sends what a command prints nowhere.
+        let mut printing = Command::new("/bin/sh");
+        printing.args(["-c", "exec \"$@\" >\"$0\""]).arg(&path).arg(command.get_program());
+        printing.args(command.get_args()).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        if let Some(dir) = command.get_current_dir() {
+            printing.current_dir(dir);
+        }
+        match self.run(&mut printing, None)?.fault {
+            Some(fault) => Err(fault.into()),
+            None => Ok(fs::read_to_string(path)?),
+        }
     }
 
     fn explain(&self, status: i32) -> String {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::bundle;
+use crate::bundle::{self, Change};
 use crate::process::Runner;
 use crate::view::{self, Layout, View};
 use crate::{Result, sys};
@@ -42,10 +42,12 @@ pub(crate) enum Op {
     Kill,
     /// Kills and removes it.
     Delete,
+    /// Prints all containers. Measured with a thousand of them, and so not among [`Op::ALL`].
+    List,
 }
 
 impl Op {
-    /// In the order in which they are done.
+    /// Those of one container, in the order in which they are done.
     pub(crate) const ALL: [Op; 8] =
         [Op::Run, Op::Create, Op::Start, Op::Version, Op::State, Op::Exec, Op::Kill, Op::Delete];
 
@@ -60,6 +62,7 @@ impl Op {
             Op::Exec => "exec",
             Op::Kill => "kill",
             Op::Delete => "delete",
+            Op::List => "list",
         }
     }
 }
@@ -78,7 +81,7 @@ pub(crate) struct Session {
 impl Session {
     /// Enters the view and prepares the rootfs and our cgroup.
     pub(crate) fn new(view: View) -> Result<Session> {
-        let group = format!("oxrun-bench-{}-{view:?}", std::process::id()).to_lowercase();
+        let group = format!("oxrun-bench-{}-{view}", std::process::id());
         let scratch = std::env::temp_dir().join(&group);
         fs::create_dir(&scratch)?;
         let runner = Runner::new(&scratch);
@@ -108,20 +111,54 @@ impl Session {
     }
 
     /// Writes the two bundles of a runtime.
-    pub(crate) fn make_bundles(&self, runtime: &Runtime, memory: Option<u64>) -> Result<()> {
+    pub(crate) fn make_bundles(&self, runtime: &Runtime, change: Change) -> Result<()> {
         let cgroup = format!("/{}/{}", self.group, runtime.name);
         for (what, program) in [("true", "/bin/true"), ("check", "/bin/check"), ("pause", "/bin/pause")] {
             let dir = self.bundle(runtime, what);
-            bundle::make(&dir, &self.rootfs(), program, &cgroup, memory)?;
+            bundle::make(&dir, &self.rootfs(), program, &cgroup, change)?;
         }
         Ok(())
+    }
+
+    /// Writes the bundle of one container of many.
+    pub(crate) fn make_one(&self, runtime: &Runtime, id: &str, program: &str, change: Change) -> Result<()> {
+        let cgroup = format!("/{}/{}-{id}", self.group, runtime.name);
+        bundle::make(&self.one(runtime, id), &self.rootfs(), program, &cgroup, change)
+    }
+
+    /// The bundle of one container of many.
+    pub(crate) fn one(&self, runtime: &Runtime, id: &str) -> PathBuf {
+        self.scratch.join(format!("{}-many", runtime.name)).join(id)
+    }
+
+    /// The command line of `op` for one container of many, whose pid file is in its bundle.
+    pub(crate) fn command_of_one(&self, runtime: &Runtime, op: Op, id: &str) -> Command {
+        let mut command = self.bare(&runtime.program);
+        let bundle = self.one(runtime, id);
+        self.words(runtime, op, &bundle, &bundle.join("pid"), id, "/bin/true", &mut command);
+        command
+    }
+
+    /// Removes all containers of a runtime that are one of many, whatever their state.
+    pub(crate) fn clear(&self, runtime: &Runtime) {
+        kill_children();
+        let prefix = format!("{}-", runtime.name);
+        for point in self.layout.all() {
+            for entry in fs::read_dir(point.join(&self.group)).into_iter().flatten().flatten() {
+                if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                    remove_cgroup(&entry.path());
+                }
+            }
+        }
+        let _ = fs::remove_dir_all(self.state(runtime));
     }
 
     fn bundle(&self, runtime: &Runtime, what: &str) -> PathBuf {
         self.scratch.join(format!("{}-{what}", runtime.name))
     }
 
-    fn state(&self, runtime: &Runtime) -> PathBuf {
+    /// The state root of a runtime.
+    pub(crate) fn state(&self, runtime: &Runtime) -> PathBuf {
         self.scratch.join(format!("{}-state", runtime.name))
     }
 
@@ -177,22 +214,30 @@ impl Session {
             return;
         }
         let id = format!("bench-{}", runtime.name);
-        command.arg("--root").arg(self.state(runtime));
+        let bundle = self.bundle(runtime, if op == Op::Create { "pause" } else { program });
+        self.words(runtime, op, &bundle, &self.pid_file(runtime), &id, &path, command);
+    }
+
+    #[allow(clippy::too_many_arguments)] // all that a command line can have
+    fn words(
+        &self,
+        runtime: &Runtime,
+        op: Op,
+        bundle: &Path,
+        pid_file: &Path,
+        id: &str,
+        program: &str,
+        command: &mut Command,
+    ) {
+        command.arg("--root").arg(self.state(runtime)).arg(op.name());
         match op {
-            Op::Run => command.args(["run", "--bundle"]).arg(self.bundle(runtime, program)).arg(id),
-            Op::Create => command
-                .args(["create", "--bundle"])
-                .arg(self.bundle(runtime, "pause"))
-                .arg("--pid-file")
-                .arg(self.pid_file(runtime))
-                .arg(id),
-            Op::Start => command.args(["start", &id]),
-            Op::State => command.args(["state", &id]),
-            Op::Exec => command.args(["exec", &id, &path]),
-            Op::Kill => command.args(["kill", &id, "0"]),
-            Op::Delete => command.args(["delete", "--force", &id]),
-            // Returned above.
-            Op::Version => command,
+            Op::Run => command.arg("--bundle").arg(bundle).arg(id),
+            Op::Create => command.arg("--bundle").arg(bundle).arg("--pid-file").arg(pid_file).arg(id),
+            Op::Start | Op::State => command.arg(id),
+            Op::Exec => command.args([id, program]),
+            Op::Kill => command.args([id, "0"]),
+            Op::Delete => command.args(["--force", id]),
+            Op::List | Op::Version => command,
         };
     }
 
@@ -249,6 +294,8 @@ fn kill_children() {
         }
         for pidfd in &children {
             let _ = sys::kill(pidfd);
+        }
+        for pidfd in &children {
             let _ = sys::poll(&[pidfd], Duration::from_millis(500));
         }
         while sys::reap(-1).is_some() {}

@@ -83,6 +83,9 @@ pub(crate) struct Reaped {
     pub(crate) status: i32,
     /// User and system time of it and of all children it reaped itself.
     pub(crate) cpu: Duration,
+    /// The most memory that it, or one child it reaped, had resident, in KiB. What the process that made
+    /// it had is the least there can be: the kernel counts the time before the exec.
+    pub(crate) peak_kib: u64,
 }
 
 /// Reaps `pid` (-1: any child) if it has ended.
@@ -93,11 +96,39 @@ pub(crate) fn reap(pid: i32) -> Option<Reaped> {
         let mut usage: libc::rusage = std::mem::zeroed();
         (libc::wait4(pid, &raw mut status, libc::WNOHANG, &raw mut usage), usage)
     };
+    (pid > 0).then(|| Reaped {
+        pid,
+        status,
+        cpu: cpu(&usage),
+        peak_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
+    })
+}
+
+fn cpu(usage: &libc::rusage) -> Duration {
     let time = |t: libc::timeval| {
         Duration::new(t.tv_sec.try_into().unwrap_or(0), 0)
             + Duration::from_micros(t.tv_usec.try_into().unwrap_or(0))
     };
-    (pid > 0).then(|| Reaped { pid, status, cpu: time(usage.ru_utime) + time(usage.ru_stime) })
+    time(usage.ru_utime) + time(usage.ru_stime)
+}
+
+fn usage(who: libc::c_int) -> Result<libc::rusage> {
+    // SAFETY: rusage is plain data; the pointer is to a local.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        check(i64::from(libc::getrusage(who, &raw mut usage)))?;
+        Ok(usage)
+    }
+}
+
+/// CPU time of this process, all its threads, and of the children it has reaped.
+pub(crate) fn cpu_of_us_and_ours() -> Result<Duration> {
+    Ok(cpu(&usage(libc::RUSAGE_SELF)?) + cpu(&usage(libc::RUSAGE_CHILDREN)?))
+}
+
+/// The most memory this process ever had resident, in KiB.
+pub(crate) fn peak_kib() -> Result<u64> {
+    Ok(u64::try_from(usage(libc::RUSAGE_SELF)?.ru_maxrss).unwrap_or(0))
 }
 
 /// CPU time that all threads of a living process have used so far.

@@ -1,10 +1,11 @@
-//! The results as a table and as CSV. What must hold: a figure that was not measured is a dash, never
-//! a zero, and every ratio names what it is a ratio to.
+//! The results as a table. What must hold: a figure that was not measured is a dash, never a zero, and
+//! every ratio names what it is a ratio to.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::figures::{CPU, CPU_MEDIAN, Figures, WALL, WALL_P90, WALL_P99, summary};
 use crate::session::{Op, Runtime};
 
 /// One measured command.
@@ -16,24 +17,16 @@ pub(crate) struct Sample {
     pub(crate) cpu: Duration,
 }
 
-struct Row {
-    op: &'static str,
-    runtime: String,
-    n: usize,
-    wall: f64,
-    wall_p90: f64,
-    cpu: f64,
-    cpu_median: f64,
-    /// Wall and CPU ratios to crun, then to the floor.
-    ratios: [Option<f64>; 4],
-}
+/// Samples by command and runtime (index).
+pub(crate) type Samples = BTreeMap<(Op, usize), Vec<Sample>>;
 
-const HEADER: [&str; 11] = [
+const HEADER: [&str; 12] = [
     "command",
     "runtime",
     "n",
     "wall_ms",
     "wall_p90",
+    "wall_p99",
     "cpu_ms",
     "cpu_med",
     "cpu/crun",
@@ -42,90 +35,66 @@ const HEADER: [&str; 11] = [
     "wall/floor",
 ];
 
-fn ms(duration: Duration) -> f64 {
+/// Milliseconds.
+pub(crate) fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// The value at `share` of the sorted list, by nearest rank. The list is not empty.
-fn rank(sorted: &[f64], share: f64) -> f64 {
-    let index = (sorted.len() as f64 * share).ceil() as usize;
-    sorted[index.clamp(1, sorted.len()) - 1]
-}
-
-fn rows(runtimes: &[Runtime], samples: &BTreeMap<(Op, usize), Vec<Sample>>) -> Vec<Row> {
-    let mut rows: Vec<Row> = Vec::new();
-    for ((op, index), samples) in samples {
-        let sorted = |value: fn(&Sample) -> Duration| {
-            let mut list: Vec<f64> = samples.iter().map(|s| ms(value(s))).collect();
-            list.sort_by(f64::total_cmp);
-            list
-        };
-        let (wall, cpu) = (sorted(|s| s.wall), sorted(|s| s.cpu));
-        rows.push(Row {
-            op: op.name(),
-            runtime: runtimes[*index].name.clone(),
-            n: samples.len(),
-            wall: rank(&wall, 0.5),
-            wall_p90: rank(&wall, 0.9),
-            cpu: cpu.iter().sum::<f64>() / cpu.len() as f64,
-            cpu_median: rank(&cpu, 0.5),
-            ratios: [None; 4],
-        });
+/// What the samples amount to.
+pub(crate) fn figures(runtimes: &[Runtime], samples: &Samples) -> Figures {
+    let mut figures = Figures::default();
+    for ((op, index), samples) in samples.iter().filter(|(_, samples)| !samples.is_empty()) {
+        let of = |value: fn(&Sample) -> Duration| samples.iter().map(|s| ms(value(s))).collect();
+        for (kind, value) in summary(of(|s| s.wall), of(|s| s.cpu)) {
+            figures.set(op.name(), &runtimes[*index].name, kind, value);
+        }
     }
-    let bases: BTreeMap<(&str, String), (f64, f64)> =
-        rows.iter().map(|row| ((row.op, row.runtime.clone()), (row.cpu, row.wall))).collect();
-    for row in &mut rows {
-        let to = |name: &str, of: fn(&(f64, f64)) -> f64, value: f64| {
-            bases.get(&(row.op, name.to_owned())).map(|base| value / of(base))
-        };
-        row.ratios = [
-            to("crun", |b| b.0, row.cpu),
-            to("crun", |b| b.1, row.wall),
-            to("floor", |b| b.0, row.cpu),
-            to("floor", |b| b.1, row.wall),
-        ];
-    }
-    rows
-}
-
-fn cells(row: &Row) -> Vec<String> {
-    let mut cells = vec![row.op.to_owned(), row.runtime.clone(), row.n.to_string()];
-    for value in [row.wall, row.wall_p90, row.cpu, row.cpu_median] {
-        cells.push(format!("{value:.2}"));
-    }
-    for ratio in row.ratios {
-        cells.push(ratio.map_or("-".to_owned(), |r| format!("{r:.2}")));
-    }
-    cells
+    figures
 }
 
 /// For people.
-pub(crate) fn text(runtimes: &[Runtime], samples: &BTreeMap<(Op, usize), Vec<Sample>>) -> String {
+pub(crate) fn text(runtimes: &[Runtime], samples: &Samples) -> String {
+    let figures = figures(runtimes, samples);
     let mut lines: Vec<Vec<String>> = vec![HEADER.map(str::to_owned).to_vec()];
-    lines.extend(rows(runtimes, samples).iter().map(cells));
-    aligned(&lines, 2)
+    for ((op, index), samples) in samples {
+        let (op, name) = (op.name(), &runtimes[*index].name);
+        let mut cells = vec![op.to_owned(), name.clone(), samples.len().to_string()];
+        let kinds = [WALL, WALL_P90, WALL_P99, CPU, CPU_MEDIAN];
+        cells.extend(kinds.map(|kind| cell(figures.get(op, name, kind))));
+        let bases = [("crun", CPU), ("crun", WALL), ("floor", CPU), ("floor", WALL)];
+        cells.extend(bases.map(|(base, kind)| cell(figures.ratio(op, name, base, kind))));
+        lines.push(cells);
+    }
+    aligned(&lines, 2, true)
 }
 
-/// For programs.
-pub(crate) fn csv(runtimes: &[Runtime], samples: &BTreeMap<(Op, usize), Vec<Sample>>) -> String {
-    let mut out = HEADER.join(",");
-    out.push('\n');
-    for row in rows(runtimes, samples) {
-        out.push_str(&cells(&row).join(",").replace(",-", ","));
-        out.push('\n');
+/// Two decimals, or a dash.
+pub(crate) fn cell(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
+}
+
+/// Every single sample, times in microseconds.
+pub(crate) fn raw(runtimes: &[Runtime], samples: &Samples) -> String {
+    let mut out = "command,runtime,round,wall_us,cpu_us\n".to_owned();
+    for ((op, index), samples) in samples {
+        for (round, sample) in samples.iter().enumerate() {
+            let (wall, cpu) = (sample.wall.as_micros(), sample.cpu.as_micros());
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{},{},{round},{wall},{cpu}", op.name(), runtimes[*index].name);
+        }
     }
     out
 }
 
-/// Columns of equal width: the first `left` to the left, the others to the right. A blank line stands
-/// where the first column changes.
-pub(crate) fn aligned(lines: &[Vec<String>], left: usize) -> String {
+/// Columns of equal width: the first `left` to the left, the others to the right. With `groups` a blank
+/// line stands where the first column changes.
+pub(crate) fn aligned(lines: &[Vec<String>], left: usize, groups: bool) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width = |i: usize| lines.iter().filter_map(|l| l.get(i)).map(String::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let (mut out, mut group) = (String::new(), None);
     for line in lines {
-        if left > 1 && group.is_some() && group != line.first() {
+        if groups && group.is_some() && group != line.first() {
             out.push('\n');
         }
         group = line.first();
@@ -158,13 +127,6 @@ mod tests {
     }
 
     #[test]
-    fn median_and_p90_are_nearest_ranks() {
-        let sorted: Vec<f64> = (1..=10).map(f64::from).collect();
-        assert_eq!((rank(&sorted, 0.5), rank(&sorted, 0.9)), (5.0, 9.0));
-        assert_eq!(rank(&[7.0], 0.9), 7.0);
-    }
-
-    #[test]
     fn ratios_are_to_the_same_command_and_missing_ones_are_dashes() {
         let runtimes = [runtime("crun"), runtime("oxrun"), runtime("floor")];
         let all = BTreeMap::from([
@@ -173,9 +135,22 @@ mod tests {
             ((Op::Run, 2), samples(&[2, 2])),
             ((Op::State, 1), samples(&[3])),
         ]);
-        let csv = csv(&runtimes, &all);
-        let lines: Vec<&str> = csv.lines().collect();
-        assert_eq!(lines[2], "run,oxrun,2,4.00,4.00,8.00,8.00,0.40,0.40,2.00,2.00");
-        assert_eq!(lines[4], "state,oxrun,1,3.00,3.00,6.00,6.00,,,,");
+        let text = text(&runtimes, &all);
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        let run =
+            ["run", "oxrun", "2", "4.00", "4.00", "4.00", "8.00", "8.00", "0.40", "0.40", "2.00", "2.00"];
+        assert!(lines.contains(&run.to_vec()), "{text}");
+        let state = ["state", "oxrun", "1", "3.00", "3.00", "3.00", "6.00", "6.00", "-", "-", "-", "-"];
+        assert!(lines.contains(&state.to_vec()), "{text}");
+    }
+
+    #[test]
+    fn each_sample_is_a_line_of_its_own() {
+        let all = BTreeMap::from([((Op::Run, 0), samples(&[10, 11]))]);
+        let raw = raw(&[runtime("crun")], &all);
+        assert_eq!(
+            raw.lines().skip(1).collect::<Vec<_>>(),
+            ["run,crun,0,10000,20000", "run,crun,1,11000,22000"]
+        );
     }
 }

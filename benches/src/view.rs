@@ -20,6 +20,16 @@ pub(crate) enum View {
     V1,
 }
 
+impl std::fmt::Display for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            View::Host => "host",
+            View::V2 => "v2",
+            View::V1 => "v1",
+        })
+    }
+}
+
 impl std::str::FromStr for View {
     type Err = String;
 

@@ -18,8 +18,8 @@ fn file(name: &str) -> Check<String> {
     Ok(fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name))?)
 }
 
-/// Every package that is built for this machine, ours among them.
-fn packages() -> Check<Vec<Value>> {
+/// What cargo says of this workspace on this machine.
+fn metadata() -> Check<Value> {
     let cargo = Path::new(env!("CARGO"));
     let output = Command::new(cargo)
         .env("RUSTC", cargo.with_file_name("rustc"))
@@ -28,9 +28,28 @@ fn packages() -> Check<Vec<Value>> {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()?;
     check!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// Every package that is built for this machine, ours among them.
+fn packages() -> Check<Vec<Value>> {
+    let metadata = metadata()?;
     let list = metadata["packages"].as_array().filter(|list| list.len() > 20);
     list.cloned().ok_or_else(|| Failed::from("cargo metadata has no packages"))
+}
+
+/// Who is built with whom, as ids of both packages: of optional dependencies those that are switched on.
+fn edges() -> Check<BTreeSet<(String, String)>> {
+    let metadata = metadata()?;
+    let nodes = metadata["resolve"]["nodes"].as_array().filter(|list| list.len() > 20);
+    let nodes = nodes.ok_or_else(|| Failed::from("cargo metadata resolves nothing"))?;
+    let of = |node: &Value| {
+        let ids: Vec<Value> = node["dependencies"].as_array().cloned().unwrap_or_default();
+        ids.iter()
+            .map(|id| (text(node, "id").to_owned(), id.as_str().unwrap_or_default().to_owned()))
+            .collect()
+    };
+    Ok(nodes.iter().flat_map(|node| -> Vec<(String, String)> { of(node) }).collect())
 }
 
 fn text<'a>(package: &'a Value, key: &str) -> &'a str {
@@ -86,12 +105,26 @@ fn no_crate_that_the_policy_bans_is_built() -> Check {
         let line = policy.lines().find(|line| line.contains(&format!("crate = \"{name}\"")))?;
         Some(line.split_once("wrappers = [")?.1.split(']').next()?.to_owned())
     };
-    for package in packages()? {
-        let user = text(&package, "name");
+    let (packages_built, edges) = (packages()?, edges()?);
+    let built = |user: &Value, name: &str| {
+        let of = |other: &&Value| text(other, "name") == name;
+        packages_built
+            .iter()
+            .filter(of)
+            .any(|other| edges.contains(&(text(user, "id").to_owned(), text(other, "id").to_owned())))
+    };
+    let cli = packages_built.iter().find(|package| text(package, "name") == "oxrun");
+    check!(
+        cli.is_some_and(|cli| built(cli, "oxrun-core") && !built(cli, "seccompiler")),
+        "nothing is told apart"
+    );
+    for package in &packages_built {
+        let user = text(package, "name");
         for dependency in package["dependencies"].as_array().into_iter().flatten() {
             let name = text(dependency, "name");
-            // What others test with is not built.
-            if dependency["kind"] == "dev" && !package["source"].is_null() {
+            // What others test with is not built, and what they could be built with is neither.
+            let others = !package["source"].is_null();
+            if others && (dependency["kind"] == "dev" || !built(package, name)) {
                 continue;
             }
             let allowed = only_for(name).is_some_and(|users| users.contains(&format!("\"{user}\"")));
