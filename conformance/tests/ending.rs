@@ -303,7 +303,11 @@ fn a_hook_that_freezes_the_container_and_fails_ends_it() -> Check {
     let before = s.leaks()?;
     let roots = Host::cgroup_roots()?;
     let root = roots.iter().find(|root| controls(root, "freezer")).ok_or("no freezer")?;
-    let text = format!("echo FROZEN >{}/{}*/freezer.state && exit 3", root.display(), s.cgroup_prefix());
+    let text = format!(
+        "for file in {}/{}*/freezer.state; do echo FROZEN >\"$file\" || exit 2; done\nexit 3",
+        root.display(),
+        s.cgroup_prefix()
+    );
     let hook = s.make_script("hook", &text)?;
     let entry = json!({ "path": hook, "env": ["PATH=/usr/bin:/bin"] });
     let bundle = s.bundle(&Config::new(&["/bin/probe", "sleep"]).push("/hooks/createRuntime", entry))?;
