@@ -88,6 +88,9 @@ impl Session {
         let empty = Layout { v2: None, v1: Vec::new() };
         // From here on Drop cleans up.
         let mut session = Session { scratch, runner, layout: empty, group };
+        // Bundles and states of engines lie in /run, which is a tmpfs.
+        sys::private_mounts()?;
+        sys::mount("tmpfs", &session.scratch, "tmpfs", 0, "mode=700")?;
         session.layout = view::enter(view, &session.scratch)?;
         bundle::make_rootfs(&session.rootfs())?;
         for point in session.layout.all() {
@@ -271,6 +274,7 @@ impl Drop for Session {
             remove_cgroup(&point.join(&self.group));
         }
         let _ = sys::detach(&self.scratch.join("cgroup2"));
+        let _ = sys::detach(&self.scratch);
         if let Err(e) = fs::remove_dir_all(&self.scratch) {
             eprintln!("{}: {e}", self.scratch.display());
         }
