@@ -296,13 +296,17 @@ impl Bench {
         }
     }
 
-    /// Waits until nobody is left in the container's cgroups but its first process: who was made when the runtime was
-    /// killed may be unknown, and ends by itself.
+    /// Waits until nobody is left in the container's cgroups but its first process. Who was made when the runtime was
+    /// killed may be unknown, and ends by itself as soon as it is rid of the stop that every followed task begins with.
     pub(super) fn settle(&self) -> Check {
         for _ in 0..1000 {
             while let Ok(Some(_)) = crate::sys::reap(-1) {}
-            if crate::harness::Host::processes_in(self.s.cgroup_prefix())?.len() <= 1 {
+            let left = crate::harness::Host::processes_in(self.s.cgroup_prefix())?;
+            if left.len() <= 1 {
                 return Ok(());
+            }
+            for pid in left {
+                let _ = crate::sys::kill(pid, libc::SIGCONT);
             }
             crate::sys::poll(&[], Duration::from_millis(5))?;
         }

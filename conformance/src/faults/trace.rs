@@ -7,7 +7,7 @@ use crate::{Check, Failed};
 use oxrun_init::fault;
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
@@ -275,6 +275,19 @@ impl Follower<'_> {
     }
 }
 
+/// What /proc says of a task.
+fn what_it_does(task: &OwnedFd) -> String {
+    let read = |path: String| fs::read_to_string(path).unwrap_or_default();
+    let info = read(format!("/proc/self/fdinfo/{}", task.as_raw_fd()));
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")).unwrap_or_default().trim();
+    let status = read(format!("/proc/{pid}/status"));
+    let wanted = ["Name:", "State:", "PPid:", "TracerPid:", "SigPnd:", "ShdPnd:"];
+    let status: Vec<&str> =
+        status.lines().filter(|line| wanted.iter().any(|w| line.starts_with(w))).collect();
+    let call = read(format!("/proc/{pid}/syscall"));
+    format!("{pid}: {}, call {}", status.join(", "), call.trim())
+}
+
 /// Waits until the tasks have ended.
 ///
 /// # Errors
@@ -282,7 +295,7 @@ impl Follower<'_> {
 pub(super) fn all_gone(tasks: &[OwnedFd]) -> Check {
     for task in tasks {
         if !crate::sys::readable(task.as_fd(), Duration::from_secs(10))? {
-            return Err(Failed::from("a task of the runtime lives on"));
+            return Err(Failed::from(format!("a task of the runtime lives on: {}", what_it_does(task))));
         }
     }
     Ok(())
