@@ -206,6 +206,39 @@ fn a_memory_limit_that_init_cannot_live_with_is_told_and_leaves_nothing() -> Che
     Ok(())
 }
 
+fn a_missing_state_root_has_no_container_and_is_made_by_create() -> Check {
+    let s = sandbox()?;
+    let (rt, root) = (s.runtime(), s.runtime().root());
+    for words in [&["state", "c1"][..], &["start", "c1"], &["kill", "c1", "KILL"], &["delete", "c1"]] {
+        rt.call(words)?.refused("does not exist")?;
+    }
+    rt.call(&["exec", "c1", "/bin/probe", "exit", "0"])?.exits(255)?;
+    rt.call(&["list"])?.refused("no such file or directory")?;
+    rt.call(&["delete", "--force", "c1"])?.success()?;
+    check!(!root.exists(), "one of them has made the state root");
+    rt.create(s.bundle(&Config::new(SLEEP))?.path(), "c1")?.success()?;
+    rt.has_status("c1", "created")?;
+    rt.call(&["delete", "--force", "c1"])?.success()?;
+    Ok(())
+}
+
+fn one_task_is_enough_for_a_container_and_leaves_no_room_for_a_further_process() -> Check {
+    let s = sandbox()?;
+    let rt = s.runtime();
+    let config = Config::new(SLEEP).set("/linux/resources/pids/limit", 1);
+    s.sleeper("c1", &config)?;
+    let before = s.leaks()?;
+    let output = rt.exec("c1", &["/bin/probe", "exit", "0"])?.exits(255)?;
+    check!(output.says("resource temporarily unavailable"), "{output}");
+    check!(!rt.is_oxrun() || output.says("pids.limit"), "{output}");
+    while let Ok(Some(_)) = sys::reap(-1) {}
+    before.assert_same()?;
+    rt.has_status("c1", "running")?;
+    rt.call(&["delete", "--force", "c1"])?.success()?;
+    let bundle = s.bundle(&config.args(&["/bin/probe", "exit", "7"]))?;
+    rt.run(bundle.path(), "c2")?.exits(7).map(drop)
+}
+
 fn main() -> ExitCode {
     macro_rules! tests {
         ($($name:ident),* $(,)?) => { vec![$(test(stringify!($name), $name)),*] };
@@ -220,5 +253,7 @@ fn main() -> ExitCode {
         there_may_be_more_containers_than_descriptors,
         too_few_descriptors_are_told_and_leave_nothing,
         a_memory_limit_that_init_cannot_live_with_is_told_and_leaves_nothing,
+        a_missing_state_root_has_no_container_and_is_made_by_create,
+        one_task_is_enough_for_a_container_and_leaves_no_room_for_a_further_process,
     ])
 }

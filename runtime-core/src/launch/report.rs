@@ -197,7 +197,15 @@ fn explain(plan: &Plan, action: &Action, field: &str, r: &Record<'_>) -> Error {
         Action::Seccomp(program) => seccomp(program.flags, r),
         // Only the cgroup says so: one with controllers below it takes no process.
         Action::Clone { .. } if r.errno == libc::EBUSY => plain("error adding pid of init to cgroups", r),
-        Action::Clone { .. } => plain("unable to create the container's process", r),
+        Action::Clone { .. } => {
+            let e = plain("unable to create the container's process", r);
+            match r.errno {
+                libc::EAGAIN => {
+                    e.hint("pids.limit of the container or RLIMIT_NPROC of its user has no room for it")
+                }
+                _ => e,
+            }
+        }
         _ => plain("error during container init", r),
     }
 }
