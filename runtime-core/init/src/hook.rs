@@ -99,12 +99,17 @@ fn wait(ctx: &Ctx, child: &Fd, timeout: u64, failed: bool) -> Result<(u32, u32),
     let watch = |fd, events| PollFd { fd, events, revents: 0 };
     // After `created` there is no creator any more, and a number of -1 is not looked at.
     let mut fds = [watch(child.raw(), POLLIN), watch(ctx.control, 0)];
-    let in_time = failed || sys::poll(&mut fds, timeout);
+    let polled = if failed { Ok(true) } else { sys::poll(&mut fds, timeout) };
+    let in_time = polled.unwrap_or(false);
     let gone = fds[1].revents & POLLHUP != 0;
     if !in_time || gone {
         sys::kill(child);
     }
     let end = sys::wait(child)?;
+    // Nobody would have ended it in time.
+    if let Err(e) = polled {
+        return Err(Stop::explained(e, Detail::Text, b"ppoll"));
+    }
     match (in_time, gone) {
         (false, _) => Ok((ended::TIMEOUT, timeout as u32)),
         (_, true) => Err(Stop::detail(Detail::HostGone, b"")),

@@ -292,6 +292,7 @@ fn hook(h: &HookAction, r: &Record<'_>) -> Error {
             hooks::ended(h, &end, r.text.get(8..).unwrap_or(b""))
         }
         Detail::BadScript | Detail::HostGone => plain("error running a hook", r),
+        Detail::Text => hooks::failed(h, &format!("{}: {}", text(r.text), errno_text(r.errno))),
         _ if call(r).starts_with("execve") => hooks::not_executed(h, r.errno),
         _ => hooks::failed(h, &format!("{}: {}", call(r), errno_text(r.errno))),
     }

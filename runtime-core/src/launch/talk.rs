@@ -148,7 +148,10 @@ impl Host<'_> {
             return Err(Error::new(ErrorKind::Internal, "init sent no pidfd"));
         };
         if let Some((_, old)) = self.process.replace((pid, pidfd)) {
-            let _ = sys::wait_within(&old, PATIENCE);
+            let ended = sys::poll_exit(old.as_fd(), Some(PATIENCE));
+            if ended.map_err(|e| Error::io("poll(init)", &e))? {
+                let _ = sys::wait(&old);
+            }
         }
         Ok(())
     }

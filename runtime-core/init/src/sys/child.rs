@@ -37,7 +37,7 @@ pub fn read_start(fd: &Fd, buf: &mut [u8]) -> usize {
 }
 
 /// `ppoll(2)`: without end if `seconds` is 0. Whether anything happened.
-pub fn poll(fds: &mut [PollFd], seconds: u64) -> bool {
+pub fn poll(fds: &mut [PollFd], seconds: u64) -> Result<bool, Errno> {
     let mut time = [seconds.min(i64::MAX as u64), 0u64];
     let limit = if seconds == 0 { 0 } else { time.as_mut_ptr() as usize };
     let args = [fds.as_mut_ptr() as usize, fds.len(), limit, 0, 8, 0];
@@ -45,7 +45,7 @@ pub fn poll(fds: &mut [PollFd], seconds: u64) -> bool {
         // The kernel writes what is left of the time.
         match unnoted(nr::PPOLL, args) {
             Err(Errno(EINTR)) => {}
-            r => return r != Ok(0),
+            r => return r.map(|n| n != 0),
         }
     }
 }
