@@ -5,19 +5,27 @@
 //! The test program is also the daemon: with a first argument of its own it becomes one.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-#[path = "embedding/sys.rs"]
+#[path = "caller_untouched/again.rs"]
+mod again;
+#[path = "embedding/fork.rs"]
+mod fork;
+#[path = "caller_untouched/process.rs"]
+mod process;
+#[path = "caller_untouched/sys.rs"]
 mod sys;
+
+use again::again;
+use process::{descriptors, differences, facts};
 
 use oxrun_conformance::harness::{Config, Sandbox, oxrun_only, run};
 use oxrun_conformance::{Check, Failed, check, check_eq};
 use oxrun_core::{Bundle, CreateOptions, ExitStatus, Runtime, Stdio};
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread::JoinHandle;
@@ -27,8 +35,6 @@ const THREADS: usize = 8;
 const MEMORY: usize = 500 << 20;
 const CONTAINERS: usize = 200;
 const FORKS: usize = 400;
-/// How long the daemon may take for all of its containers.
-const LIMIT: Duration = Duration::from_secs(600);
 /// How long a forked child may take to execute a program before it counts as hung.
 const HANG: Duration = Duration::from_secs(2);
 
@@ -85,62 +91,6 @@ impl Busy {
     }
 }
 
-/// Everything of this process that the library promises not to change.
-fn snapshot() -> Check<BTreeMap<String, String>> {
-    let mut facts = BTreeMap::new();
-    let mut put = |name: &str, value: String| facts.insert(name.to_owned(), value);
-    put("cwd", std::env::current_dir()?.display().to_string());
-    put("environment", format!("{:?}", std::env::vars_os().collect::<Vec<_>>()));
-    put("rlimits", fs::read_to_string("/proc/self/limits")?);
-    put("oom_score_adj", fs::read_to_string("/proc/self/oom_score_adj")?);
-    put("cgroup", fs::read_to_string("/proc/self/cgroup")?);
-    let (dumpable, subreaper) = sys::flags();
-    put("dumpable", dumpable.to_string());
-    put("subreaper", subreaper.to_string());
-    for signal in 1..=64 {
-        put(&format!("signal {signal}"), format!("{:?}", sys::disposition(signal)));
-    }
-    let lines =
-        ["Umask", "Uid", "Gid", "Groups", "SigIgn", "SigCgt", "CapEff", "CapBnd", "NoNewPrivs", "Threads"];
-    for line in fs::read_to_string("/proc/self/status")?.lines() {
-        let (name, value) = line.split_once(':').unwrap_or((line, ""));
-        if lines.contains(&name) {
-            put(name, value.trim().to_owned());
-        }
-    }
-    for namespace in fs::read_dir("/proc/self/ns")? {
-        let path = namespace?.path();
-        put(&path.display().to_string(), fs::read_link(&path)?.display().to_string());
-    }
-    for task in fs::read_dir("/proc/self/task")? {
-        let path = task?.path().join("status");
-        let status = fs::read_to_string(&path)?;
-        let mask = status.lines().find(|line| line.starts_with("SigBlk"));
-        put(&path.display().to_string(), mask.unwrap_or_default().to_owned());
-    }
-    put("children", fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id()))?);
-    Ok(facts)
-}
-
-/// The open descriptors with what they are, without the one through which they are read.
-fn descriptors() -> Check<BTreeMap<i32, String>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir("/proc/self/fd")? {
-        let path = entry?.path();
-        let Some(number) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else {
-            continue;
-        };
-        let Ok(target) = fs::read_link(&path) else {
-            continue;
-        };
-        if target != Path::new(&format!("/proc/{}/fd", std::process::id())) {
-            let (fd, file) = sys::descriptor_flags(number);
-            found.insert(number, format!("{} ({fd:#x}, {file:#x})", target.display()));
-        }
-    }
-    Ok(found)
-}
-
 /// The daemon: makes containers, and compares itself before and after.
 fn daemon(bundle: &Path, root: &Path, count: usize, spoil: Option<Spoil>) -> Check {
     let mut memory = vec![0u8; MEMORY];
@@ -150,8 +100,7 @@ fn daemon(bundle: &Path, root: &Path, count: usize, spoil: Option<Spoil>) -> Che
     let busy = Busy::begin()?;
     let runtime = Runtime::new(root);
     let opened = Bundle::open(bundle)?;
-    let before = snapshot()?;
-    let descriptors_before = descriptors()?;
+    let (before, descriptors_before) = (facts()?, descriptors()?);
     for number in 0..count {
         let plan = runtime.plan(&format!("c{number}"), &opened, &CreateOptions::default())?;
         let container = runtime.create(&plan, Stdio::null())?;
@@ -162,17 +111,15 @@ fn daemon(bundle: &Path, root: &Path, count: usize, spoil: Option<Spoil>) -> Che
     if let Some(spoil) = spoil {
         spoil()?;
     }
-    let (after, descriptors_after) = (snapshot()?, descriptors()?);
+    let (after, descriptors_after) = (facts()?, descriptors()?);
     std::hint::black_box(&memory);
     busy.end()?;
-    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    for name in names {
-        check_eq!(after.get(name), before.get(name), "{name} of the daemon");
-    }
+    let changed = differences(&before, &after);
+    check!(changed.is_empty(), "the daemon has changed: {}", changed.join("; "));
     let mut new = Vec::new();
     for (number, what) in &descriptors_after {
         match descriptors_before.get(number) {
-            Some(old) => check_eq!(what, old, "descriptor {number} of the daemon"),
+            Some(old) => check_eq!(what, old, "{number} of the daemon"),
             None => new.push(what.clone()),
         }
     }
@@ -188,33 +135,10 @@ fn daemon(bundle: &Path, root: &Path, count: usize, spoil: Option<Spoil>) -> Che
 /// A change of the calling process.
 type Spoil = fn() -> Check;
 
-/// Things that a library must not do to its caller, by name.
-const SPOILS: [(&str, Spoil, &str); 4] = [
-    ("cwd", || Ok(std::env::set_current_dir("/proc")?), "cwd of the daemon"),
-    (
-        "umask",
-        || {
-            sys::set_umask(0o77);
-            Ok(())
-        },
-        "Umask of the daemon",
-    ),
-    (
-        "signal",
-        || {
-            sys::ignore(libc::SIGUSR2);
-            Ok(())
-        },
-        "SigIgn of the daemon",
-    ),
-    (
-        "descriptor",
-        || {
-            std::mem::forget(File::open("/proc/self/stat")?);
-            Ok(())
-        },
-        "new descriptors",
-    ),
+/// Two things that a library must not do to its caller, by name; `caller_untouched.rs` has them all.
+const SPOILS: [(&str, Spoil, &str); 2] = [
+    ("umask", || Ok(sys::set_umask(0o77)?), "Umask of thread"),
+    ("descriptor", || Ok(File::open("/proc/self/stat").map(std::mem::forget)?), "new descriptors"),
 ];
 
 /// The daemon with a launcher that forks and goes on in Rust. Says how many children it took until
@@ -224,13 +148,13 @@ fn forking_daemon(program: &Path) -> Check {
     let mut hung = None;
     for number in 1..=FORKS {
         let to = Arc::clone(&busy.log);
-        let pid = sys::fork_and_go_on(program, || work(63, &to))?;
+        let pid = fork::fork_and_go_on(program, || work(63, &to))?;
         let pidfd = oxrun_conformance::sys::pidfd(pid)?;
         let ended = oxrun_conformance::sys::readable(pidfd.as_fd(), HANG)?;
         if !ended {
             oxrun_conformance::sys::kill(pid, libc::SIGKILL)?;
         }
-        sys::wait(pid)?;
+        let _ = sys::wait(pid)?;
         if !ended {
             hung = Some(number);
             break;
@@ -244,34 +168,12 @@ fn forking_daemon(program: &Path) -> Check {
     Ok(())
 }
 
-/// Runs this program as a daemon in the sandbox's directory, within the time, and returns what it
-/// said on stdout.
-fn as_daemon(s: &Sandbox, args: &[&OsStr]) -> Check<String> {
-    let (out, err) = (s.dir().join("daemon.out"), s.dir().join("daemon.err"));
-    let mut child = Command::new(std::env::current_exe()?)
-        .args(args)
-        .current_dir(s.dir())
-        .stdin(std::process::Stdio::null())
-        .stdout(File::create(&out)?)
-        .stderr(File::create(&err)?)
-        .spawn()?;
-    let pidfd = oxrun_conformance::sys::pidfd(child.id().cast_signed())?;
-    let ended = oxrun_conformance::sys::readable(pidfd.as_fd(), LIMIT)?;
-    if !ended {
-        child.kill()?;
-    }
-    let status = child.wait()?;
-    check!(ended, "the daemon did not end in {LIMIT:?}");
-    check!(status.success(), "the daemon: {status}: {}", fs::read_to_string(err)?);
-    Ok(fs::read_to_string(out)?)
-}
-
 fn a_busy_daemon_makes_containers_without_a_hang_and_stays_as_it_was() -> Check {
     let s = Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))?;
     let bundle = s.bundle(&Config::new(&["/bin/probe", "exit", "4"]))?;
     let root = s.runtime().root();
     let args = ["--daemon".as_ref(), bundle.path().as_ref(), root.as_ref(), "".as_ref()];
-    as_daemon(&s, &args).map(drop)
+    again(&s, &args).map(drop)
 }
 
 fn a_change_of_the_daemon_is_noticed() -> Check {
@@ -280,7 +182,7 @@ fn a_change_of_the_daemon_is_noticed() -> Check {
     let root = s.runtime().root();
     for (name, _, expected) in SPOILS {
         let args = ["--daemon".as_ref(), bundle.path().as_ref(), root.as_ref(), name.as_ref()];
-        let failed = as_daemon(&s, &args).err().ok_or_else(|| format!("{name}: nothing"))?;
+        let failed = again(&s, &args).err().ok_or_else(|| format!("{name}: nothing"))?;
         let said = failed.message().unwrap_or_default();
         check!(said.contains(expected), "{name}: {said}");
     }
@@ -289,7 +191,7 @@ fn a_change_of_the_daemon_is_noticed() -> Check {
 
 fn the_same_daemon_hangs_with_a_fork_that_goes_on_in_rust() -> Check {
     let s = Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))?;
-    let said = as_daemon(&s, &["--forking-daemon".as_ref(), "/bin/true".as_ref()])?;
+    let said = again(&s, &["--forking-daemon".as_ref(), "/bin/true".as_ref()])?;
     check!(said.starts_with("child "), "it said {said:?}");
     Ok(())
 }
