@@ -172,6 +172,37 @@ fn each_crate_that_is_shipped_has_its_reason() -> Check {
     Ok(())
 }
 
+/// The ids of all packages that are built for the program, with those that build and derive.
+fn built_for_the_program() -> Check<BTreeSet<String>> {
+    let metadata = metadata()?;
+    let nodes = metadata["resolve"]["nodes"].as_array().cloned().unwrap_or_default();
+    let program = packages()?.into_iter().find(|package| text(package, "name") == "oxrun");
+    let mut found = BTreeSet::new();
+    let mut next: Vec<String> = program.iter().map(|package| text(package, "id").to_owned()).collect();
+    while let Some(id) = next.pop() {
+        if !found.insert(id.clone()) {
+            continue;
+        }
+        let node = nodes.iter().find(|node| text(node, "id") == id);
+        for dependency in node.and_then(|node| node["deps"].as_array()).into_iter().flatten() {
+            let kinds = dependency["dep_kinds"].as_array();
+            if kinds.is_some_and(|kinds| kinds.iter().any(|kind| kind["kind"] != "dev")) {
+                next.push(text(dependency, "pkg").to_owned());
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn the_number_of_crates_is_the_one_that_is_told() -> Check {
+    let ids = built_for_the_program()?;
+    let of_others =
+        packages()?.iter().filter(|p| ids.contains(text(p, "id")) && !p["source"].is_null()).count();
+    let row = format!("\n| crates of others, for building included | {of_others} |");
+    check!(file("ARCHITECTURE.md")?.contains(&row), "ARCHITECTURE.md does not say that they are {of_others}");
+    Ok(())
+}
+
 fn main() -> ExitCode {
     macro_rules! tests {
         ($($name:ident),* $(,)?) => { vec![$(Trial::test(stringify!($name), $name)),*] };
@@ -181,5 +212,6 @@ fn main() -> ExitCode {
         no_crate_that_the_policy_bans_is_built,
         everything_comes_from_the_registry_or_is_ours,
         each_crate_that_is_shipped_has_its_reason,
+        the_number_of_crates_is_the_one_that_is_told,
     ])
 }

@@ -36,6 +36,23 @@ pub struct Warning {
 }
 
 /// An opened bundle: the config and the directory it belongs to.
+///
+/// # Examples
+/// ```
+/// # fn main() -> Result<(), oxrun_core::Error> {
+/// use oxrun_core::Bundle;
+/// let config = r#"{
+///     "ociVersion": "1.2.0",
+///     "root": { "path": "/srv/root" },
+///     "process": { "args": ["sh"], "cwd": "/", "user": { "uid": 0, "gid": 0 } },
+///     "colour": "blue"
+/// }"#;
+/// let bundle = Bundle::from_json(config.as_bytes())?;
+/// assert_eq!(bundle.spec().version(), "1.2.0");
+/// // What is not understood is ignored, and said.
+/// assert_eq!(bundle.warnings()[0].field, "/colour");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Bundle {
     pub(crate) dir: PathBuf,
@@ -73,6 +90,26 @@ impl Bundle {
             .map_err(|e| placed(e, bytes, ""))?;
         check_version(spec.version())?;
         Ok(Bundle { dir: PathBuf::from("/"), bytes: bytes.into(), spec, warnings })
+    }
+
+    /// The same from a spec that was made by a program.
+    ///
+    /// # Errors
+    /// As [`Bundle::open`].
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> Result<(), oxrun_core::Error> {
+    /// use oxrun_core::{Bundle, Spec};
+    /// let mut spec = Spec::default();
+    /// spec.set_hostname(Some("web".to_owned()));
+    /// let bundle = Bundle::from_spec(&spec)?;
+    /// assert_eq!(bundle.spec().hostname().as_deref(), Some("web"));
+    /// # Ok(()) }
+    /// ```
+    pub fn from_spec(spec: &Spec) -> Result<Bundle> {
+        let bytes = serde_json::to_vec(spec).map_err(|e| Error::config("", e.to_string()))?;
+        Bundle::from_json(&bytes)
     }
 
     /// Reads a process document, as `exec --process` gets it. Pointers begin with `/process`.

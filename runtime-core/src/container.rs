@@ -63,6 +63,22 @@ fn not_running() -> Error {
 }
 
 /// A container. Dropping the handle does nothing to it.
+///
+/// # Examples
+/// A further process with a command line of its own, in a container that exists:
+/// ```no_run
+/// # fn main() -> Result<(), oxrun_core::Error> {
+/// use oxrun_core::{CreateOptions, ExitStatus, Runtime, Stdio};
+/// let runtime = Runtime::new("/run/acme");
+/// let web = runtime.open("web")?;
+/// let mut process = runtime.process_of(&web)?;
+/// process.set_args(Some(vec!["sh".to_owned(), "-c".to_owned(), "exit 3".to_owned()]));
+/// let plan = runtime.plan_exec(&web, &process, &CreateOptions::default())?;
+/// let exec = web.exec(&plan, Stdio::null())?;
+/// exec.start()?;
+/// assert_eq!(exec.wait()?, ExitStatus::Exited(3));
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Container {
     dir: StateDir,

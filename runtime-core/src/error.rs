@@ -97,6 +97,17 @@ struct Inner {
 ///
 /// `Display` is one line with the errno in lower case as Go prints it, without prefix; the accessors
 /// give the parts.
+///
+/// # Examples
+/// ```
+/// use oxrun_core::{Bundle, ErrorKind};
+/// let config = br#"{ "ociVersion": "1.2.0", "mounts": [{ "type": "proc" }] }"#;
+/// let Err(error) = Bundle::from_json(config) else { panic!("a mount without a destination") };
+/// assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+/// assert_eq!(error.field(), Some("/mounts/0"));
+/// assert_eq!(error.errno(), None); // no system call failed
+/// println!("{error}");
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error(Box<Inner>);
 

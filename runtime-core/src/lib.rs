@@ -17,6 +17,25 @@
 //! job.delete(false)?;
 //! # let _ = status; Ok(()) }
 //! ```
+//!
+//! All handles can be shared by threads, and none has to be kept: [`Runtime::open`] finds a container again after the
+//! program was started anew. Nothing is logged, and nothing is global but a sealed copy of init, which the first
+//! container leaves for all others. With the feature `tokio` what can be waited for can be waited for in tasks.
+//!
+//! # What may change
+//!
+//! The version says so, by semantic versioning: while it is 0.x, the second number counts as the first.
+//!
+//! - What is public here stays until the next breaking version. The exceptions are what plans are made of and from, in
+//!   [`plan::action`], [`plan::script`], [`cgroup`] and [`HostFacts`]: there are as many kinds of steps as the
+//!   specification has sentences, and each version of it adds some. Who prints, compares and stores plans is not
+//!   affected; a stored one is for the version that made it.
+//! - Enums and structs marked non-exhaustive get more values and fields in any version. So does [`CreateOptions`]: end its
+//!   literal with `..Default::default()`.
+//! - Texts of errors are for people and may change. [`Error::kind`], [`Error::field`] and [`Error::errno`] are for programs.
+//! - The state directory of a container can be read by later versions with the same first number (the second while it is 0).
+//! - [`Spec`] and what belongs to it are those of the crate oci-spec: a breaking version of it is one here.
+//! - A higher least version of Rust or of the kernel (5.14 now) is no breaking change, and stands in the changelog.
 
 #![deny(clippy::disallowed_methods)]
 

@@ -115,7 +115,28 @@ pub struct Step {
 /// Everything that will be done to create a container, and in which order.
 ///
 /// # Examples
-/// `println!("{plan}")` prints it as `oxrun explain` does.
+/// ```
+/// # fn main() -> Result<(), oxrun_core::Error> {
+/// # // Who is not root needs newuidmap for this.
+/// # if std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) != 0) { return Ok(()); }
+/// use oxrun_core::{Bundle, CreateOptions, Runtime};
+/// let config = br#"{
+///     "ociVersion": "1.2.0",
+///     "root": { "path": "/srv/root" },
+///     "process": { "args": ["sh"], "cwd": "/tmp", "user": { "uid": 0, "gid": 0 } },
+///     "linux": { "namespaces": [{ "type": "mount" }, { "type": "pid" }] }
+/// }"#;
+/// let runtime = Runtime::new("/run/acme");
+/// let plan = runtime.plan("job", &Bundle::from_json(config)?, &CreateOptions::default())?;
+/// // Nothing was done. It prints as `oxrun explain` does, one step a line.
+/// assert!(plan.to_string().contains("/srv/root"));
+/// let step = plan.steps.iter().find(|step| step.field == "/process/cwd");
+/// assert!(step.is_some());
+/// // It is data: two plans of one config are equal.
+/// let again = runtime.plan("job", &Bundle::from_json(config)?, &CreateOptions::default())?;
+/// assert_eq!(plan, again);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Plan {
     /// The container's id.
