@@ -2,108 +2,24 @@
 //! for another one without an end.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "races/call.rs"]
+mod call;
+
+use call::{Call, LIMIT};
 use oxrun_conformance::harness::{Bundle, Config, Host, Leaks, Sandbox, conditional, run, test};
 use oxrun_conformance::{Check, check, check_eq, sys};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
 
 const SLEEP: &[&str] = &["/bin/probe", "sleep"];
-/// Far longer than anything here takes; the end of a runtime that hangs.
-const LIMIT: Duration = Duration::from_secs(10);
 
 fn sandbox() -> Check<Sandbox> {
     Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))
-}
-
-/// A call of the runtime that is not waited for.
-struct Call {
-    child: Child,
-    errors: PathBuf,
-}
-
-impl Call {
-    fn new(s: &Sandbox, name: &str, words: &[&OsStr]) -> Check<Self> {
-        let errors = s.dir().join(format!("{name}.stderr"));
-        let mut command = s.runtime().command();
-        command.args(words);
-        command.stdout(Stdio::null()).stderr(File::create(&errors)?);
-        let child = command.spawn()?;
-        Ok(Self { child, errors })
-    }
-
-    fn create(s: &Sandbox, bundle: &Bundle) -> Check<Self> {
-        let path: &OsStr = bundle.path().as_ref();
-        let words = ["create".as_ref(), "--bundle".as_ref(), path, "c1".as_ref()];
-        Self::new(s, "create", &words)
-    }
-
-    fn delete(s: &Sandbox, name: &str) -> Check<Self> {
-        let words = ["delete", "--force", "c1"].map(OsStr::new);
-        Self::new(s, name, &words)
-    }
-
-    fn pid(&self) -> i32 {
-        self.child.id().cast_signed()
-    }
-
-    /// Returns when `condition` holds. There is no event for it: the call's end is one, and the
-    /// condition is looked at between two short waits for that.
-    fn until(&mut self, what: &str, condition: impl Fn(i32) -> bool) -> Check {
-        let end = Instant::now() + LIMIT;
-        let process = sys::pidfd(self.pid())?;
-        while !condition(self.pid()) {
-            check!(Instant::now() < end, "never happened: {what}");
-            let ended = sys::readable(process.as_fd(), Duration::from_millis(1))?;
-            check!(!ended, "ended before this: {what}\n  {}", self.said()?);
-        }
-        Ok(())
-    }
-
-    /// Waits until the call waits for the lock of another one.
-    fn until_locked_out(&mut self) -> Check {
-        self.until("the call waits for a lock", |pid| {
-            let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-            locks.lines().any(|line| {
-                let words: Vec<&str> = line.split_whitespace().collect();
-                words.get(1) == Some(&"->") && words.get(5) == Some(&pid.to_string().as_str())
-            })
-        })
-    }
-
-    fn said(&self) -> Check<String> {
-        Ok(fs::read_to_string(&self.errors)?.trim_end().to_owned())
-    }
-
-    /// The exit code.
-    fn finish(mut self) -> Check<i32> {
-        let process = sys::pidfd(self.pid())?;
-        let ended = sys::readable(process.as_fd(), LIMIT)?;
-        check!(ended, "did not end\n  stderr: {}", self.said()?);
-        Ok(self.child.wait()?.code().unwrap_or(-1))
-    }
-
-    /// Ends the call with SIGKILL.
-    fn kill(mut self) -> Check {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        if let Ok(None) = self.child.try_wait() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
 }
 
 /// A hook that says that it runs and goes on only when it is told.
@@ -234,7 +150,7 @@ fn a_poststart_hook_may_delete_the_container() -> Check {
     let bundle = s.bundle(&config)?;
     let (before, children) = (s.leaks()?, Host::children()?);
     s.runtime().create(bundle.path(), "c1")?.success()?;
-    Call::new(&s, "start", &["start".as_ref(), "c1".as_ref()])?.finish()?;
+    Call::new(&s, "start", &["start", "c1"])?.finish()?;
     s.runtime().call(&["state", "c1"])?.refused("container does not exist")?;
     settle(&s, &children)?;
     before.assert_same()
@@ -247,7 +163,7 @@ fn delete_force_does_not_wait_for_a_start_whose_init_is_stopped() -> Check {
     s.runtime().create(bundle.path(), "c1")?.success()?;
     let pid = s.runtime().pid("c1")?;
     sys::kill(pid, libc::SIGSTOP)?;
-    let mut start = Call::new(&s, "start", &["start".as_ref(), "c1".as_ref()])?;
+    let mut start = Call::new(&s, "start", &["start", "c1"])?;
     start.until("start waits for init", |pid| {
         let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
         let number = call.split(' ').next().and_then(|word| word.parse().ok());

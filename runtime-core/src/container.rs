@@ -21,7 +21,7 @@ use crate::launch::agent::{self, Connection, Loaded};
 use crate::launch::{self, Launched, Stdio};
 use crate::plan::Plan;
 use crate::plan::action::CgroupDir;
-use crate::state::{State, StateDir};
+use crate::state::{Fifo, State, StateDir};
 use crate::sys::{self, ExitStatus};
 use crate::template::Template;
 use std::collections::BTreeMap;
@@ -60,6 +60,17 @@ impl fmt::Display for Status {
 
 fn not_running() -> Error {
     Error::new(ErrorKind::WrongState, "container not running")
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::WrongState, "cannot exec in a stopped container")
+}
+
+/// Why a further process could not be made: if the container's process ends, that is why, whichever call met it. What is
+/// wrong with the process itself is so all the same.
+fn overtaken(pid: u32, e: Error) -> Error {
+    let met = matches!(e.kind(), ErrorKind::Syscall | ErrorKind::Killed);
+    if met && sys::is_ending(pid) { stopped().hint(format!("it stopped meanwhile: {e}")) } else { e }
 }
 
 /// A container. Dropping the handle does nothing to it.
@@ -167,12 +178,16 @@ impl Container {
         if !self.alive()? {
             return Ok(Status::Stopped);
         }
-        Ok(if freezer::is_frozen(&self.state.cgroups)? {
-            Status::Paused
-        } else if self.dir.fifo()?.is_some() {
-            Status::Created
-        } else {
-            Status::Running
+        if freezer::is_frozen(&self.state.cgroups)? {
+            return Ok(Status::Paused);
+        }
+        Ok(match self.dir.fifo()? {
+            Fifo::Held(_) => Status::Created,
+            // It never was started: init closes what it has before it is gone.
+            Fifo::Left if sys::is_ending(self.state.pid) => Status::Stopped,
+            // It went with the whole directory: the container was deleted meanwhile.
+            Fifo::Gone if !self.alive()? => Status::Stopped,
+            Fifo::Left | Fifo::Gone => Status::Running,
         })
     }
 
@@ -208,8 +223,12 @@ impl Container {
         if freezer::is_frozen(&self.state.cgroups)? {
             return wrong("cannot start a container in the paused state");
         }
-        let Some(fifo) = self.dir.fifo()? else {
-            return ended("cannot start an already running container");
+        let fifo = match self.dir.fifo()? {
+            Fifo::Held(fifo) => fifo,
+            Fifo::Left if sys::is_ending(self.state.pid) => {
+                return ended("cannot start a container that has stopped");
+            }
+            Fifo::Left | Fifo::Gone => return ended("cannot start an already running container"),
         };
         let mut end = fifo.try_clone().map(std::fs::File::from).map_err(|e| Error::io("dup", &e))?;
         std::io::Write::write_all(&mut end, b"s").map_err(|e| {
@@ -300,7 +319,7 @@ impl Container {
     /// [`ErrorKind::WrongState`] if the container is stopped; why a step failed.
     pub fn exec(&self, plan: &Plan, stdio: Stdio) -> Result<Exec> {
         let (Some(init), true) = (&self.pidfd, self.alive()?) else {
-            return Err(Error::new(ErrorKind::WrongState, "cannot exec in a stopped container"));
+            return Err(stopped());
         };
         let program = plan.steps.iter().find_map(|s| match &s.action {
             crate::plan::action::Action::Lookup { name, .. } => Some(name.clone()),
@@ -314,9 +333,10 @@ impl Container {
             }
             None => None,
         };
-        let joined =
-            launch::join(plan, init.as_fd(), self.state.pid, stdio).map_err(|e| self.of_nobody(e))?;
-        Ok(Exec { joined, agent: agent.into(), program: program.unwrap_or_default() })
+        let container = self.state.pid;
+        let joined = launch::join(plan, init.as_fd(), container, stdio)
+            .map_err(|e| overtaken(container, self.of_nobody(e)))?;
+        Ok(Exec { joined, agent: agent.into(), program: program.unwrap_or_default(), container })
     }
 
     /// The error of a caller without rights who may not join a process that has become another user: until that is its
@@ -341,7 +361,7 @@ impl Container {
         if let Some(template) = self.template.get() {
             return Ok(template);
         }
-        let template = Template::of(&self.dir)?;
+        let template = Template::of(&self.dir).map_err(|e| overtaken(self.state.pid, e))?;
         Ok(self.template.get_or_init(|| template))
     }
 
@@ -475,6 +495,8 @@ impl Container {
                 ));
             }
             Status::Created | Status::Running | Status::Paused => self.end()?,
+            // Init may still be ending.
+            Status::Stopped if self.alive()? => self.end()?,
             Status::Stopped => {}
         }
         if !self.state.own_pids || status != Status::Stopped {
@@ -562,6 +584,8 @@ pub struct Exec {
     /// The agent that gets the listener of its filter, and the container's state for it.
     agent: Mutex<Option<(Connection, String)>>,
     program: String,
+    /// The pid of the container's process.
+    container: u32,
 }
 
 impl Exec {
@@ -584,10 +608,11 @@ impl Exec {
                 Err(e)
             }
         };
-        done.inspect_err(|_| {
+        done.map_err(|e| {
             // It is about to end, and nobody else will wait for it.
             let _ = sys::poll_exit(self.joined.pidfd.as_fd(), Some(1000));
             sys::reap(&self.joined.pidfd);
+            overtaken(self.container, e)
         })
     }
 

@@ -105,17 +105,20 @@ impl Runtime {
     /// [`crate::ErrorKind::AlreadyExists`] if the id is taken; otherwise why a step failed, in which case everything that
     /// was made is gone again.
     pub fn create(&self, plan: &Plan, stdio: Stdio) -> Result<Container> {
-        let dir = StateDir::create(&self.root, &plan.id)?;
-        let ready = dir.lock().and_then(|()| match plan.notify() {
+        let (dir, fault) = StateDir::create(&self.root, &plan.id)?;
+        let ready = match plan.notify() {
             Some(place) if place.parent() == Some(&dir.path) => dir.make_notify(),
             _ => Ok(()),
-        });
-        let launched = ready.and_then(|()| launch::launch(plan, &dir, stdio));
+        };
+        let launched = ready.and_then(|()| launch::launch(plan, &dir, fault, stdio));
         match launched {
             Ok(l) => Ok(Container::created(dir, l)),
             Err(e) => {
-                // The error that is returned is the one that matters.
-                let _ = dir.remove();
+                // The error that is returned is the one that matters. What is gone already may be there again, as
+                // somebody else's.
+                if dir.is_gone().is_ok_and(|gone| !gone) {
+                    let _ = dir.remove();
+                }
                 Err(e)
             }
         }

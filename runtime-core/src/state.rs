@@ -18,7 +18,7 @@ use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{ErrorKind as Io, Write};
+use std::io::{ErrorKind as Io, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -82,6 +82,17 @@ const FILES: [&str; 8] =
 /// The directory of the socket for sd_notify(3).
 const NOTIFY: &str = "notify";
 
+/// The fifo that init waits at.
+#[derive(Debug)]
+pub(crate) enum Fifo {
+    /// Init holds it: this is its writing end.
+    Held(OwnedFd),
+    /// It is there, and init does not hold it any more: it has just been started, or it ends.
+    Left,
+    /// `start` took it away, or it went with the directory.
+    Gone,
+}
+
 /// An open state directory.
 #[derive(Debug)]
 pub(crate) struct StateDir {
@@ -90,20 +101,41 @@ pub(crate) struct StateDir {
 }
 
 impl StateDir {
-    /// Makes the directory of a new container and locks it.
-    pub(crate) fn create(root: &Path, id: &str) -> Result<StateDir> {
+    /// Makes the directory of a new container and locks it. With it comes the file for [`StateDir::fill_fault`].
+    ///
+    /// Until it is locked it looks like what a killed creator left, and whoever cleans up takes it away; another creator
+    /// may then have made one in its place. Whose it is says the file, which one of them makes.
+    pub(crate) fn create(root: &Path, id: &str) -> Result<(StateDir, File)> {
         make_root(root)?;
         let path = root.join(id);
-        std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(|e| match e.kind() {
-            Io::AlreadyExists => {
-                Error::new(ErrorKind::AlreadyExists, format!("container with given ID already exists: {id}"))
+        let taken = || {
+            let text = format!("container with given ID already exists: {id}");
+            Error::new(ErrorKind::AlreadyExists, text)
+        };
+        loop {
+            std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(|e| match e.kind() {
+                Io::AlreadyExists => taken(),
+                _ => Error::io(format!("mkdir({})", path.display()), &e),
+            })?;
+            let locked = StateDir::open_path(path.clone()).and_then(|dir| dir.lock().map(|()| dir));
+            match locked {
+                Ok(dir) => match dir.new_file(c"fault") {
+                    Ok(fault) => return Ok((dir, fault)),
+                    Err(e) if e.errno() == Some(libc::EEXIST) => return Err(taken()),
+                    Err(e) => {
+                        // The failure that is told is the one that matters.
+                        let _ = dir.remove();
+                        return Err(e);
+                    }
+                },
+                Err(e) if e.kind() == ErrorKind::NotFound || e.errno() == Some(libc::ENOENT) => {}
+                Err(e) => {
+                    // Nobody knows of it yet. The failure to open it is the one that is told.
+                    let _ = std::fs::remove_dir(path);
+                    return Err(e);
+                }
             }
-            _ => Error::io(format!("mkdir({})", path.display()), &e),
-        })?;
-        StateDir::open_path(path).inspect_err(|_| {
-            // Nobody knows of it yet. The failure to open it is the one that is told.
-            let _ = std::fs::remove_dir(root.join(id));
-        })
+        }
     }
 
     /// Opens the directory of an existing container.
@@ -192,13 +224,21 @@ impl StateDir {
         let _ = std::fs::remove_file(self.path.join("start"));
     }
 
-    /// The fifo's writing end: `None` if init does not hold it (any more).
-    pub(crate) fn fifo(&self) -> Result<Option<OwnedFd>> {
+    /// The fifo's writing end, if init holds it.
+    pub(crate) fn fifo(&self) -> Result<Fifo> {
         match sys::open_at(&self.dir, c"start", libc::O_WRONLY | libc::O_NONBLOCK, 0) {
-            Ok(fd) => Ok(Some(fd)),
-            Err(e) if matches!(e.raw_os_error(), Some(libc::ENXIO | libc::ENOENT)) => Ok(None),
+            Ok(fd) => Ok(Fifo::Held(fd)),
+            Err(e) if e.raw_os_error() == Some(libc::ENXIO) => Ok(Fifo::Left),
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(Fifo::Gone),
             Err(e) => Err(self.failed("open", "start", &e)),
         }
+    }
+
+    /// A whole file of this very directory: its name may be that of another container's by now.
+    fn whole(&self, name: &std::ffi::CStr) -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::from(sys::open_at(&self.dir, name, libc::O_RDONLY, 0)?).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// The bytes of the fault page.
@@ -207,7 +247,7 @@ impl StateDir {
     /// # Errors
     /// If it cannot be read.
     pub(crate) fn fault(&self) -> Result<Vec<u8>> {
-        match std::fs::read(self.path.join("fault")) {
+        match self.whole(c"fault") {
             Err(e) if e.kind() == Io::NotFound => Ok(Vec::new()),
             page => page
                 .map(|mut page| {
@@ -230,13 +270,13 @@ impl StateDir {
 
     /// The private copy of the config.
     pub(crate) fn config(&self) -> Result<Vec<u8>> {
-        std::fs::read(self.path.join("config.json")).map_err(|e| self.failed("open", "config.json", &e))
+        self.whole(c"config.json").map_err(|e| self.failed("open", "config.json", &e))
     }
 
     /// Reads the state.
     pub(crate) fn read(&self) -> Result<State> {
         let path = self.path.join("state.json");
-        let bytes = std::fs::read(&path).map_err(|e| match e.kind() {
+        let bytes = self.whole(c"state.json").map_err(|e| match e.kind() {
             Io::NotFound => Error::new(
                 ErrorKind::NotFound,
                 format!("container does not exist: {} has no state yet", self.path.display()),
@@ -291,10 +331,9 @@ impl StateDir {
         std::fs::remove_dir(&self.path).map_err(|e| self.failed("rmdir", "", &e))
     }
 
-    /// Makes the file for init's fault page. Behind the page it notes the cgroups that are about to be made, for whoever
+    /// Fills the file of init's fault page. Behind the page it notes the cgroups that are about to be made, for whoever
     /// cleans up after a creator that was killed.
-    pub(crate) fn new_fault(&self, dirs: &[PathBuf]) -> Result<File> {
-        let mut file = self.new_file(c"fault")?;
+    pub(crate) fn fill_fault(&self, mut file: File, dirs: &[PathBuf]) -> Result<File> {
         // Written, so that there is room for it: a page that cannot be had later is a SIGBUS for init.
         let mut bytes = vec![0; oxrun_init::fault::SIZE];
         serde_json::to_writer(&mut bytes, dirs)
@@ -305,13 +344,13 @@ impl StateDir {
 
     /// The cgroups that a creator that never finished may have left.
     pub(crate) fn recorded_cgroups(&self) -> Vec<PathBuf> {
-        let bytes = std::fs::read(self.path.join("fault")).unwrap_or_default();
+        let bytes = self.whole(c"fault").unwrap_or_default();
         let noted = bytes.get(oxrun_init::fault::SIZE..).unwrap_or_default();
         serde_json::from_slice(noted).unwrap_or_default()
     }
 
     /// Whether this directory is gone from its place: it was deleted while this handle waited for the lock.
-    fn is_gone(&self) -> Result<bool> {
+    pub(crate) fn is_gone(&self) -> Result<bool> {
         self.dir.metadata().map(|m| m.nlink() == 0).map_err(|e| self.failed("stat", "", &e))
     }
 }

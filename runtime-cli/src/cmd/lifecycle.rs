@@ -38,7 +38,11 @@ pub(crate) fn kill(ctx: &Ctx<'_>, a: &args::Kill) -> Result<u8, Failure> {
 pub(crate) fn delete(ctx: &Ctx<'_>, a: &args::Delete) -> Result<u8, Failure> {
     let runtime = ctx.runtime()?;
     let warnings = match runtime.open(&a.id) {
-        Ok(container) => container.delete(a.force)?,
+        Ok(container) => match container.delete(a.force) {
+            // Somebody else was faster.
+            Err(e) if a.force && e.kind() == ErrorKind::NotFound => return Ok(0),
+            deleted => deleted?,
+        },
         Err(e) if a.force && e.kind() == ErrorKind::NotFound => match runtime.remove_remains(&a.id) {
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(e.into()),
             _ => return Ok(0),

@@ -132,8 +132,8 @@ struct Host<'a> {
     state: Option<State>,
 }
 
-/// Creates the container of a plan in a new state directory, which is locked.
-pub(crate) fn launch(plan: &Plan, dir: &StateDir, stdio: Stdio) -> Result<Launched> {
+/// Creates the container of a plan in a new state directory, which is locked. `fault` is its file for the page.
+pub(crate) fn launch(plan: &Plan, dir: &StateDir, fault: File, stdio: Stdio) -> Result<Launched> {
     let errno = match std::fs::metadata(&plan.rootfs) {
         Ok(meta) if meta.is_dir() => None,
         Ok(_) => Some(libc::ENOTDIR),
@@ -163,7 +163,7 @@ pub(crate) fn launch(plan: &Plan, dir: &StateDir, stdio: Stdio) -> Result<Launch
             dirs.push(path);
         }
     }
-    let fault = dir.new_fault(&dirs)?;
+    let fault = dir.fill_fault(fault, &dirs)?;
     let host = carry_out(plan, Place::New(dir), fault, &script, &Streams::open(stdio)?)?;
     let (Some(state), Some((_, pidfd))) = (host.state, host.process) else {
         return Err(Error::new(ErrorKind::Internal, "the plan has no step `created`"));

@@ -452,6 +452,28 @@ pub(crate) fn loading(pid: u32) -> io::Result<Loading> {
     })
 }
 
+/// Whether a process has ended, is about to, or has been killed and does not know it yet: PF_EXITING among its flags
+/// (proc_pid_stat(5), field 9), or SIGKILL among what is pending for it.
+pub(crate) fn is_ending(pid: u32) -> bool {
+    const PF_EXITING: u64 = 4;
+    const KILL: u64 = 1 << (libc::SIGKILL - 1);
+    // In this order: who has taken its signal is exiting.
+    let both = read_file(format!("/proc/{pid}/status"))
+        .and_then(|status| Ok((status, read_file(format!("/proc/{pid}/stat"))?)));
+    let (status, stat) = match both {
+        Ok(both) => both,
+        Err(e) => return matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)),
+    };
+    let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |s| s.1).split_whitespace().collect();
+    let flags = fields.get(6).and_then(|flags| flags.parse::<u64>().ok());
+    let mask = |line: &str| {
+        let line = line.strip_prefix("SigPnd:").or(line.strip_prefix("ShdPnd:"))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    };
+    let killed = status.lines().filter_map(mask).any(|pending| pending & KILL != 0);
+    killed || flags.is_some_and(|flags| flags & PF_EXITING != 0)
+}
+
 /// Whether a process stands still because it was sent a signal for that (proc_pid_stat(5), field 3).
 pub(crate) fn is_stopped(pid: u32) -> bool {
     let stat = read_file(format!("/proc/{pid}/stat")).unwrap_or_default();
