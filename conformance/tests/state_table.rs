@@ -2,82 +2,15 @@
 //! to the next one. `OXRUN_SEQUENCES` sets how long sequences are.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "states/table.rs"]
+mod table;
+
 use oxrun_conformance::harness::{Bundle, Config, Leaks, Sandbox, oxrun_only, run};
 use oxrun_conformance::{Check, Failed, check, check_eq};
 use std::process::ExitCode;
+use table::*;
 
 const ID: &str = "c1";
-
-/// What a container is. A paused one becomes again what it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    None,
-    Created,
-    Running,
-    PausedCreated,
-    PausedRunning,
-    Stopped,
-}
-use State::{Created, None, PausedCreated, PausedRunning, Running, Stopped};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Command {
-    Create,
-    Start,
-    Exec,
-    Kill,
-    Pause,
-    Resume,
-    Update,
-    Delete,
-    Force,
-}
-use Command::{Create, Delete, Exec, Force, Kill, Pause, Resume, Start, Update};
-
-const COMMANDS: [Command; 9] = [Create, Start, Exec, Kill, Pause, Resume, Update, Delete, Force];
-
-/// What a command leads to, or the words with which it is refused.
-fn table(state: State, command: Command) -> Result<State, &'static str> {
-    match (state, command) {
-        (None, Create) => Ok(Created),
-        (_, Create) => Err("already exists"),
-        (_, Force) => Ok(None),
-        (None, _) => Err("does not exist"),
-
-        (Created, Start) => Ok(Running),
-        (Running, Start) => Err("cannot start an already running container"),
-        (PausedCreated | PausedRunning, Start) => Err("cannot start a container in the paused state"),
-        (Stopped, Start) => Err("cannot start a container that has stopped"),
-
-        (Created | Running, Exec | Update) => Ok(state),
-        (PausedCreated | PausedRunning, Exec) => Err("cannot exec in a paused container"),
-        (PausedCreated | PausedRunning, Update) => Ok(state),
-        (Stopped, Exec) => Err("cannot exec in a stopped container"),
-        (Stopped, Update | Kill | Pause) => Err("container not running"),
-
-        (_, Kill) => Ok(Stopped),
-
-        (Created, Pause) => Ok(PausedCreated),
-        (Running, Pause) => Ok(PausedRunning),
-        (PausedCreated | PausedRunning, Pause) => Err("container not running"),
-        (PausedCreated, Resume) => Ok(Created),
-        (PausedRunning, Resume) => Ok(Running),
-        (_, Resume) => Err("container not paused"),
-
-        (Created | Stopped, Delete) => Ok(None),
-        (_, Delete) => Err("that is not stopped"),
-    }
-}
-
-fn status(state: State) -> &'static str {
-    match state {
-        None => "",
-        Created => "created",
-        Running => "running",
-        PausedCreated | PausedRunning => "paused",
-        Stopped => "stopped",
-    }
-}
 
 /// One container, and what the table says that it is.
 struct Model {
