@@ -1,5 +1,26 @@
 //! Calls that meet: whatever the order, a container is there whole or gone whole, and no call waits
 //! for another one without an end.
+//!
+//! What meets what, and where it is tried; `interleaved` gives all commands at random and looks for an order that explains
+//! the answers:
+//!
+//! | what meets | shown by |
+//! | --- | --- |
+//! | a program of a millisecond and its exit, at exec | `exec_storm`, `soak::further_processes_add_nothing_up` |
+//! | the same at start | `interleaved` (every fifth container), `soak::containers_add_nothing_up` |
+//! | exec and the exit of the first process | `overtaken::a_further_process_of_a_container_that_ends_...`, `interleaved` |
+//! | 32 times 1,000 execs in one container | `exec_storm` with `OXRUN_STORM=1000` |
+//! | kill, start, delete, also of a created one | `interleaved`, `overtaken::a_created_container_that_ends_...`, here |
+//! | delete and processes that multiply | `ending::delete_ends_a_fork_bomb`, `ending::kill_all_ends_a_fork_bomb_at_once` |
+//! | delete and what is frozen, also below | `pause::delete_force_removes_a_paused_container_...`, `ending` |
+//! | two creations of one id | `overtaken::a_creation_that_was_taken_away_...`, `interleaved` |
+//! | delete and list, two deletions | `interleaved`, `overtaken::of_two_deletions_by_force_both_succeed` |
+//! | pause and exec, update while paused | `interleaved`, `update::created_and_paused_containers_are_updated_...` |
+//! | output and the set-up of its terminal | `terminal::a_foreground_run_clears_onlcr_before_the_program_starts` |
+//! | a caller with busy threads | `embedding::a_busy_daemon_makes_containers_without_a_hang_and_stays_as_it_was` |
+//! | rmdir of a cgroup and the exit of who is in it | `ending`, `soak` |
+//! | the end of memory next door | `oom_next_door` |
+//! | a creator that is killed | here, and at every call and step `oxrun-conformance faults` |
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "races/call.rs"]

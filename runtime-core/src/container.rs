@@ -66,11 +66,16 @@ fn stopped() -> Error {
     Error::new(ErrorKind::WrongState, "cannot exec in a stopped container")
 }
 
-/// Why a further process could not be made: if the container's process ends, that is why, whichever call met it. What is
-/// wrong with the process itself is so all the same.
+/// Why a further process could not be made: if the container's process ends, that is why, whichever call met it, and
+/// also if the program was killed on its way. What the kernel says of the program is so all the same.
 fn overtaken(pid: u32, e: Error) -> Error {
-    let met = matches!(e.kind(), ErrorKind::Syscall | ErrorKind::Killed);
-    if met && sys::is_ending(pid) { stopped().hint(format!("it stopped meanwhile: {e}")) } else { e }
+    let killed = e.kind() == ErrorKind::Exec && e.errno().is_none();
+    let met = killed || matches!(e.kind(), ErrorKind::Syscall | ErrorKind::Killed);
+    if !met || !sys::is_ending(pid) {
+        return e;
+    }
+    let why = e.hint_text().map_or_else(String::new, |hint| format!(" ({hint})"));
+    stopped().hint(format!("it stopped meanwhile: {e}{why}"))
 }
 
 /// A container. Dropping the handle does nothing to it.
@@ -646,5 +651,23 @@ impl Exec {
     /// If waiting fails.
     pub fn wait(&self) -> Result<ExitStatus> {
         sys::wait(&self.joined.pidfd).map_err(|e| Error::io("waitid", &e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_further_process_that_was_killed_with_its_container_does_not_blame_its_program() {
+        let killed = || launch::unloadable("/bin/x", libc::SIGKILL, None);
+        let missing = || Error::new(ErrorKind::Exec, "exec /bin/x").with_call("execve", libc::ENOENT);
+        let mut ended = std::process::Command::new("true").spawn().expect("a process");
+        sys::poll_exit(sys::pidfd_open(ended.id()).expect("its pidfd").as_fd(), None).expect("its end");
+        assert_eq!(overtaken(ended.id(), killed()).kind(), ErrorKind::WrongState);
+        assert_eq!(overtaken(ended.id(), missing()).kind(), ErrorKind::Exec);
+        assert_eq!(overtaken(std::process::id(), killed()).kind(), ErrorKind::Exec);
+        ended.wait().expect("its status");
+        assert_eq!(overtaken(ended.id(), killed()).kind(), ErrorKind::WrongState);
     }
 }

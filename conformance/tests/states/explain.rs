@@ -58,10 +58,14 @@ pub(crate) struct Call {
 }
 
 /// Refusals that the table does not have, of calls that were let in and then overtaken by the container's end. Each says
-/// what happened to whom, which "stopped" alone would not: the program of the start or of the further process was on its
-/// way, and was killed there.
-const OVERTAKEN: [(Command, &str); 2] =
-    [(Start, "container init was killed during step"), (Exec, "container init was ended during step")];
+/// what happened to whom, which "stopped" alone would not: what was to be created, or the program of the start or of the
+/// further process, was on its way, and was killed there.
+const OVERTAKEN: [(Command, &str); 4] = [
+    (Create, "container init was ended during step"),
+    (Start, "container init was killed during step"),
+    (Start, "killed by signal 9 while the kernel loaded it"),
+    (Exec, "container init was ended during step"),
+];
 
 /// The last step was made.
 const COMPLETE: u8 = u8::MAX;
@@ -131,7 +135,11 @@ impl Call {
             (Asked::Give(command), _) => command,
         };
         if self.has_two_steps() {
-            return self.overtaken(command, made, place);
+            return if command == Create {
+                killed_creation(made, place)
+            } else {
+                self.overtaken(command, made, place)
+            };
         }
         match (&self.answer, made, place) {
             (Answer::Done, 0, At(None)) if command == Create => vec![(1, Creating)],
@@ -196,6 +204,18 @@ impl Call {
             1 if place.is_overtaken() => vec![(COMPLETE, place)],
             _ => vec![],
         }
+    }
+}
+
+/// A container is seen by who kills it before its creator knows that it is created. Then the creator takes it away.
+fn killed_creation(made: u8, place: Place) -> Vec<(u8, Place)> {
+    match (made, place) {
+        (0, At(None)) => vec![(1, Creating)],
+        (1, Creating) => vec![(2, At(Created))],
+        (2, At(Stopped)) => vec![(3, Emptied)],
+        (3, Emptied) => vec![(4, Cleared)],
+        (4, Cleared) => vec![(COMPLETE, At(None))],
+        _ => vec![],
     }
 }
 

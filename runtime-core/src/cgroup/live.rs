@@ -75,16 +75,30 @@ pub(crate) fn complete(dirs: &[CgroupDir], pid: u32, made: &mut Vec<PathBuf>) ->
     Ok(())
 }
 
-/// Whether somebody was killed for the memory limit in this file of a cgroup.
+/// Whether somebody was killed for the memory limit in this file of a cgroup. On v2 the limits above it have another count.
 pub(crate) fn ran_out(limit: &Path) -> bool {
-    let events = match limit.file_name().and_then(|n| n.to_str()) {
-        Some("memory.limit_in_bytes") => "memory.oom_control",
-        Some("memory.max") => "memory.events",
-        _ => return false,
+    let count = |file: &str, name: &str| counted(&limit.with_file_name(file), name);
+    match limit.file_name().and_then(|n| n.to_str()) {
+        Some("memory.limit_in_bytes") => count("memory.oom_control", "oom_kill") > 0,
+        Some("memory.max") => count("memory.events", "oom") > 0 && count("memory.events", "oom_kill") > 0,
+        _ => false,
+    }
+}
+
+/// How many processes of a container were killed for want of memory, whoever's limit it was. `entered` is the v2 cgroup of
+/// one that exists.
+pub(crate) fn oom_kills(dirs: &[CgroupDir], entered: Option<&Path>) -> u64 {
+    let file = |dir: &CgroupDir| {
+        dir.dir().join(if dir.controllers.is_none() { "memory.events" } else { "memory.oom_control" })
     };
-    let text = sys::read_file(limit.with_file_name(events)).unwrap_or_default();
-    let kills = text.lines().filter_map(|line| line.strip_prefix("oom_kill "));
-    kills.filter_map(|n| n.trim().parse::<u64>().ok()).any(|n| n > 0)
+    let file = dir_of(dirs, "memory").map(file).or(entered.map(|dir| dir.join("memory.events")));
+    file.map_or(0, |file| counted(&file, "oom_kill"))
+}
+
+fn counted(events: &Path, name: &str) -> u64 {
+    let text = sys::read_file(events).unwrap_or_default();
+    let count = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    count.and_then(|n| n.trim().parse().ok()).unwrap_or(0)
 }
 
 /// mkdir -p below the mount; whether the last component is new.

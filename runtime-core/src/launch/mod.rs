@@ -585,6 +585,6 @@ pub(crate) fn unloadable(program: &str, signal: i32, denied: Option<&Warning>) -
     .at("/process/args/0");
     match denied {
         Some(denied) if signal == libc::SIGSYS => e.at(denied.field.clone()).hint(denied.message.clone()),
-        _ => e.hint("a damaged ELF file, or RLIMIT_AS or RLIMIT_STACK too small for it"),
+        _ => e.hint("a damaged ELF file, RLIMIT_AS or RLIMIT_STACK too small for it, or somebody's SIGKILL"),
     }
 }

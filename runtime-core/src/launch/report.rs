@@ -59,8 +59,26 @@ fn ended(plan: &Plan, step: crate::error::StepRef, status: ExitStatus) -> Error 
         )
         .at(field.clone())
         .hint(format!("the memory limit of {value} bytes is less than what the set-up needs")),
-        None => Error::new(ErrorKind::Killed, format!("container init was ended {during}"))
+        None => ended_by_others(plan, &during),
+    }
+}
+
+/// The same without a limit in the plan: it may be that of a cgroup above, or, of a container that exists, its own.
+fn ended_by_others(plan: &Plan, during: &str) -> Error {
+    let new = plan.steps.iter().any(|s| matches!(s.action, Action::Created));
+    let entered = plan.steps.iter().find_map(|s| match &s.action {
+        Action::OpenCgroup { dir, .. } => Some(dir.as_path()),
+        _ => None,
+    });
+    match crate::cgroup::live::oom_kills(&plan.cgroups, entered) {
+        0 => Error::new(ErrorKind::Killed, format!("container init was ended {during}"))
             .hint("somebody's SIGKILL, or the host ran out of memory"),
+        // Nobody was in its cgroup before.
+        _ if new => Error::new(ErrorKind::Killed, format!("container init was OOM-killed {during}"))
+            .hint("a memory limit above its cgroup, or the host's memory, was exhausted"),
+        n => Error::new(ErrorKind::Killed, format!("container init was ended {during}")).hint(format!(
+            "somebody's SIGKILL, or its memory was exhausted: of the container's processes {n} were OOM-killed so far"
+        )),
     }
 }
 
