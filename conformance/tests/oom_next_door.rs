@@ -14,14 +14,18 @@ use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 const SLEEP: &[&str] = &["/bin/probe", "sleep"];
 /// More than anybody here may have, in MiB.
-const TOO_MUCH: &str = "512";
-const LIMIT: u64 = 96 << 20;
+const TOO_MUCH: &str = "128";
+/// In bytes. What is small is soon full, also in an emulated machine.
+const LIMIT: u64 = 24 << 20;
 
 fn sandbox() -> Check<Sandbox> {
-    Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))
+    let mut s = Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))?;
+    s.runtime_mut().limit(Duration::from_secs(120));
+    Ok(s)
 }
 
 /// A cgroup with a limit, for a container and its neighbour.
