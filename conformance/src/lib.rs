@@ -1,6 +1,7 @@
 //! Tests of an OCI runtime from the outside. A runtime is a binary here: nothing of its library is
 //! used, so that the same tests judge any runtime, and what they assert is what a caller sees.
 //!
+//! - [`faults`]: every system call of the runtime failing, and its processes killed at every step
 //! - [`harness`]: scratch directories, bundles, calls of the runtime, leak checks, test reporting
 //! - [`hostile`]: images and callers that attack the runtime
 //! - [`diagnosis`]: what a runtime answers to a config that cannot work

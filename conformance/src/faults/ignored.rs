@@ -5,6 +5,8 @@ const ANY: &[&str] = &[];
 const EINTR: &[&str] = &["EINTR"];
 
 pub(super) const AGAIN: &str = "it is made again";
+/// What happens to the process that enters what exists, at the begin of a step.
+pub(super) const KILL_OF_JOIN: &str = "SIGKILL of join";
 const HINT: &str = "std asks for the size of a file to reserve memory, and does without";
 
 const ONE_BY_ONE: &str = "the processes are killed one by one";
@@ -14,6 +16,10 @@ const TEMPLATE: &str = "the template is made anew from the config";
 const HOME: &str = "who has no entry in /etc/passwd has the home directory /";
 const PID: &str = "the pid is that of the state; whether it is alive was asked before";
 const BEFORE: &str = "a value to go back to, should a later one be refused";
+
+/// What leads to another way, for ENOSYS alone: task, call, reason.
+pub(super) const FALLBACKS: [(&str, &str, &str); 1] =
+    [("init", "keyctl 1", "a kernel without keyrings has none to join")];
 
 /// Task, call, errors, reason. A row without what the call is about stands for all of its name.
 const ROWS: &[(&str, &str, &[&str], &str)] = &[
@@ -28,7 +34,6 @@ const ROWS: &[(&str, &str, &[&str], &str)] = &[
     ("init", "openat2", &["EAGAIN", "EINTR"], AGAIN),
     ("init", "openat2 passwd", ANY, HOME),
     ("init", "read passwd", ANY, HOME),
-    ("init", "keyctl 1", &["ENOSYS"], "a kernel without keyrings has none to join"),
     ("init", "sched_setaffinity", ANY, "the cpuset cgroup bounds it anyway"),
     ("oxrun", "openat", EINTR, AGAIN),
     ("oxrun", "read", EINTR, AGAIN),
@@ -38,6 +43,16 @@ const ROWS: &[(&str, &str, &[&str], &str)] = &[
     ("oxrun", "ftruncate", EINTR, AGAIN),
     ("oxrun", "poll", EINTR, AGAIN),
     ("oxrun", "waitid", EINTR, AGAIN),
+    ("oxrun", "wait4", EINTR, AGAIN),
+    ("init", "ppoll", EINTR, AGAIN),
+    ("init", "waitid", EINTR, AGAIN),
+    ("oxrun", "prctl 15", ANY, "a thread goes without its name"),
+    (
+        "oxrun",
+        "prlimit64 7",
+        ANY,
+        "the C library asks how many descriptors there may be when it spawns, and takes a default",
+    ),
     ("oxrun", "flock 2", EINTR, AGAIN),
     ("oxrun", "lseek", ANY, HINT),
     ("oxrun", "statx cgroup.procs", ANY, HINT),
@@ -62,7 +77,7 @@ const ROWS: &[(&str, &str, &[&str], &str)] = &[
     ("oxrun", "openat passwd", ANY, "a list then has the number of the user"),
     ("oxrun", "openat exec", ANY, TEMPLATE),
     ("oxrun", "read exec", ANY, TEMPLATE),
-    ("oxrun", "read signalfd", ANY, "as long as a signal waits there it is asked for again"),
+    ("oxrun", "read signalfd", &["EAGAIN", "EINTR"], "as long as a signal waits there it is asked for again"),
     ("oxrun", "unlink start", ANY, "nobody reads it any more; the directory is removed with what is in it"),
 ];
 
@@ -120,16 +135,24 @@ pub(super) fn is_impossible(call: &str, errno: &str) -> bool {
 
 /// Which program a task carries out.
 pub(super) fn program(task: &str) -> &'static str {
-    if task.starts_with("oxrun") || task.starts_with("thread") { "oxrun" } else { "init" }
+    if ["oxrun", "thread", "hook"].iter().any(|kind| task.starts_with(kind)) { "oxrun" } else { "init" }
 }
 
 /// Why the failure of a call of an operation may be ignored.
 pub(super) fn why(operation: &str, task: &str, call: &str, errno: &str) -> Option<&'static str> {
+    if errno == KILL_OF_JOIN {
+        return Some("it has cloned by then, and is done");
+    }
+    if let Some(row) = FALLBACKS.iter().find(|row| (row.0, row.1) == (task, call) && errno == "ENOSYS") {
+        return Some(row.2);
+    }
     let plain = call.split(' ').next().unwrap_or(call);
     let fits = |name: &str, errnos: &[&str]| {
         (name == call || name == plain) && (errnos.is_empty() || errnos.contains(&errno))
     };
-    let special = ROWS_OF.iter().find(|(o, name, errnos, _)| *o == operation && fits(name, errnos));
+    // However a container is run, the command is the same.
+    let command = if operation.starts_with("run") { "run" } else { operation };
+    let special = ROWS_OF.iter().find(|(o, name, errnos, _)| *o == command && fits(name, errnos));
     let general = || ROWS.iter().find(|(t, name, errnos, _)| *t == task && fits(name, errnos));
     special.or_else(general).map(|row| row.3)
 }

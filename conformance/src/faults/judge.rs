@@ -28,6 +28,8 @@ pub(super) enum Verdict {
     Killed,
     /// The call was not made this time.
     Unreached,
+    /// Nobody was there who could be killed, and all went well.
+    Absent,
 }
 
 /// What a program reports when all went well, and which places of it differ from run to run.
@@ -120,10 +122,10 @@ fn judge(
     if trace.stderr.contains("panicked") {
         return Err(Failed::from("a panic"));
     }
-    if trace.hit.is_none() {
+    if trace.hit.is_none() || trace.absent {
         // The first cell behind one that left something would fail before it comes to its place.
         success(bench, operation, Some(usual), trace, pid)?;
-        return Ok(Verdict::Unreached);
+        return Ok(if trace.absent { Verdict::Absent } else { Verdict::Unreached });
     }
     if trace.code == 0 {
         // A list goes on without a container that it cannot read, and says so.
@@ -132,7 +134,9 @@ fn judge(
         success(bench, operation, usual, trace, pid)?;
         return Ok(if warned { Verdict::Refused } else { Verdict::Ignored });
     }
-    if fault == Fault::KillMain || fault == Fault::Kill && place.task == MAIN {
+    // A signal to one of its threads is one to all of it.
+    let of_main = place.task == MAIN || place.task.starts_with("thread");
+    if fault == Fault::KillOther(MAIN) || fault == Fault::Kill && of_main {
         killed(bench, operation, trace)?;
         return Ok(Verdict::Killed);
     }

@@ -2,6 +2,7 @@
 //! is killed. What must hold after each is in `judge`; which failures a container survives is in `ignored`, each with
 //! its reason.
 
+mod document;
 mod ignored;
 mod judge;
 mod name;
@@ -10,6 +11,8 @@ mod record;
 mod sys;
 mod table;
 mod trace;
+
+pub use document::{is_up_to_date, other_tests};
 
 use crate::harness::{Runtime, guarded, isolate};
 use crate::{Check, Failed, locate};
@@ -108,7 +111,7 @@ fn cells(options: &Options, probe: &Path, operation: &Operation, table: &mut Tab
     let recording = Recording::of(&bench, operation)?;
     let mut sums = Sums::of(&recording);
     for step in &recording.unseen {
-        table.failures.push(format!("{}: no process was seen in step {step}", operation.name));
+        table.failures.push(format!("{}: nobody was seen to begin: {step}", operation.name));
     }
     let chosen = recording.cells.iter().filter(|cell| cell.place.name.contains(&options.only));
     for cell in chosen.skip(options.first).step_by(options.every) {
@@ -122,6 +125,7 @@ fn cells(options: &Options, probe: &Path, operation: &Operation, table: &mut Tab
         match result {
             Ok(Verdict::Refused) => sums.refused += 1,
             Ok(Verdict::Killed) => sums.killed += 1,
+            Ok(Verdict::Absent) => sums.absent += 1,
             Ok(Verdict::Unreached) if cell.sure => sums.unreached += 1,
             Ok(Verdict::Unreached) => sums.not_made += 1,
             Ok(Verdict::Ignored) => {
@@ -151,7 +155,9 @@ fn cells(options: &Options, probe: &Path, operation: &Operation, table: &mut Tab
 fn word(fault: Fault) -> &'static str {
     match fault {
         Fault::Kill => "SIGKILL",
-        Fault::KillMain => "SIGKILL of oxrun",
+        Fault::KillOther(trace::JOIN) => ignored::KILL_OF_JOIN,
+        Fault::KillOther(trace::INIT) => "SIGKILL of init",
+        Fault::KillOther(_) => "SIGKILL of oxrun",
         Fault::Errno(errno) => {
             ERRNOS.iter().find(|(number, ..)| *number == errno).map_or("?", |(_, name, _)| name)
         }

@@ -52,7 +52,8 @@ const DESCRIPTORS: [&str; 15] = [
 ];
 
 /// Calls with a number that says what they do.
-const NUMBERS: [(&str, usize); 5] = [("fcntl", 1), ("flock", 1), ("ioctl", 1), ("keyctl", 0), ("prctl", 0)];
+const NUMBERS: [(&str, usize); 6] =
+    [("fcntl", 1), ("flock", 1), ("ioctl", 1), ("keyctl", 0), ("prctl", 0), ("prlimit64", 1)];
 
 /// The name of a call that a task is about to make.
 pub(super) fn of(task: i32, number: u64, args: &[u64; 6]) -> String {

@@ -5,7 +5,7 @@ use crate::harness::{Bundle, Config, Leaks, Sandbox};
 use crate::{Check, Failed};
 use oxrun_core::plan::action::Action;
 use oxrun_core::{CreateOptions, Lane};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::path::Path;
@@ -49,17 +49,20 @@ pub(super) struct Operation {
     /// What `state` says after it has succeeded; empty if there is no container.
     pub(super) after: &'static str,
     words: &'static [&'static str],
+    /// The operation whose calls are not judged once more: of this one there are those that it alone makes.
+    pub(super) like: Option<&'static str>,
     /// The program prints a report that shows whether the container is as it should be.
     pub(super) reports: bool,
 }
 
-/// `BUNDLE` stands for the bundle with the report.
+/// `BUNDLE` stands for the bundle with the report, `FULL` for one with as much as there is: all lanes, hooks, limits.
 pub(super) const ALL: &[Operation] = &[
     Operation {
         name: "create",
         before: Before::None,
         after: "created",
         words: &["create", "--bundle", "BUNDLE", ID],
+        like: None,
         reports: true,
     },
     Operation {
@@ -67,6 +70,7 @@ pub(super) const ALL: &[Operation] = &[
         before: Before::Created,
         after: "running",
         words: &["start", ID],
+        like: None,
         reports: false,
     },
     Operation {
@@ -74,6 +78,15 @@ pub(super) const ALL: &[Operation] = &[
         before: Before::None,
         after: "",
         words: &["run", "--bundle", "BUNDLE", ID],
+        like: None,
+        reports: true,
+    },
+    Operation {
+        name: "run in full",
+        before: Before::None,
+        after: "",
+        words: &["run", "--bundle", "FULL", ID],
+        like: Some("run"),
         reports: true,
     },
     Operation {
@@ -81,6 +94,7 @@ pub(super) const ALL: &[Operation] = &[
         before: Before::Running,
         after: "running",
         words: &["exec", ID, EXEC[0], EXEC[1]],
+        like: None,
         reports: true,
     },
     Operation {
@@ -88,6 +102,7 @@ pub(super) const ALL: &[Operation] = &[
         before: Before::Running,
         after: "stopped",
         words: &["kill", ID, "KILL"],
+        like: None,
         reports: false,
     },
     Operation {
@@ -95,6 +110,7 @@ pub(super) const ALL: &[Operation] = &[
         before: Before::Running,
         after: "paused",
         words: &["pause", ID],
+        like: None,
         reports: false,
     },
     Operation {
@@ -102,6 +118,7 @@ pub(super) const ALL: &[Operation] = &[
         before: Before::Paused,
         after: "running",
         words: &["resume", ID],
+        like: None,
         reports: false,
     },
     Operation {
@@ -109,6 +126,7 @@ pub(super) const ALL: &[Operation] = &[
         before: Before::Running,
         after: "running",
         words: &["update", "--pids-limit", "77", "--cpu-share", "512", ID],
+        like: None,
         reports: false,
     },
     Operation {
@@ -116,6 +134,7 @@ pub(super) const ALL: &[Operation] = &[
         before: Before::Running,
         after: "running",
         words: &["state", ID],
+        like: None,
         reports: true,
     },
     Operation {
@@ -123,6 +142,7 @@ pub(super) const ALL: &[Operation] = &[
         before: Before::Running,
         after: "running",
         words: &["list", "--format", "json"],
+        like: None,
         reports: true,
     },
     Operation {
@@ -130,6 +150,7 @@ pub(super) const ALL: &[Operation] = &[
         before: Before::Running,
         after: "running",
         words: &["ps", "--format", "json", ID],
+        like: None,
         reports: true,
     },
     Operation {
@@ -137,14 +158,23 @@ pub(super) const ALL: &[Operation] = &[
         before: Before::Running,
         after: "running",
         words: &["events", "--stats", ID],
+        like: None,
         reports: true,
     },
-    Operation { name: "delete", before: Before::Stopped, after: "", words: &["delete", ID], reports: false },
+    Operation {
+        name: "delete",
+        before: Before::Stopped,
+        after: "",
+        words: &["delete", ID],
+        like: None,
+        reports: false,
+    },
     Operation {
         name: "delete --force",
         before: Before::Running,
         after: "",
         words: &["delete", "--force", ID],
+        like: None,
         reports: false,
     },
 ];
@@ -166,8 +196,52 @@ impl Operation {
 pub(super) struct Steps {
     /// Those that init carries out as long as the operation lasts.
     pub(super) of_init: Vec<u32>,
+    /// Those of the host, each with what the name of its first call begins with, if that is known.
+    pub(super) of_host: Vec<(u32, Option<String>)>,
     /// The one in which init says that it is set up, where the runtime may end then. The others come with `start`.
     pub(super) last: Option<u32>,
+    /// In words, the first of them a heading.
+    pub(super) words: Vec<String>,
+}
+
+/// What the name of the first call of a step on the host begins with, where no other step's has the same before.
+fn first_call(action: &Action) -> Option<String> {
+    let name = match action {
+        Action::CgroupCreate { .. } => "mkdir CGROUP",
+        Action::CgroupWrite { file, .. } => {
+            return Some(format!("openat {}", file.file_name()?.to_string_lossy()));
+        }
+        Action::DevicesV1 { .. } => "openat devices.",
+        Action::DevicesV2 { .. } => "bpf",
+        Action::Spawn { .. } => "memfd_create oxrun-script",
+        Action::MapIds { .. } => "openat uid_map",
+        Action::CloneRoot { .. } | Action::CloneSource { .. } => "open_tree",
+        Action::Hook(_) => "memfd_create oxrun-hook",
+        Action::Rlimit { resource, .. } => return Some(format!("prlimit64 {resource}")),
+        _ => return None,
+    };
+    Some(name.to_owned())
+}
+
+/// A config with steps in every lane, hooks of every kind, and limits.
+fn full(s: &Sandbox) -> Check<Config> {
+    let data = s.make_dir("data")?;
+    let ids = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+    let mut config = Config::new(&["/bin/probe", "report"])
+        .namespace("user", None)
+        .set("/linux/uidMappings", ids.clone())
+        .set("/linux/gidMappings", ids)
+        .set("/linux/resources/pids", json!({ "limit": 77 }))
+        .set("/linux/resources/memory", json!({ "limit": 268_435_456 }))
+        .set("/linux/resources/cpu", json!({ "shares": 512 }))
+        .mount("bind", &data, "/mnt", &["rbind"]);
+    for name in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
+        let inside = name == "startContainer";
+        let path = if inside { Path::new("/bin/probe") } else { s.probe() };
+        let hook = json!({ "path": path, "args": ["probe", "exit", "0"], "timeout": 10 });
+        config = config.push(&format!("/hooks/{name}"), hook);
+    }
+    Ok(config)
 }
 
 /// The place where cells are tried.
@@ -175,6 +249,7 @@ pub(super) struct Bench {
     pub(super) s: Sandbox,
     sleeps: Bundle,
     reports: Bundle,
+    full: Bundle,
     pub(super) nothing: Leaks,
     /// A container that is there from the cell before, and the host with it.
     kept: RefCell<Option<(i32, Leaks)>>,
@@ -185,11 +260,12 @@ impl Bench {
         let s = Sandbox::with_runtime(probe, runtime)?;
         let sleeps = s.bundle(&Config::new(&["/bin/probe", "sleep"]))?;
         let reports = s.bundle(&Config::new(&["/bin/probe", "report"]))?;
+        let full = s.bundle(&full(&s)?)?;
         // The state root itself stays.
         s.runtime().create(sleeps.path(), ID)?.success()?;
         s.runtime().call(&["delete", "--force", ID])?.success()?;
         let nothing = s.leaks()?;
-        Ok(Self { s, sleeps, reports, nothing, kept: RefCell::new(None) })
+        Ok(Self { s, sleeps, reports, full, nothing, kept: RefCell::new(None) })
     }
 
     /// Brings the container into a state; its first process.
@@ -219,6 +295,7 @@ impl Bench {
         let mut command = self.s.runtime().command();
         command.args(operation.words.iter().map(|word| match *word {
             "BUNDLE" => self.reports.path().as_os_str().to_owned(),
+            "FULL" => self.full.path().as_os_str().to_owned(),
             word => OsString::from(word),
         }));
         command
@@ -228,8 +305,10 @@ impl Bench {
     pub(super) fn steps(&self, operation: &Operation) -> Check<Steps> {
         let runtime = oxrun_core::Runtime::new(self.s.runtime().root());
         let plan = match operation.name {
-            "create" | "run" => {
-                let bundle = oxrun_core::Bundle::open(self.reports.path())?;
+            "create" | "run" | "run in full" => {
+                let full = operation.words.contains(&"FULL");
+                let bundle = if full { &self.full } else { &self.reports };
+                let bundle = oxrun_core::Bundle::open(bundle.path())?;
                 runtime.plan(ID, &bundle, &CreateOptions::default())?
             }
             "exec" => {
@@ -245,10 +324,19 @@ impl Bench {
         };
         let created = plan.steps.iter().position(|step| step.action == Action::Created);
         let created = created.filter(|_| operation.name == "create");
-        let steps = plan.steps.iter().take(created.unwrap_or(plan.steps.len())).zip(1..);
-        let of_init = steps.filter(|(step, _)| matches!(step.lane, Lane::Join | Lane::Init));
-        let of_init = of_init.map(|(_, number)| number).collect();
-        Ok(Steps { of_init, last: created.map(|at| u32::try_from(at + 1)).transpose()? })
+        let mut steps =
+            Steps { last: created.map(|at| u32::try_from(at + 1)).transpose()?, ..Steps::default() };
+        steps.words = plan.to_string().lines().map(str::to_owned).collect();
+        // The root that the host has cloned was received with what came before: nothing is called for it.
+        let cloned = plan.steps.iter().any(|step| matches!(step.action, Action::CloneRoot { .. }));
+        for (step, number) in plan.steps.iter().take(created.unwrap_or(plan.steps.len())).zip(1..) {
+            match step.lane {
+                _ if cloned && matches!(step.action, Action::Root { .. }) => {}
+                Lane::Join | Lane::Init => steps.of_init.push(number),
+                _ => steps.of_host.push((number, first_call(&step.action))),
+            }
+        }
+        Ok(steps)
     }
 
     /// Calls the runtime once, with a fault or without.

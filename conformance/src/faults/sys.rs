@@ -17,8 +17,8 @@ pub(super) enum Stop {
     Enter(u64, [u64; 6]),
     /// A call is done.
     Leave,
-    /// It has made this task.
-    Made(i32),
+    /// It has made this task; and waits until that is another program, or has ended.
+    Made(i32, bool),
     /// It has become another program.
     Executed,
     /// It gets this signal, unless that is kept from it.
@@ -82,7 +82,8 @@ fn stop(task: i32, status: i32) -> io::Result<Stop> {
             let mut made: libc::c_ulong = 0;
             // SAFETY: the number outlives the call.
             check(unsafe { libc::ptrace(libc::PTRACE_GETEVENTMSG, task, 0, &raw mut made) })?;
-            Ok(Stop::Made(i32::try_from(made).unwrap_or(0)))
+            let waits = status >> 16 == libc::PTRACE_EVENT_VFORK;
+            Ok(Stop::Made(i32::try_from(made).unwrap_or(0), waits))
         }
         (libc::PTRACE_EVENT_EXEC, _) => Ok(Stop::Executed),
         (0, signal) if signal == libc::SIGTRAP | 0x80 => call(task),

@@ -3,7 +3,7 @@
 
 use super::ignored;
 use super::judge::ERRNOS;
-use super::record::Recording;
+use super::record::{PROCESSES, Recording};
 use crate::{Check, Failed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
@@ -26,11 +26,13 @@ pub(super) struct Sums {
     pub(super) unreached: usize,
     /// Of the calls that only some runs make.
     pub(super) not_made: usize,
+    /// Who was to be killed in a step was not there yet, or not any more.
+    pub(super) absent: usize,
 }
 
 impl Sums {
     pub(super) const HEAD: &str =
-        "                 calls varying steps   cells   error ignored  killed unreached not made";
+        "                 calls varying steps   cells   error ignored  killed unreached not made absent";
 
     /// Of what was recorded, without any cell.
     pub(super) fn of(recording: &Recording) -> Self {
@@ -48,8 +50,10 @@ impl Sums {
     /// # Errors
     /// The numbers.
     pub(super) fn add_up(&self) -> Check {
-        let planned = (self.calls + self.varying) * (ERRNOS.len() + 1) - self.impossible + self.steps;
-        let ended = self.refused + self.ignored + self.killed + self.failed + self.unreached + self.not_made;
+        let of_calls = (self.calls + self.varying) * (ERRNOS.len() + 1) - self.impossible;
+        let planned = of_calls + self.steps * PROCESSES.len();
+        let clean = self.refused + self.ignored + self.killed + self.absent;
+        let ended = clean + self.failed + self.unreached + self.not_made;
         if planned == self.cells && ended == self.cells {
             return Ok(());
         }
@@ -69,6 +73,7 @@ impl Sums {
             (&mut self.failed, other.failed),
             (&mut self.unreached, other.unreached),
             (&mut self.not_made, other.not_made),
+            (&mut self.absent, other.absent),
         ] {
             *sum += more;
         }
@@ -79,7 +84,7 @@ impl fmt::Display for Sums {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:>6} {:>7} {:>5} {:>7} ", self.calls, self.varying, self.steps, self.cells)?;
         write!(f, "{:>7} {:>7} {:>7} ", self.refused, self.ignored, self.killed)?;
-        write!(f, "{:>9} {:>8}", self.unreached, self.not_made)
+        write!(f, "{:>9} {:>8} {:>6}", self.unreached, self.not_made, self.absent)
     }
 }
 
@@ -147,25 +152,29 @@ impl Table {
         }
         line(&mut text, "**all**", &total);
         text.push_str(FALLBACKS);
-        let fallback = |errnos: &BTreeSet<&str>| errnos.len() == 1 && errnos.contains("ENOSYS");
         for of_fallbacks in [true, false] {
             if !of_fallbacks {
                 text.push_str(IGNORED);
             }
             for ((program, call, why), (operations, errnos)) in &self.grouped() {
-                if fallback(errnos) == of_fallbacks {
+                if ignored::FALLBACKS.iter().any(|row| row.2 == *why) == of_fallbacks {
                     let all = if errnos.len() == ERRNOS.len() { "all".to_owned() } else { words(errnos) };
                     let operations = operations.iter().copied().collect::<Vec<_>>().join(", ");
                     let _ = writeln!(text, "| {program} | `{call}` | {all} | {operations} | {why} |");
                 }
             }
         }
+        text.push_str(OTHERS);
+        for (fault, tests) in OTHER_TESTS {
+            let tests: Vec<String> = tests.iter().map(|test| format!("`{test}`")).collect();
+            let _ = writeln!(text, "| {fault} | {} |", tests.join("<br>"));
+        }
         text
     }
 }
 
 fn words(errnos: &BTreeSet<&'static str>) -> String {
-    errnos.iter().copied().collect::<Vec<_>>().join(" ")
+    errnos.iter().copied().collect::<Vec<_>>().join(", ")
 }
 
 fn line(text: &mut String, operation: &str, s: &Sums) {
@@ -178,6 +187,7 @@ fn line(text: &mut String, operation: &str, s: &Sums) {
         s.refused,
         s.ignored,
         s.killed,
+        s.absent,
         s.unreached + s.not_made,
         s.failed,
     ];
@@ -193,9 +203,15 @@ const HEAD: &str = "\
 
 Made by `oxrun-conformance faults --table docs/faults.md`; not to be edited.
 
-A cell is one run of a command in which one thing goes wrong: one call to the kernel is not made and answers ENOSYS,
-EPERM, EINTR, EAGAIN or ENOMEM, or whoever is about to make it is killed; or oxrun is killed at the moment at which its
-init begins a step of the plan. What must hold after each:
+What becomes of oxrun and its containers if the host fails it in one place. A cell is one run of a command in which one
+thing goes wrong:
+
+- one call to the kernel, of oxrun or its init, is not made and answers ENOSYS, EPERM, EINTR, EAGAIN or ENOMEM;
+- whoever is about to make that call gets SIGKILL;
+- in the moment in which a step of the plan begins, in whichever lane, SIGKILL goes to oxrun, to the process that enters
+  what exists (`join`), or to the container's (`init`).
+
+What must hold after each:
 
 - the command ends, in time and without a panic;
 - it is an error of one line that has the kernel's words for the errno, or a success, and then container and report are as
@@ -203,18 +219,31 @@ init begins a step of the plan. What must hold after each:
 - no process, mount, cgroup or state directory is left of a container that was not made; `delete --force` removes what
   was, whole; and the id is free.
 
-Cells are (calls + varying) x 6 - impossible + steps. Varying are calls that not each of four undisturbed runs made;
-impossible are errors that a call does not have (`getpid`); steps are those that init was seen in, which are all steps of
-the plan that it carries out. Killing whoever carries out a step is among the calls.
+| column | what it counts |
+| --- | --- |
+| calls | calls that each of four undisturbed runs has made |
+| varying | calls that only some of them have made |
+| impossible | errors that a call does not have (`getpid`), and that are not tried |
+| steps | steps of the plan until the command is done; each was seen to begin |
+| cells | (calls + varying) x 6 - impossible + steps x 3 |
+| error | an error was told and nothing is left |
+| ignored | the result is the same; see below |
+| killed | oxrun was killed, and what it left was removed by the next `delete --force` |
+| absent | whoever was to be killed in a step was not there yet, or not any more |
+| not reached | the call was not made this time |
+| failed | something that must hold does not |
 
-| command | calls | varying | impossible | steps | cells | error | ignored | killed | not reached | failed |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+`run in full` is a container with a user namespace, limits, a bind mount and hooks of every kind, so that all lanes have
+steps; its calls are those that `run` does not make, without those of the C library for memory and threads.
+
+| command | calls | varying | impossible | steps | cells | error | ignored | killed | absent | not reached | failed |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ";
 
 const FALLBACKS: &str = "
 ## What falls back
 
-Failures that lead to another way, for ENOSYS alone: the kernel does not have the call.
+Failures that lead to another way, for ENOSYS alone: the kernel does not have the call. There are no others.
 
 | program | call | errors | commands | why |
 | --- | --- | --- | --- | --- |
@@ -226,3 +255,84 @@ const IGNORED: &str = "
 | program | call | errors | commands | why |
 | --- | --- | --- | --- | --- |
 ";
+
+const OTHERS: &str = "
+## Faults that are no single call
+
+| fault | shown by |
+| --- | --- |
+";
+
+/// What a host may lack as a whole, and the tests in which it does.
+pub(super) const OTHER_TESTS: [(&str, &[&str]); 13] = [
+    (
+        "each write to a cgroup, on every layout",
+        &[
+            "cgroup_faults: every_write_that_fails_is_told_and_nothing_is_left",
+            "cgroup_faults: a_cgroup_that_cannot_be_made_is_told_and_nothing_is_left",
+            "cgroup_faults: a_v1_cgroup_that_cannot_be_entered_is_told_and_nothing_is_left",
+        ],
+    ),
+    (
+        "a disk with no room left, for each amount of room",
+        &[
+            "hardship: create_on_a_full_disk_says_so_and_leaves_nothing",
+            "hardship: create_on_a_disk_without_room_for_files_says_so_and_leaves_nothing",
+        ],
+    ),
+    ("a state root that is read-only", &["hardship: create_below_a_read_only_state_root_says_so"]),
+    (
+        "a state root that is missing, or none",
+        &[
+            "hardship: a_missing_state_root_has_no_container_and_is_made_by_create",
+            "hardship: a_state_root_that_is_a_file_is_named",
+        ],
+    ),
+    (
+        "too little memory for the set-up",
+        &["hardship: a_memory_limit_that_init_cannot_live_with_is_told_and_leaves_nothing"],
+    ),
+    (
+        "a limit of one process",
+        &[
+            "hardship: one_task_is_enough_for_a_container_and_leaves_no_room_for_a_further_process",
+            "seccomp_notify: a_pids_limit_without_room_for_who_hands_over_the_listener_is_told",
+        ],
+    ),
+    (
+        "a limit of 20 descriptors, and of fewer",
+        &[
+            "hardship: twenty_descriptors_are_enough_for_every_command",
+            "hardship: too_few_descriptors_are_told_and_leave_nothing",
+        ],
+    ),
+    (
+        "a caller that ignores SIGCHLD",
+        &["hardship: a_caller_that_ignores_the_end_of_its_children_gets_exit_codes"],
+    ),
+    (
+        "a cgroup that stands still",
+        &[
+            "cgroup_manager: a_frozen_cgroup_is_refused",
+            "exec_cgroup: a_process_does_not_follow_the_first_one_into_a_cgroup_that_the_container_has_frozen",
+            "ending: a_hook_that_freezes_the_container_and_fails_ends_it",
+            "pause: delete_force_reaches_what_the_container_froze_itself_on_v1",
+        ],
+    ),
+    ("a process that does not die", &["ending: a_process_that_does_not_die_is_named"]),
+    ("a process that nobody reaps", &["ending: a_further_process_that_nobody_reaps_does_not_hinder_delete"]),
+    (
+        "a creator or an init that is killed while a hook runs",
+        &[
+            "broken_off: delete_force_removes_everything_of_a_container_whose_creator_was_killed",
+            "broken_off: an_init_that_is_killed_in_a_hook_is_reported_with_its_step",
+        ],
+    ),
+    (
+        "an agent that does not answer",
+        &[
+            "seccomp_notify: start_does_not_wait_for_ever_for_an_agent",
+            "seccomp_notify: an_agent_that_does_not_read_holds_nobody_up",
+        ],
+    ),
+];

@@ -25,8 +25,9 @@ pub(super) enum Fault {
     Errno(i32),
     /// The task is killed.
     Kill,
-    /// The runtime's own process is killed while this task is about to make the call.
-    KillMain,
+    /// The process that is called this is killed while the task is about to make the call: [`MAIN`], [`JOIN`] or
+    /// [`INIT`].
+    KillOther(&'static str),
 }
 
 /// Which call: the `nth`, from 0, of those of this name that a task makes as part of the runtime. How many other calls
@@ -34,7 +35,7 @@ pub(super) enum Fault {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     /// `oxrun`, or what a task is to it: its `thread`, the process that enters what exists (`join`), the container's
-    /// (`init`). The second of a kind has a number.
+    /// (`init`), a `hook` before it is that, or init's `child`, which becomes one. The second of a kind has a number.
     pub(super) task: String,
     pub(super) name: String,
     pub(super) nth: usize,
@@ -46,10 +47,18 @@ pub(super) struct Call {
     pub(super) place: Place,
     /// The step of the plan, from 1, that init said it was in; 0 if this is none of its steps.
     pub(super) step: u32,
+    /// How many calls of any task were seen before it.
+    pub(super) order: usize,
 }
 
 /// The task that the caller has started.
 pub(super) const MAIN: &str = "oxrun";
+/// The process that enters what exists, and clones the container's.
+pub(super) const JOIN: &str = "join";
+/// What becomes a hook on the host.
+const HOOK: &str = "hook";
+/// The container's process, until it is its program.
+pub(super) const INIT: &str = "init";
 
 /// What was seen.
 #[derive(Debug)]
@@ -58,6 +67,8 @@ pub(super) struct Trace {
     pub(super) calls: Vec<Vec<Call>>,
     /// The call that was hit.
     pub(super) hit: Option<String>,
+    /// Nobody was there who could be killed.
+    pub(super) absent: bool,
     /// The runtime's exit code; 128 and the signal if it was killed.
     pub(super) code: i32,
     /// It did not end in time.
@@ -104,7 +115,7 @@ fn follow(mut command: Command, scratch: &Path, fault: Option<(&Place, Fault)>) 
         let mut follower = Follower {
             fault,
             hit: None,
-            main,
+            absent: false,
             known: HashMap::new(),
             labels: Vec::new(),
             calls: Vec::new(),
@@ -122,6 +133,7 @@ fn follow(mut command: Command, scratch: &Path, fault: Option<(&Place, Fault)>) 
     Ok(Trace {
         calls: follower.calls,
         hit: follower.hit,
+        absent: follower.absent,
         code: code?,
         hung: hung.load(Ordering::Relaxed),
         stdout: read(&out)?,
@@ -166,7 +178,7 @@ impl Task {
 struct Follower<'a> {
     fault: Option<(&'a Place, Fault)>,
     hit: Option<String>,
-    main: i32,
+    absent: bool,
     known: HashMap<i32, Task>,
     /// What the tasks are called, in the order of `calls`.
     labels: Vec<String>,
@@ -192,13 +204,13 @@ impl Follower<'_> {
                     sys::go_on(main, 0);
                 }
                 _ if task != 0 && !self.known.contains_key(&task) => early.push(task),
-                Stop::Made(made) => {
+                Stop::Made(made, waits) => {
                     if let Ok(mut list) = tasks.lock() {
                         list.push(made);
                     }
                     self.others.extend(crate::sys::pidfd(made).ok());
                     let maker = self.known.get(&task).copied();
-                    let kind = maker.map_or("child", |maker| self.kind(maker, made));
+                    let kind = maker.map_or("child", |maker| self.kind(maker, made, waits));
                     self.add(made, maker.map_or(0, |maker| maker.programs), kind);
                     if let Some(at) = early.iter().position(|e| *e == made) {
                         early.swap_remove(at);
@@ -220,37 +232,68 @@ impl Follower<'_> {
 
     /// What a new task is to the runtime. Whoever makes tasks makes them one after the other, so that each has the
     /// same name in every run.
-    fn kind(&self, maker: Task, made: i32) -> &'static str {
+    fn kind(&self, maker: Task, made: i32, waits: bool) -> &'static str {
         let status = fs::read_to_string(format!("/proc/{made}/status")).unwrap_or_default();
         let group = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse::<i32>().ok());
         match self.labels.get(maker.index).map_or("", String::as_str) {
             _ if group.is_some_and(|group| group != made) => "thread",
-            MAIN => "join",
-            "join" => "init",
+            // Whoever comes after it is made for a hook.
+            MAIN if self.labels.iter().any(|label| label == JOIN) => HOOK,
+            MAIN => JOIN,
+            JOIN => INIT,
+            // It was only on the way to the container's.
+            INIT if !waits => INIT,
             _ => "child",
         }
     }
 
+    /// The process that is this, if it is there. Where one more stands between, that is a `join` from the time at which
+    /// the container's is there.
+    fn process(&self, name: &str) -> Option<i32> {
+        let last = format!("{INIT} 2");
+        let between = self.labels.contains(&last);
+        let names = match name {
+            INIT if between => [last.as_str(), ""],
+            JOIN if between => [JOIN, INIT],
+            name => [name, ""],
+        };
+        let of = |name: &str| {
+            let is = |task: &Task| self.labels.get(task.index).is_some_and(|label| label == name);
+            self.known.iter().find(|(_, task)| is(task)).map(|(pid, _)| *pid)
+        };
+        of(names[0]).or_else(|| of(names[1]))
+    }
+
     fn step(&mut self, pid: i32, stop: Stop) -> Check {
+        let order = self.calls.iter().map(Vec::len).sum();
+        let aim = match self.fault {
+            Some((_, Fault::KillOther(name))) => self.process(name),
+            _ => None,
+        };
         let Some(task) = self.known.get_mut(&pid) else { return Ok(()) };
         let mut signal = 0;
         match stop {
+            // A hook is no program of ours.
+            Stop::Executed if self.labels[task.index].starts_with(HOOK) => task.programs = 2,
             Stop::Executed => task.programs += 1,
             Stop::Enter(number, args) if task.index == 0 || task.programs < 2 => {
                 let calls = &mut self.calls[task.index];
                 let name = name::of(pid, number, &args);
                 let nth = calls.iter().filter(|call| call.place.name == name).count();
                 let here = Place { task: self.labels[task.index].clone(), name: name.clone(), nth };
-                calls.push(Call { place: here.clone(), step: task.step(pid) });
+                calls.push(Call { place: here.clone(), step: task.step(pid), order });
                 match self.fault.filter(|(place, _)| **place == here).map(|(_, fault)| fault) {
                     None => {}
                     Some(Fault::Kill) => {
                         self.hit = Some(name);
                         crate::sys::kill(pid, libc::SIGKILL)?;
                     }
-                    Some(Fault::KillMain) => {
+                    Some(Fault::KillOther(_)) => {
                         self.hit = Some(name);
-                        crate::sys::kill(self.main, libc::SIGKILL)?;
+                        match aim {
+                            Some(other) => crate::sys::kill(other, libc::SIGKILL)?,
+                            None => self.absent = true,
+                        }
                     }
                     Some(Fault::Errno(errno)) => {
                         self.hit = Some(name);
