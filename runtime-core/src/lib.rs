@@ -44,6 +44,7 @@ pub mod cgroup;
 mod check;
 mod container;
 mod error;
+mod exec;
 mod facts;
 pub mod features;
 #[cfg(fuzzing)]
@@ -68,8 +69,9 @@ pub use cgroup::resources_from_json;
 pub use cgroup::stats::Stats;
 pub use cgroup::watch::{Event, Watch};
 pub use check::{Finding, Report, Severity};
-pub use container::{Container, Exec, Status};
+pub use container::{Container, Status};
 pub use error::{Error, ErrorKind, Lane, Result, StepRef, errno_text};
+pub use exec::Exec;
 pub use facts::{CgroupFacts, HostFacts, ResctrlFacts, V1Hierarchy, V2Tree, in_user_namespace};
 pub use launch::{Stdio, Stream, init_size};
 pub use oci_spec::runtime::{LinuxResources, Process, Spec};

@@ -3,8 +3,9 @@
 //!
 //! What must hold: no thread waits, no task is woken in vain; dropped futures leave nothing behind.
 
-use crate::container::{Container, Exec};
+use crate::container::Container;
 use crate::error::{Error, Result};
+use crate::exec::Exec;
 use crate::sys::{self, ExitStatus};
 use crate::{Event, Watch};
 use std::future::{Future, poll_fn};
