@@ -296,7 +296,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(
                 0,
                 "/proc",
-                "run --volume {data}:/data {new} {c} -- awk '{ print $5, $6, $7 ~ /master/ }' /proc/self/mountinfo",
+                // Buildah gives some of its own mounts in any order.
+                "run --volume {data}:/data {new} {c} -- sh -c 'awk \"{ print \\$5, \\$6, \\$7 ~ /master/ }\" /proc/self/mountinfo | sort'",
             ),
         ],
     ),
