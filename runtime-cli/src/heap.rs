@@ -5,7 +5,7 @@
 //! is not used again.
 //!
 //! A command makes some thousand blocks, nearly all of them short texts of the config, and ends. The C library's
-//! malloc takes a fifth of the time that such a command spends outside of the kernel; this takes a few instructions.
+//! malloc takes a quarter of the instructions that such a command executes outside of the kernel; this takes a twentieth.
 
 #![allow(unsafe_code)]
 
