@@ -3,6 +3,7 @@
 //! The result is a static executable without libc, linked by the rust-lld that comes with the compiler
 //! (for every target alike), and embedded by `launch/image.rs` through `OXRUN_INIT`.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -10,6 +11,31 @@ fn main() {
     if let Err(why) = build() {
         println!("cargo::error=cannot build init: {why}");
     }
+    if let Err(why) = name_compiler() {
+        println!("cargo::error=cannot read the sources of the filter compiler: {why}");
+    }
+}
+
+/// Names the compiler of filters by its source: what another one has compiled is not used.
+fn name_compiler() -> std::io::Result<()> {
+    let mut hash = DefaultHasher::new();
+    let mut places: Vec<PathBuf> = ["seccomp", "bundle", "bundle.rs", "plan/execve.rs", "plan/process.rs"]
+        .iter()
+        .map(|name| PathBuf::from("src").join(name))
+        .collect();
+    while let Some(place) = places.pop() {
+        println!("cargo::rerun-if-changed={}", place.display());
+        if place.is_dir() {
+            let mut inside: Vec<PathBuf> =
+                std::fs::read_dir(&place)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?;
+            inside.sort();
+            places.extend(inside);
+        } else {
+            std::fs::read(&place)?.hash(&mut hash);
+        }
+    }
+    println!("cargo::rustc-env=OXRUN_COMPILER={:016x}", hash.finish());
+    Ok(())
 }
 
 fn build() -> Result<(), String> {

@@ -32,7 +32,10 @@ const ALLOW: [u8; 8] = [6, 0, 0, 0, 0, 0, 0xff, 0x7f];
 
 /// What calls give in a container with this profile, or the code with which it ended instead.
 fn made(profile: &Value, calls: &[Call]) -> Check<Result<Vec<i64>, i32>> {
-    let s = Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))?;
+    made_in(&Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))?, profile, calls)
+}
+
+fn made_in(s: &Sandbox, profile: &Value, calls: &[Call]) -> Check<Result<Vec<i64>, i32>> {
     let config = Config::new(&["/bin/probe", "under-filter", "/etc/allow", "/etc/calls"]);
     let bundle = s.bundle(&config.set("/linux/seccomp", profile.clone()))?;
     let line = |(compat, number, [a, b]): &Call| {
@@ -198,6 +201,42 @@ fn a_filter_is_loaded_with_its_flags() -> Check {
     Ok(())
 }
 
+/// The filter of a large profile is kept in the state root; as a control it is really taken from there.
+fn the_next_containers_with_a_profile_get_the_same_filter() -> Check {
+    let mut profile = strict()?;
+    profile["defaultAction"] = json!("SCMP_ACT_ERRNO");
+    profile["defaultErrnoRet"] = json!(OWN);
+    let s = Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))?;
+    let sync = |profile: &Value| -> Check<Result<i64, i32>> {
+        Ok(made_in(&s, profile, &[GETPID, SYNC])?.map(|results| results[1]))
+    };
+    for _ in 0..3 {
+        check_eq!(sync(&profile)?, Ok(-OWN));
+    }
+    let root = s.runtime().root();
+    let files: Vec<_> = fs::read_dir(&root)?.collect::<Result<_, _>>()?;
+    check_eq!(files.len(), 1, "{files:?}");
+    let kept = files[0].path();
+    check!(kept.file_name().unwrap().to_string_lossy().starts_with("seccomp@"), "{}", kept.display());
+    let mut bytes = fs::read(&kept)?;
+    // The instructions are at the end.
+    let denials =
+        bytes.rchunks_exact_mut(8).take(100).filter(|insn| **insn == [6, 0, 0, 0, OWN as u8, 0, 5, 0]);
+    check!(denials.map(|insn| insn.copy_from_slice(&ALLOW)).count() > 0, "no instruction denies");
+    fs::write(&kept, bytes)?;
+    check_eq!(sync(&profile)?, Ok(0), "from the file at first");
+    // With another byte it is another profile, and a file that others may write is not used.
+    profile["defaultErrnoRet"] = json!(OWN + 2);
+    check_eq!(sync(&profile)?, Ok(-OWN - 2));
+    check_eq!(fs::read_dir(&root)?.count(), 2, "both have a place of their own");
+    profile["defaultErrnoRet"] = json!(OWN);
+    check_eq!(sync(&profile)?, Ok(0), "from the file again");
+    fs::set_permissions(&kept, std::os::unix::fs::PermissionsExt::from_mode(0o620))?;
+    check_eq!(sync(&profile)?, Ok(-OWN));
+    fs::read_dir(&root)?.try_for_each(|file| fs::remove_file(file?.path()))?;
+    Ok(())
+}
+
 fn main() -> ExitCode {
     fn missing() -> Option<String> {
         (!cfg!(target_arch = "x86_64")).then(|| "the calls are those of x86_64".to_owned())
@@ -216,6 +255,7 @@ fn main() -> ExitCode {
         a_rule_answers_with_its_error_number,
         every_operator_compares_arguments,
         calls_of_listed_architectures_alone_are_made,
+        the_next_containers_with_a_profile_get_the_same_filter,
     ];
     tests.extend(tests![needs_strace: a_filter_is_loaded_with_its_flags]);
     run(tests)

@@ -22,7 +22,7 @@ fn uses(text: &str) -> Vec<(usize, String)> {
 }
 
 /// Who may use the model, and why. A name that ends with a slash is a directory.
-const READERS: [(&str, &str); 16] = [
+const READERS: [(&str, &str); 17] = [
     ("bundle.rs", "reads config.json"),
     ("bundle/", "the same"),
     ("plan/", "makes the plan"),
@@ -35,6 +35,7 @@ const READERS: [(&str, &str); 16] = [
     ("cgroup/systemd/tests/", "the same"),
     ("cgroup/document.rs", "reads the limits of an update"),
     ("cgroup/update.rs", "carries them out, without a plan"),
+    ("filters/tests.rs", "compares what planning gets with and without a kept filter"),
     ("fuzzing.rs", "hands made up documents to planning and to the compiler"),
     ("rdt.rs", "turns a class of service into writes for the plan"),
     ("runtime.rs", "hands documents to planning"),

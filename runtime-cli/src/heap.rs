@@ -1,8 +1,8 @@
 //! The allocator of the program: small blocks from a fixed arena, everything else from the C library.
 //!
-//! What must hold: a block comes from the arena only if it lies in it, and goes back where it came from; two
-//! threads are never inside at once: who finds it taken is served by the C library, and what it gives back then
-//! is not used again.
+//! What must hold: a block comes from the arena only if it lies in it, and goes back where it came from. The arena
+//! belongs to the thread that asks first; others are served by the C library, and what they give back to the arena is
+//! not used again.
 //!
 //! A command makes some thousand blocks, nearly all of them short texts of the config, and ends. The C library's
 //! malloc takes a quarter of the instructions that such a command executes outside of the kernel; this takes a twentieth.
@@ -12,7 +12,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes of the arena. Pages that are not used cost nothing.
 const ARENA: usize = 512 << 10;
@@ -40,11 +40,12 @@ struct Arena(UnsafeCell<[u8; ARENA]>);
 /// The allocator.
 pub struct Heap {
     arena: Arena,
-    taken: AtomicBool,
+    /// The thread whose the arena is, as [`thread`] names it; 0 while there is none.
+    owner: AtomicUsize,
     books: UnsafeCell<Books>,
 }
 
-// SAFETY: `books` is only touched by who has set `taken`; parts of the arena belong to whom they were given.
+// SAFETY: `books` is only touched by the owner; parts of the arena belong to whom they were given.
 unsafe impl Sync for Heap {}
 
 impl Heap {
@@ -53,7 +54,7 @@ impl Heap {
     pub const fn new() -> Heap {
         Heap {
             arena: Arena(UnsafeCell::new([0; ARENA])),
-            taken: AtomicBool::new(false),
+            owner: AtomicUsize::new(0),
             books: UnsafeCell::new(Books { used: 0, free: [null_mut(); LARGEST / UNIT] }),
         }
     }
@@ -68,15 +69,16 @@ impl Heap {
         (block as usize).wrapping_sub(self.arena.0.get() as usize) < ARENA
     }
 
-    /// Does something with the books, unless another thread does.
+    /// Does something with the books, if they are this thread's.
     fn with<R>(&self, work: impl FnOnce(&mut Books) -> R) -> Option<R> {
-        if self.taken.swap(true, Ordering::Acquire) {
+        let this = thread();
+        if self.owner.load(Ordering::Relaxed) != this
+            && self.owner.compare_exchange(0, this, Ordering::Acquire, Ordering::Relaxed).is_err()
+        {
             return None;
         }
-        // SAFETY: `taken` was free, so nobody else has a reference, and `work` does not allocate.
-        let done = work(unsafe { &mut *self.books.get() });
-        self.taken.store(false, Ordering::Release);
-        Some(done)
+        // SAFETY: this thread is the owner, so nobody else has a reference, and `work` does not allocate.
+        Some(work(unsafe { &mut *self.books.get() }))
     }
 
     /// A block of the arena; none if that is full.
@@ -97,6 +99,13 @@ impl Heap {
         books.used += size;
         Some(block)
     }
+}
+
+/// A number of the calling thread that no other one has while it lives. One that begins later may have it again, and
+/// then goes on where this one has ended.
+fn thread() -> usize {
+    thread_local! { static MARK: u8 = const { 0 } }
+    MARK.with(|mark| &raw const *mark as usize)
 }
 
 impl Default for Heap {

@@ -7,19 +7,22 @@
 mod affinity;
 pub(crate) mod keys;
 mod locate;
+mod outline;
 mod read;
 #[cfg(test)]
 mod shapes;
 pub(crate) mod words;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::seccomp::Program;
 use oci_spec::runtime::Spec;
+use outline::Outline;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::io::Read;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Largest config.json, in bytes.
 pub const MAX_CONFIG: usize = 16 << 20;
@@ -57,8 +60,15 @@ pub struct Warning {
 pub struct Bundle {
     pub(crate) dir: PathBuf,
     pub(crate) bytes: Arc<[u8]>,
+    /// Without the seccomp profile if `filter` is there.
     pub(crate) spec: Spec,
     pub(crate) warnings: Vec<Warning>,
+    /// Where in the bytes the profile is, if its filter may be kept.
+    pub(crate) profile: Option<Range<usize>>,
+    /// What was compiled from the profile before.
+    pub(crate) filter: Option<Program>,
+    /// All of the config, if somebody asked for it.
+    whole: OnceLock<Box<Spec>>,
 }
 
 impl Bundle {
@@ -68,11 +78,15 @@ impl Bundle {
     /// [`ErrorKind::InvalidConfig`] with the pointer of the field; [`ErrorKind::Syscall`] if the file
     /// cannot be read.
     pub fn open(dir: impl AsRef<Path>) -> Result<Bundle> {
-        let dir = dir.as_ref();
+        Bundle::open_knowing(dir.as_ref(), |_| None)
+    }
+
+    /// The same with what `known` was compiled from a profile's text before, in place of the profile.
+    pub(crate) fn open_knowing(dir: &Path, known: impl Fn(&[u8]) -> Option<Program>) -> Result<Bundle> {
         let dir = dir.canonicalize().map_err(|e| Error::io(format!("bundle {}", dir.display()), &e))?;
         let path = dir.join("config.json");
         let bytes = read_limited(&path, MAX_CONFIG)?;
-        let mut bundle = Bundle::from_json(&bytes)?;
+        let mut bundle = Bundle::knowing(&bytes, known)?;
         bundle.dir = dir;
         Ok(bundle)
     }
@@ -82,14 +96,35 @@ impl Bundle {
     /// # Errors
     /// As [`Bundle::open`].
     pub fn from_json(bytes: &[u8]) -> Result<Bundle> {
-        let mut document = parse(bytes)?;
-        let words = words::check(&document, bytes);
-        let mut warnings = mend(&mut document);
-        let spec = words
-            .and_then(|()| model(&document, "config.json", &mut warnings))
-            .map_err(|e| placed(e, bytes, ""))?;
-        check_version(spec.version())?;
-        Ok(Bundle { dir: PathBuf::from("/"), bytes: bytes.into(), spec, warnings })
+        Bundle::knowing(bytes, |_| None)
+    }
+
+    pub(crate) fn knowing(bytes: &[u8], known: impl Fn(&[u8]) -> Option<Program>) -> Result<Bundle> {
+        let outline = Outline::of(bytes);
+        let profile = outline.profile.clone();
+        if let Some((before, text, after)) = profile.clone().and_then(|profile| around(bytes, profile))
+            && let Some(filter) = known(text)
+        {
+            // What is wrong is told of the whole.
+            if let Ok((spec, warnings)) = read_config(&[before, b"null", after].concat(), None) {
+                let (bytes, filter) = (bytes.into(), Some(filter));
+                return Ok(Bundle { bytes, spec, warnings, profile, filter, ..Bundle::nowhere() });
+            }
+        }
+        let (spec, warnings) = read_config(bytes, outline.too_deep)?;
+        Ok(Bundle { bytes: bytes.into(), spec, warnings, profile, ..Bundle::nowhere() })
+    }
+
+    fn nowhere() -> Bundle {
+        Bundle {
+            dir: PathBuf::from("/"),
+            bytes: Arc::new([]),
+            spec: Spec::default(),
+            warnings: Vec::new(),
+            profile: None,
+            filter: None,
+            whole: OnceLock::new(),
+        }
     }
 
     /// The same from a spec that was made by a program.
@@ -136,7 +171,14 @@ impl Bundle {
     /// The config as the specification's model.
     #[must_use]
     pub fn spec(&self) -> &Spec {
-        &self.spec
+        if self.filter.is_none() {
+            return &self.spec;
+        }
+        self.whole.get_or_init(|| {
+            let read = read_config(&self.bytes, None).ok();
+            // These bytes were read before, the profile on its own; so nothing is wrong with them now.
+            Box::new(read.map_or_else(|| self.spec.clone(), |(spec, _)| spec))
+        })
     }
 
     /// What in the config is ignored: unknown keys and capabilities.
@@ -152,12 +194,29 @@ impl Bundle {
     }
 }
 
+/// Bytes to the model and what is to be said of them. `too_deep` is the line at which they are nested too deeply.
+fn read_config(bytes: &[u8], too_deep: Option<usize>) -> Result<(Spec, Vec<Warning>)> {
+    let mut document = parse_outlined(bytes, too_deep)?;
+    let words = words::check(&document, bytes);
+    let mut warnings = mend(&mut document);
+    let spec = words
+        .and_then(|()| model(&document, "config.json", &mut warnings))
+        .map_err(|e| placed(e, bytes, ""))?;
+    check_version(spec.version())?;
+    Ok((spec, warnings))
+}
+
+/// What stands before a range, in it and after it.
+fn around(bytes: &[u8], range: Range<usize>) -> Option<(&[u8], &[u8], &[u8])> {
+    Some((bytes.get(..range.start)?, bytes.get(range.clone())?, bytes.get(range.end..)?))
+}
+
 /// Reads a file that must not be larger than `max` bytes.
 pub(crate) fn read_limited(path: &Path, max: usize) -> Result<Vec<u8>> {
     let io = |e: &std::io::Error| Error::io(format!("open {}", path.display()), e);
     let file = std::fs::File::open(path).map_err(|e| io(&e))?;
-    let mut bytes = Vec::with_capacity(32 << 10);
-    file.take(max as u64 + 1).read_to_end(&mut bytes).map_err(|e| io(&e))?;
+    let mut bytes = Vec::new();
+    crate::sys::read_all(&file, &mut bytes, 32 << 10, max + 1).map_err(|e| io(&e))?;
     if bytes.len() > max {
         return Err(Error::new(
             ErrorKind::InvalidConfig,
@@ -169,10 +228,14 @@ pub(crate) fn read_limited(path: &Path, max: usize) -> Result<Vec<u8>> {
 
 /// Bytes to document.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Value> {
+    parse_outlined(bytes, Outline::of(bytes).too_deep)
+}
+
+fn parse_outlined(bytes: &[u8], too_deep: Option<usize>) -> Result<Value> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::new(ErrorKind::InvalidConfig, "config.json is empty"));
     }
-    if let Some(line) = too_deep(bytes) {
+    if let Some(line) = too_deep {
         return Err(Error::new(
             ErrorKind::InvalidConfig,
             format!("config.json is nested deeper than {MAX_DEPTH} levels (line {line})"),
@@ -180,27 +243,6 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Value> {
     }
     serde_json::from_slice(bytes)
         .map_err(|e| Error::new(ErrorKind::InvalidConfig, format!("config.json is not valid JSON: {e}")))
-}
-
-/// The line at which the document is nested too deeply.
-fn too_deep(bytes: &[u8]) -> Option<usize> {
-    let mut depth = 0usize;
-    let mut rest = bytes.iter();
-    while let Some(b) = rest.next() {
-        match b {
-            b'"' => end_string(&mut rest),
-            b'[' | b'{' => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    let before = bytes.len() - rest.len() - 1;
-                    return Some(1 + bytes.iter().take(before).filter(|b| **b == b'\n').count());
-                }
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    None
 }
 
 /// Goes over the rest of a string, its closing quotation mark included, or over all that is left.

@@ -47,6 +47,7 @@ mod error;
 mod exec;
 mod facts;
 pub mod features;
+mod filters;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod hooks;

@@ -6,6 +6,7 @@ use crate::check::{self, Report};
 use crate::container::Container;
 use crate::error::{Error, Result};
 use crate::facts::HostFacts;
+use crate::filters;
 use crate::launch::{self, Stdio};
 use crate::plan::{self, CgroupManager, CreateOptions, Plan};
 use crate::state::StateDir;
@@ -82,6 +83,16 @@ impl Runtime {
         Ok(self.systemd.get_or_init(|| facts))
     }
 
+    /// Opens the bundle in the directory `dir`, as [`Bundle::open`] does. If a container with the same seccomp profile
+    /// was created here before, the profile is not read and compiled again: in the state root are the filters of the
+    /// profiles that came last.
+    ///
+    /// # Errors
+    /// As [`Bundle::open`].
+    pub fn bundle(&self, dir: impl AsRef<Path>) -> Result<Bundle> {
+        Bundle::open_knowing(dir.as_ref(), |profile| filters::find(&self.root, profile))
+    }
+
     /// Plans a container. Has no effect.
     ///
     /// # Errors
@@ -112,7 +123,10 @@ impl Runtime {
         };
         let launched = ready.and_then(|()| launch::launch(plan, &dir, fault, stdio));
         match launched {
-            Ok(l) => Ok(Container::created(dir, l)),
+            Ok(l) => {
+                filters::keep(&self.root, plan);
+                Ok(Container::created(dir, l))
+            }
             Err(e) => {
                 // The error that is returned is the one that matters. What is gone already may be there again, as
                 // somebody else's.

@@ -20,6 +20,7 @@ use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 
 /// Changes with whatever reads or writes the file.
@@ -51,7 +52,12 @@ pub(crate) struct Template {
 /// What create keeps. It follows from the config, the facts and the filter: plans that are the same in these are
 /// the same, and one that was stored without it makes the same container.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Kept(pub(crate) Vec<u8>);
+pub(crate) struct Kept {
+    /// What the file holds; nothing if there is to be none.
+    pub(crate) file: Vec<u8>,
+    /// Where in the config the profile is whose filter may be kept for others, see [`crate::filters`].
+    pub(crate) profile: Option<Range<usize>>,
+}
 
 impl PartialEq for Kept {
     fn eq(&self, _: &Kept) -> bool {

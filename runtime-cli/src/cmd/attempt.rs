@@ -41,6 +41,7 @@ impl Drop for Scratch {
 }
 
 /// `try -- COMMAND`.
+#[inline(never)]
 pub(crate) fn attempt(ctx: &Ctx<'_>, a: &args::Try) -> Result<u8, Failure> {
     let pid = std::process::id();
     let scratch = Scratch(std::env::temp_dir().join(format!("oxrun-try-{pid}")));

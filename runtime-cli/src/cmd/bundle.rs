@@ -7,6 +7,7 @@ use oxrun_core::{Bundle, Error};
 use std::path::Path;
 
 /// `spec`: writes a config.json to start from.
+#[inline(never)]
 pub(crate) fn spec(ctx: &Ctx<'_>, a: &args::Spec) -> Result<u8, Failure> {
     let dir = a.bundle.as_deref().unwrap_or(Path::new("."));
     let (euid, egid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
@@ -31,6 +32,7 @@ pub(crate) fn spec(ctx: &Ctx<'_>, a: &args::Spec) -> Result<u8, Failure> {
 }
 
 /// `explain`: prints the plan of a bundle and runs nothing.
+#[inline(never)]
 pub(crate) fn explain(ctx: &Ctx<'_>, a: &args::Explain) -> Result<u8, Failure> {
     let bundle = Bundle::open(a.bundle.as_deref().unwrap_or(Path::new(".")))?;
     let name = bundle.dir().file_name().map(|n| n.to_string_lossy().into_owned());
@@ -44,6 +46,7 @@ pub(crate) fn explain(ctx: &Ctx<'_>, a: &args::Explain) -> Result<u8, Failure> {
 }
 
 /// `check`: looks for what would make the container of a bundle fail. 0: nothing; 1: something; 255: it cannot be looked at.
+#[inline(never)]
 pub(crate) fn check(ctx: &Ctx<'_>, a: &args::Check) -> Result<u8, Failure> {
     let failed =
         |e: &Error| Failure { code: 255, ..Failure::of(&format!("{} check failed: ", ctx.program), e) };

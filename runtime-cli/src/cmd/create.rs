@@ -6,7 +6,7 @@ use crate::foreground;
 use crate::log::Level;
 use crate::notify::{self, Proxy};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use oxrun_core::{Bundle, Container, CreateOptions, Error, Plan, Runtime, Stdio};
+use oxrun_core::{Container, CreateOptions, Error, Plan, Runtime, Stdio};
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,6 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 /// `create ID`.
+#[inline(never)]
 pub(crate) fn create(ctx: &Ctx<'_>, a: &args::Create) -> Result<u8, Failure> {
     let runtime = ctx.runtime()?;
     let plan = plan(ctx, &runtime, a, "create", false)?;
@@ -26,6 +27,7 @@ pub(crate) fn create(ctx: &Ctx<'_>, a: &args::Create) -> Result<u8, Failure> {
 }
 
 /// `run ID`.
+#[inline(never)]
 pub(crate) fn run(ctx: &Ctx<'_>, a: &args::Run) -> Result<u8, Failure> {
     let runtime = ctx.runtime()?;
     // Few join a container that somebody waits for.
@@ -127,7 +129,8 @@ fn plan(
         no_template,
         ..ctx.options()?
     };
-    let plan = Bundle::open(dir)
+    let plan = runtime
+        .bundle(dir)
         .and_then(|bundle| runtime.plan(&a.id, &bundle, &options))
         .map_err(|e| failed(ctx, command, &e))?;
     if ctx.log.wants(Level::Debug) {

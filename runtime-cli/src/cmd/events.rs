@@ -6,6 +6,7 @@ use oxrun_core::{Container, Event, Status};
 use std::time::Instant;
 
 /// `events ID`: ends with the container, with `--stats` at once.
+#[inline(never)]
 pub(crate) fn events(ctx: &Ctx<'_>, a: &args::Events) -> Result<u8, Failure> {
     let container = ctx.runtime()?.open(&a.id)?;
     if container.status()? == Status::Stopped {

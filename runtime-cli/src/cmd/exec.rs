@@ -16,6 +16,7 @@ const FAILED: u8 = 255;
 const MAX_PROCESS: u64 = 4 << 20;
 
 /// `exec ID COMMAND`.
+#[inline(never)]
 pub(crate) fn exec(ctx: &Ctx<'_>, a: &args::Exec) -> Result<u8, Failure> {
     attempt(ctx, a).map_err(|f| Failure { code: if f.code == 1 { FAILED } else { f.code }, ..f })
 }

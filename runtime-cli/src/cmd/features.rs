@@ -4,6 +4,7 @@ use super::{Failure, print};
 use serde_json::{Value, json};
 
 /// `features`.
+#[inline(never)]
 pub(crate) fn features() -> Result<u8, Failure> {
     let mut document = oxrun_core::features::features()?;
     if let Value::Object(map) = &mut document {

@@ -6,6 +6,7 @@ use crate::notify::Proxy;
 use oxrun_core::ErrorKind;
 
 /// `start ID`. Where a service manager listens, it ends when the program says that it is ready.
+#[inline(never)]
 pub(crate) fn start(ctx: &Ctx<'_>, id: &str) -> Result<u8, Failure> {
     let container = ctx.runtime()?.open(id)?;
     let proxy = Proxy::open(ctx, id)?;
@@ -17,24 +18,28 @@ pub(crate) fn start(ctx: &Ctx<'_>, id: &str) -> Result<u8, Failure> {
 }
 
 /// `pause ID`.
+#[inline(never)]
 pub(crate) fn pause(ctx: &Ctx<'_>, id: &str) -> Result<u8, Failure> {
     ctx.runtime()?.open(id)?.pause()?;
     Ok(0)
 }
 
 /// `resume ID`.
+#[inline(never)]
 pub(crate) fn resume(ctx: &Ctx<'_>, id: &str) -> Result<u8, Failure> {
     ctx.runtime()?.open(id)?.resume()?;
     Ok(0)
 }
 
 /// `kill ID SIGNAL`.
+#[inline(never)]
 pub(crate) fn kill(ctx: &Ctx<'_>, a: &args::Kill) -> Result<u8, Failure> {
     ctx.runtime()?.open(&a.id)?.kill(a.signal, a.all)?;
     Ok(0)
 }
 
 /// `delete ID`. With `--force` an unknown container is gone already, and a half-made one is cleaned up.
+#[inline(never)]
 pub(crate) fn delete(ctx: &Ctx<'_>, a: &args::Delete) -> Result<u8, Failure> {
     let runtime = ctx.runtime()?;
     let warnings = match runtime.open(&a.id) {

@@ -5,6 +5,7 @@ use crate::args::{self, ListFormat};
 use std::process::{Command, Stdio};
 
 /// `ps ID`.
+#[inline(never)]
 pub(crate) fn ps(ctx: &Ctx<'_>, a: &args::Ps) -> Result<u8, Failure> {
     let pids = ctx.runtime()?.open(&a.id)?.processes()?;
     match a.format {

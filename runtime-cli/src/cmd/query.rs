@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// `state ID`: indented, without a newline at the end.
+#[inline(never)]
 pub(crate) fn state(ctx: &Ctx<'_>, id: &str) -> Result<u8, Failure> {
     let container = ctx.runtime()?.open(id)?;
     print(&document(&container, "", true)?)
@@ -51,6 +52,7 @@ fn document(c: &Container, owner: &str, indent: bool) -> Result<String, Failure>
 }
 
 /// `list`.
+#[inline(never)]
 pub(crate) fn list(ctx: &Ctx<'_>, a: &args::List) -> Result<u8, Failure> {
     let root = ctx.state_root()?;
     if root.given

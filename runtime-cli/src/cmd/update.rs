@@ -9,6 +9,7 @@ use std::io::Read;
 const MAX: u64 = 4 << 20;
 
 /// `update ID`.
+#[inline(never)]
 pub(crate) fn update(ctx: &Ctx<'_>, a: &args::Update) -> Result<u8, Failure> {
     let container = ctx.runtime()?.open(&a.id)?;
     let bytes = match &a.resources {

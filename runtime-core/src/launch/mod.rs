@@ -394,7 +394,7 @@ impl Host<'_> {
         let mut copy = dir.new_file(c"config.json")?;
         copy.write_all(&self.plan.config).map_err(|e| Error::io("write(config.json)", &e))?;
         // Without it the first exec makes it.
-        let template = &self.plan.template.0;
+        let template = &self.plan.template.file;
         if !template.is_empty()
             && let Ok(mut file) = dir.new_file(c"exec")
         {

@@ -54,7 +54,8 @@ pub const SYS_ADMIN: u64 = 1 << 21;
 /// The number of a capability, by its name with `CAP_`, any case.
 #[must_use]
 pub fn number(name: &str) -> Option<u32> {
-    NAMES.iter().position(|n| n.eq_ignore_ascii_case(name)).map(|n| n as u32)
+    let exact = NAMES.iter().position(|n| *n == name);
+    exact.or_else(|| NAMES.iter().position(|n| n.eq_ignore_ascii_case(name))).map(|n| n as u32)
 }
 
 /// The five sets, as bit masks.
@@ -75,4 +76,18 @@ pub struct CapSets {
 /// The names of a set.
 pub fn names(set: u64) -> impl Iterator<Item = &'static str> {
     (0..64).filter(move |n| set & (1 << n) != 0).map(|n| NAMES.get(n).copied().unwrap_or("CAP_?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_known_in_any_case() {
+        for (n, name) in NAMES.iter().enumerate() {
+            assert_eq!(number(name), Some(n as u32));
+            assert_eq!(number(&name.to_ascii_lowercase()), Some(n as u32));
+        }
+        assert_eq!(number("CAP_NOPE"), None);
+    }
 }

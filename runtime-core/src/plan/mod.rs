@@ -295,7 +295,7 @@ impl Builder<'_> {
 /// [`crate::ErrorKind::Unsupported`] for what this host or runtime lacks.
 pub fn plan(id: &str, bundle: &Bundle, facts: &HostFacts, options: &CreateOptions) -> Result<Plan> {
     crate::id::check(id)?;
-    let spec = bundle.spec();
+    let spec = &bundle.spec;
     let root = spec.root().as_ref().ok_or_else(|| Error::config("/root", "root must be specified"))?;
     if root.path().as_os_str().is_empty() {
         return Err(Error::config(
@@ -320,7 +320,10 @@ pub fn plan(id: &str, bundle: &Bundle, facts: &HostFacts, options: &CreateOption
         cgroups: Vec::new(),
         unit: None,
         late: None,
-        filter: process::Filter::OfConfig,
+        filter: match &bundle.filter {
+            Some(program) => process::Filter::Compiled(Some(program)),
+            None => process::Filter::OfConfig,
+        },
     };
     check_process(process)?;
     // Of further processes only; a wrong one is to be known now.
@@ -370,10 +373,12 @@ fn finish(b: Builder<'_>, process: &Process, bundle: &Bundle) -> Plan {
         Action::Seccomp(program) => Some(program),
         _ => None,
     });
-    let template = match b.options.no_template {
-        true => template::Kept::default(),
-        false => template::Kept(template::file(&template::rest(&bundle.bytes), filter, b.facts)),
+    let file = match b.options.no_template {
+        true => Vec::new(),
+        false => template::file(&template::rest(&bundle.bytes), filter, b.facts),
     };
+    // What was found there needs not be kept again.
+    let profile = bundle.profile.clone().filter(|_| bundle.filter.is_none());
     Plan {
         id: b.id.to_owned(),
         bundle: b.bundle.to_owned(),
@@ -389,7 +394,7 @@ fn finish(b: Builder<'_>, process: &Process, bundle: &Bundle) -> Plan {
         patient: false,
         denies_execve,
         config: bundle.bytes.clone(),
-        template,
+        template: template::Kept { file, profile },
     }
 }
 

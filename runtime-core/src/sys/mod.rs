@@ -46,17 +46,38 @@ fn c_path(path: &Path) -> io::Result<CString> {
 /// read, where growing a small buffer takes ten.
 pub(crate) fn read_file(path: impl AsRef<Path>) -> io::Result<String> {
     let path = path.as_ref();
-    let mut file = std::fs::File::open(path).or_else(|e| procfs::open_instead(path, e))?;
+    let file = std::fs::File::open(path).or_else(|e| procfs::open_instead(path, e))?;
     let mut bytes = Vec::new();
-    let mut part = [0; 4096];
-    loop {
-        let n = io::Read::read(&mut file, &mut part)?;
-        if n == 0 {
-            break;
-        }
-        bytes.extend_from_slice(part.get(..n).unwrap_or_default());
-    }
+    read_all(&file, &mut bytes, 4096, usize::MAX)?;
     String::from_utf8(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+/// Appends what a file has from its position on, at most `most` bytes, read in parts of at least `part`. Unlike that of
+/// `std`, it neither asks for the size nor begins with small parts, and fills no memory before.
+pub(crate) fn read_all(file: impl AsFd, bytes: &mut Vec<u8>, part: usize, most: usize) -> io::Result<()> {
+    let end = bytes.len().saturating_add(most);
+    while bytes.len() < end {
+        // A last read finds the end, if it has some room.
+        if bytes.capacity() - bytes.len() < part.min(64) {
+            bytes.reserve(part);
+        }
+        let left = end - bytes.len();
+        let room = bytes.spare_capacity_mut();
+        let length = room.len().min(left);
+        let fd = file.as_fd().as_raw_fd();
+        // SAFETY: `length` bytes of `room` may be written.
+        let n = unsafe { libc::read(fd, room.as_mut_ptr().cast(), length) };
+        match usize::try_from(n) {
+            Ok(0) => break,
+            // SAFETY: read(2) has written `n` bytes there, and `n` is not more than the room.
+            Ok(n) => unsafe { bytes.set_len(bytes.len() + n) },
+            Err(_) => match io::Error::last_os_error() {
+                e if e.kind() == io::ErrorKind::Interrupted => {}
+                e => return Err(e),
+            },
+        }
+    }
+    Ok(())
 }
 
 /// uname(2): the kernel's release.

@@ -22,8 +22,9 @@ struct Child {
 /// Spawns the program in `image` with `control` as its descriptor 0: its pid and a pidfd. The child
 /// has no exit signal until the execveat, which sets SIGCHLD.
 pub(crate) fn spawn(image: BorrowedFd<'_>, control: BorrowedFd<'_>) -> io::Result<(u32, OwnedFd)> {
-    let mut stack = vec![0u128; STACK / 16];
-    let top = stack.as_mut_ptr_range().end.cast::<c_void>();
+    // Not filled: only the pages that the child touches are ever made.
+    let mut stack = Vec::<u128>::with_capacity(STACK / 16);
+    let top = stack.spare_capacity_mut().as_mut_ptr_range().end.cast::<c_void>();
     let mut child = Child { image: image.as_raw_fd(), control: control.as_raw_fd(), errno: 0 };
     let mut pidfd: RawFd = -1;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD;
