@@ -7,6 +7,7 @@
 mod affinity;
 pub(crate) mod keys;
 mod locate;
+mod mend;
 mod outline;
 mod read;
 #[cfg(test)]
@@ -15,11 +16,14 @@ pub(crate) mod words;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::seccomp::Program;
+use mend::mend;
+pub(crate) use mend::mend_resources;
 use oci_spec::runtime::Spec;
 use outline::Outline;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -102,11 +106,11 @@ impl Bundle {
     pub(crate) fn knowing(bytes: &[u8], known: impl Fn(&[u8]) -> Option<Program>) -> Result<Bundle> {
         let outline = Outline::of(bytes);
         let profile = outline.profile.clone();
-        if let Some((before, text, after)) = profile.clone().and_then(|profile| around(bytes, profile))
+        if let Some((rest, text)) = profile.clone().and_then(|profile| without(bytes, profile))
             && let Some(filter) = known(text)
         {
             // What is wrong is told of the whole.
-            if let Ok((spec, warnings)) = read_config(&[before, b"null", after].concat(), None) {
+            if let Ok((spec, warnings)) = read_config(&rest.concat(), None) {
                 let (bytes, filter) = (bytes.into(), Some(filter));
                 return Ok(Bundle { bytes, spec, warnings, profile, filter, ..Bundle::nowhere() });
             }
@@ -187,6 +191,15 @@ impl Bundle {
         &self.warnings
     }
 
+    /// The config's bytes, without the profile if its filter was known: what there is to say of it, the filter says.
+    pub(crate) fn less_profile(&self) -> Cow<'_, [u8]> {
+        let profile = self.profile.clone().filter(|_| self.filter.is_some());
+        match profile.and_then(|profile| without(&self.bytes, profile)) {
+            Some((rest, _)) => rest.concat().into(),
+            None => Cow::Borrowed(&self.bytes),
+        }
+    }
+
     /// The config's bytes as they were read.
     #[must_use]
     pub fn raw(&self) -> &[u8] {
@@ -206,9 +219,9 @@ fn read_config(bytes: &[u8], too_deep: Option<usize>) -> Result<(Spec, Vec<Warni
     Ok((spec, warnings))
 }
 
-/// What stands before a range, in it and after it.
-fn around(bytes: &[u8], range: Range<usize>) -> Option<(&[u8], &[u8], &[u8])> {
-    Some((bytes.get(..range.start)?, bytes.get(range.clone())?, bytes.get(range.end..)?))
+/// A document in three parts with null in place of the value in this range, and that value.
+fn without(bytes: &[u8], range: Range<usize>) -> Option<([&[u8]; 3], &[u8])> {
+    Some(([bytes.get(..range.start)?, b"null", bytes.get(range.end..)?], bytes.get(range)?))
 }
 
 /// Reads a file that must not be larger than `max` bytes.
@@ -247,105 +260,8 @@ fn parse_outlined(bytes: &[u8], too_deep: Option<usize>) -> Result<Value> {
 
 /// Goes over the rest of a string, its closing quotation mark included, or over all that is left.
 pub(crate) fn end_string(rest: &mut std::slice::Iter<'_, u8>) {
-    while let Some(b) = rest.next() {
-        match b {
-            b'"' => return,
-            b'\\' => {
-                rest.next();
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Mends what `oci_spec` would refuse although the specification allows it.
-fn mend(document: &mut Value) -> Vec<Warning> {
-    let mut warnings = Vec::new();
-    if let Some(document) = document.as_object_mut() {
-        // Whatever they say, it is not for this system.
-        document.retain(|key, _| !["freebsd", "solaris", "vm", "windows", "zos"].contains(&key.as_str()));
-    }
-    if let Some(process) = document.get_mut("process").and_then(Value::as_object_mut) {
-        // The crate requires `user`; the schema does not, and Go's zero value is 0:0.
-        if process.get("user").is_none_or(Value::is_null) {
-            process.insert("user".into(), serde_json::json!({"uid": 0, "gid": 0}));
-        }
-        if let Some(user) = process.get_mut("user").and_then(Value::as_object_mut) {
-            for id in ["uid", "gid"] {
-                user.entry(id).or_insert(0.into());
-            }
-        }
-        unknown_capabilities(process.get_mut("capabilities"), &mut warnings);
-        affinity(process.get_mut("execCPUAffinity"));
-        words::scheduler_flags(process.get_mut("scheduler").and_then(|s| s.get_mut("flags")));
-    }
-    if let Some(resources) = document.pointer_mut("/linux/resources") {
-        mend_resources(resources);
-    }
-    warnings
-}
-
-/// The same for linux.resources.
-pub(crate) fn mend_resources(resources: &mut Value) {
-    if let Some(devices) = resources.get_mut("devices").and_then(Value::as_array_mut) {
-        for device in devices.iter_mut().filter_map(Value::as_object_mut) {
-            // An empty type means all, as no type does.
-            if device.get("type").and_then(Value::as_str) == Some("") {
-                device.remove("type");
-            }
-        }
-    }
-    // A limit is unsigned, which the crate does not know; the kernel counts no more than this.
-    let huge = resources.get_mut("hugepageLimits").and_then(Value::as_array_mut);
-    for limit in huge.into_iter().flatten().filter_map(|huge| huge.get_mut("limit")) {
-        if limit.as_u64().is_some_and(|n| i64::try_from(n).is_err()) {
-            *limit = i64::MAX.into();
-        }
-    }
-    // `pids: {}` would become a limit of 0.
-    if let Some(resources) = resources.as_object_mut()
-        && resources.get("pids").is_some_and(|p| p.get("limit").is_none_or(Value::is_null))
-    {
-        resources.remove("pids");
-    }
-}
-
-/// A capability that is not known is a warning, not an error (runtime-spec, config.md).
-fn unknown_capabilities(sets: Option<&mut Value>, warnings: &mut Vec<Warning>) {
-    let Some(sets) = sets.and_then(Value::as_object_mut) else {
-        return;
-    };
-    for (set, names) in sets.iter_mut() {
-        let Some(names) = names.as_array_mut() else {
-            continue;
-        };
-        let mut index = 0;
-        names.retain(|name| {
-            let known = name.as_str().is_none_or(|n| crate::plan::caps::number(n).is_some());
-            if !known {
-                warnings.push(Warning {
-                    field: format!("/process/capabilities/{set}/{index}"),
-                    message: format!("unknown capability {name} is ignored"),
-                });
-            }
-            index += 1;
-            known
-        });
-    }
-}
-
-/// Blanks around the elements of a list of processors and empty elements are allowed, and an empty list is
-/// none; the crate refuses them.
-fn affinity(value: Option<&mut Value>) {
-    if let Some(map) = value.and_then(Value::as_object_mut) {
-        for list in map.values_mut() {
-            if let Some(text) = list.as_str() {
-                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-                let text = items.collect::<Vec<_>>().join(",");
-                *list = if text.is_empty() { Value::Null } else { text.into() };
-            }
-        }
-    }
+    let text = rest.as_slice();
+    *rest = text.get(outline::end_of_string(text, 0)..).unwrap_or_default().iter();
 }
 
 /// Adds where in the text the field of an error stands. `prefix` leads to the text's own root.

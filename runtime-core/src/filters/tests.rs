@@ -79,6 +79,13 @@ fn a_kept_filter_makes_the_same_plan_and_leaves_the_spec_whole() {
     assert_eq!(known.spec(), read.spec());
     assert!(known.spec().linux().as_ref().is_some_and(|l| l.seccomp().is_some()));
     assert_eq!(known.raw(), read.raw());
+    // Further processes get it as well.
+    let template =
+        |bundle: &Bundle| crate::template::decode(&planned(bundle).template.file).expect("a template");
+    let (with, without) = (template(&known), template(&read));
+    assert_eq!(with.filter, without.filter);
+    assert!(with.filter.is_some());
+    assert_eq!(with.config.spec().process(), without.config.spec().process());
     // It is there, and not written again.
     assert!(planned(&known).template.profile.is_none());
 }

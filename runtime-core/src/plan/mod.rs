@@ -375,7 +375,7 @@ fn finish(b: Builder<'_>, process: &Process, bundle: &Bundle) -> Plan {
     });
     let file = match b.options.no_template {
         true => Vec::new(),
-        false => template::file(&template::rest(&bundle.bytes), filter, b.facts),
+        false => template::file(&template::rest(&bundle.less_profile()), filter, b.facts),
     };
     // What was found there needs not be kept again.
     let profile = bundle.profile.clone().filter(|_| bundle.filter.is_none());
