@@ -5,12 +5,17 @@ use crate::Bundle;
 use crate::error::Result;
 use crate::facts::HostFacts;
 use crate::plan::{self, CreateOptions, Plan};
-use crate::state::State;
+use crate::state::{State, brief};
 use crate::template::{self, Template};
 
 /// Reads a state file. What was understood is written and read again.
 pub fn state(bytes: &[u8]) {
-    let Ok(state) = State::parse(bytes) else { return };
+    let state = State::parse(bytes);
+    if let Some(brief) = brief::read(bytes) {
+        let state = state.as_ref().expect("what a brief look reads is a state");
+        assert!(brief.is_of(state), "a brief look sees what is there");
+    }
+    let Ok(state) = state else { return };
     let text = serde_json::to_vec(&state).unwrap_or_default();
     assert_eq!(State::parse(&text).ok(), Some(state), "what was written is what is read");
 }

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::facts::HostFacts;
 use crate::filters;
 use crate::launch::{self, Stdio};
+use crate::listing::Listed;
 use crate::plan::{self, CgroupManager, CreateOptions, Plan};
 use crate::state::StateDir;
 use oci_spec::runtime::Process;
@@ -182,7 +183,7 @@ impl Runtime {
     }
 
     /// Every container, by id, each with its state or why it cannot be read. No state root, no containers. Each handle has
-    /// two descriptors: where there may be many containers, go through [`Runtime::ids`] and open one at a time.
+    /// two descriptors: where there may be many containers, go through [`Runtime::each`].
     ///
     /// # Errors
     /// If the state root cannot be read.
@@ -192,6 +193,30 @@ impl Runtime {
             (id, container)
         };
         Ok(self.ids()?.into_iter().map(opened).collect())
+    }
+
+    /// Shows every container to `see`, in the order of their ids, each with what a list says of it or why it cannot be read;
+    /// goes on until `see` fails. No state root, no containers. Takes a fraction of what handles of them would take
+    /// ([`Runtime::open`]), and no more descriptors for many containers than for one.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # fn main() -> Result<(), oxrun_core::Error> {
+    /// let runtime = oxrun_core::Runtime::new("/run/acme");
+    /// runtime.each(|id, container| {
+    ///     println!("{id}: {}", container?.status()?);
+    ///     Ok::<(), oxrun_core::Error>(())
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the state root cannot be read; what `see` returns.
+    pub fn each<E: From<Error>>(
+        &self,
+        see: impl FnMut(&str, Result<Listed<'_>>) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        crate::listing::each(self, see)
     }
 
     /// The ids of all containers, in order. No state root, no containers. One of them may be gone when it is opened.

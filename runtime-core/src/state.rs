@@ -8,6 +8,8 @@
 //! that init leaves, and behind it the cgroups about to be made), `exec` ([`crate::template`]), and `notify/notify.sock`, if the
 //! program is to tell somebody that it is ready.
 
+pub(crate) mod brief;
+
 use crate::bundle::Warning;
 use crate::cgroup::systemd::Unit;
 use crate::error::{Error, ErrorKind, Result};
@@ -435,21 +437,9 @@ impl State {
     /// A pidfd of the container's process, if it is alive.
     ///
     /// # Errors
-    /// If that cannot be told: a container is not stopped because its caller has no descriptor left.
+    /// As [`process`].
     pub(crate) fn process(&self) -> Result<Option<OwnedFd>> {
-        let io = |call: &str, e: &std::io::Error| Error::io(format!("{call}({})", self.pid), e);
-        let pidfd = match sys::pidfd_open(self.pid) {
-            Ok(pidfd) => pidfd,
-            // EINVAL: the pid has become that of a thread, 0 that of a state nobody wrote.
-            Err(e) if matches!(e.raw_os_error(), Some(libc::ESRCH | libc::EINVAL)) => return Ok(None),
-            Err(e) => return Err(io("pidfd_open", &e)),
-        };
-        let same = match sys::pidfd_inode(&pidfd).map_err(|e| io("fstat of pidfd", &e))? {
-            Some(inode) => inode == self.pidfd_inode,
-            None => start_time(self.pid)? == Some(self.start_time),
-        };
-        let exited = sys::poll_exit(pidfd.as_fd(), Some(0)).map_err(|e| io("poll of pidfd", &e))?;
-        Ok((same && !exited).then_some(pidfd))
+        process(self.pid, self.pidfd_inode, self.start_time)
     }
 
     /// The state that the specification describes, as hooks and `state` get it.
@@ -485,6 +475,26 @@ pub(crate) fn document(
     }
     after.push('}');
     (before, after)
+}
+
+/// A pidfd of a container's process, if it is alive. What its state says of it tells it from a later one with its pid.
+///
+/// # Errors
+/// If that cannot be told: a container is not stopped because its caller has no descriptor left.
+pub(crate) fn process(pid: u32, inode: u64, start: u64) -> Result<Option<OwnedFd>> {
+    let io = |call: &str, e: &std::io::Error| Error::io(format!("{call}({pid})"), e);
+    let pidfd = match sys::pidfd_open(pid) {
+        Ok(pidfd) => pidfd,
+        // EINVAL: the pid has become that of a thread, 0 that of a state nobody wrote.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ESRCH | libc::EINVAL)) => return Ok(None),
+        Err(e) => return Err(io("pidfd_open", &e)),
+    };
+    let same = match sys::pidfd_inode(&pidfd).map_err(|e| io("fstat of pidfd", &e))? {
+        Some(own) => own == inode,
+        None => start_time(pid)? == Some(start),
+    };
+    let exited = sys::poll_exit(pidfd.as_fd(), Some(0)).map_err(|e| io("poll of pidfd", &e))?;
+    Ok((same && !exited).then_some(pidfd))
 }
 
 /// Field 22 of /proc/PID/stat: when the process began, in clock ticks since boot. None if it is gone.

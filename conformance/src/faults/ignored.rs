@@ -104,7 +104,6 @@ const ROWS_OF: &[(&str, &str, &[&str], &str)] = &[
     ("kill", "getdents64", ANY, FROZEN),
     ("kill", "read freezer.state", ANY, FROZEN),
     ("kill", "read cgroup.procs", ANY, FROZEN),
-    ("list", "poll", ANY, PID),
     ("state", "poll", ANY, PID),
     ("list", "read passwd", ANY, "a list then has the number of the user"),
     ("update", "openat pids.max", ANY, BEFORE),

@@ -7,6 +7,7 @@
 use super::{end, live, tree};
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::action::CgroupDir;
+use crate::state::brief::Cgroups;
 use crate::sys;
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -42,10 +43,56 @@ fn freezer(dirs: &[CgroupDir]) -> Option<Freezer> {
 /// Whether somebody froze the container, or is about to. One whose cgroup is gone is not frozen.
 pub(crate) fn is_frozen(dirs: &[CgroupDir]) -> Result<bool> {
     Ok(match freezer(dirs) {
-        Some(Freezer::V2(dir)) => read(&dir.join("cgroup.freeze"))? == "1",
-        Some(Freezer::V1(dir)) => matches!(read(&dir.join("freezer.state"))?.as_str(), "FROZEN" | "FREEZING"),
+        Some(Freezer::V2(dir)) => frozen_v2(&read(&dir.join("cgroup.freeze"))?),
+        Some(Freezer::V1(dir)) => frozen_v1(&read(&dir.join("freezer.state"))?),
         None => false,
     })
+}
+
+fn frozen_v2(freeze: &str) -> bool {
+    freeze == "1"
+}
+
+fn frozen_v1(state: &str) -> bool {
+    matches!(state, "FROZEN" | "FREEZING")
+}
+
+/// Where a hierarchy is mounted, and the descriptor of that place.
+pub(crate) type Hierarchy = (String, File);
+
+/// The same as [`is_frozen`] for one of many containers. Their cgroups are looked for from where their hierarchy is mounted:
+/// of all that a list does for a container, finding its cgroup takes longest. `known` is kept from one to the next.
+pub(crate) fn one_is_frozen(cgroups: &Cgroups<'_>, known: &mut Option<Hierarchy>) -> Result<bool> {
+    let ((mount, path), name) = match (cgroups.v2, cgroups.v1) {
+        (Some(place), _) => (place, "cgroup.freeze"),
+        (None, Some(place)) => (place, "freezer.state"),
+        (None, None) => return Ok(false),
+    };
+    // Both files say one word.
+    let mut text = [0; 32];
+    let said = match read_below(mount, &[path, name], &mut text, known) {
+        Err(e) if tree::is_gone(&e) => 0,
+        Err(e) => {
+            let file = Path::new(mount).join(path).join(name);
+            return Err(Error::io(format!("read({})", file.display()), &e));
+        }
+        Ok(len) => len,
+    };
+    let said = text.get(..said).unwrap_or_default().trim_ascii();
+    Ok(std::str::from_utf8(said).is_ok_and(if cgroups.v2.is_some() { frozen_v2 } else { frozen_v1 }))
+}
+
+fn read_below(
+    mount: &str,
+    parts: &[&str],
+    text: &mut [u8],
+    known: &mut Option<Hierarchy>,
+) -> std::io::Result<usize> {
+    let place = match known {
+        Some((path, place)) if path == mount => place,
+        _ => &mut known.insert((mount.to_owned(), sys::look::place(Path::new(mount))?)).1,
+    };
+    sys::look::read_once(&sys::look::open_below(place, parts, libc::O_RDONLY)?, text)
 }
 
 fn read(file: &Path) -> Result<String> {

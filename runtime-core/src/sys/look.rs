@@ -23,6 +23,40 @@ pub(crate) fn place_at(dir: impl AsFd, name: &CStr) -> io::Result<File> {
     super::open_at(dir, name, libc::O_PATH, 0).map(File::from)
 }
 
+/// openat(2) of a path below a directory, given by its parts, of which empty ones are left out. A link at its end is not
+/// followed.
+pub(crate) fn open_below(dir: impl AsFd, parts: &[&str], flags: i32) -> io::Result<File> {
+    let mut path = Vec::with_capacity(160);
+    for part in parts.iter().filter(|part| !part.is_empty()) {
+        path.extend_from_slice(part.as_bytes());
+        path.push(b'/');
+    }
+    // In place of the last slash.
+    path.pop();
+    path.push(0);
+    let path = CStr::from_bytes_with_nul(&path).map_err(|_| io::ErrorKind::InvalidInput)?;
+    super::open_at(dir, path, flags, 0).map(File::from)
+}
+
+/// One read(2) from the beginning of what was just opened, tried again if it is interrupted: how many bytes.
+pub(crate) fn read_once(mut file: &File, buf: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read(buf) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// fstat(2): whether an open file still has a name.
+pub(crate) fn has_name(file: &File) -> io::Result<bool> {
+    // SAFETY: plain numbers; zeroes are valid.
+    let mut st: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: an open descriptor and a valid buffer.
+    check(unsafe { libc::fstat(file.as_raw_fd(), &raw mut st) }.into())?;
+    Ok(st.st_nlink > 0)
+}
+
 /// readlinkat(2) of a place that is a symbolic link.
 pub(crate) fn read_link(link: impl AsFd) -> io::Result<OsString> {
     let mut buf = vec![0u8; libc::PATH_MAX as usize];

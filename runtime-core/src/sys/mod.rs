@@ -27,6 +27,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::OnceLock;
 
 fn check(r: libc::c_long) -> io::Result<libc::c_long> {
     if r < 0 { Err(io::Error::last_os_error()) } else { Ok(r) }
@@ -191,14 +192,22 @@ fn is_of_type(path: &Path, magic: libc::__fsword_t) -> io::Result<bool> {
     }
 }
 
-/// fstatfs(2) and fstat(2): the identity of the process behind a pidfd, where pidfds have one (6.9).
+/// fstatfs(2) and fstat(2): the identity of the process behind a pidfd, where pidfds have one (6.9). That is the
+/// kernel's, so it is asked for once.
 pub(crate) fn pidfd_inode(pidfd: impl AsFd) -> io::Result<Option<u64>> {
+    static HAVE_INODES: OnceLock<bool> = OnceLock::new();
     let fd = pidfd.as_fd().as_raw_fd();
-    // SAFETY: plain numbers; zeroes are valid.
-    let mut fs: libc::statfs = unsafe { std::mem::zeroed() };
-    // SAFETY: an open descriptor and a valid buffer.
-    check(unsafe { libc::fstatfs(fd, &raw mut fs) }.into())?;
-    if fs.f_type != 0x5049_4446 {
+    let have = match HAVE_INODES.get() {
+        Some(have) => *have,
+        None => {
+            // SAFETY: plain numbers; zeroes are valid.
+            let mut fs: libc::statfs = unsafe { std::mem::zeroed() };
+            // SAFETY: an open descriptor and a valid buffer.
+            check(unsafe { libc::fstatfs(fd, &raw mut fs) }.into())?;
+            *HAVE_INODES.get_or_init(|| fs.f_type == 0x5049_4446)
+        }
+    };
+    if !have {
         return Ok(None);
     }
     // SAFETY: plain numbers; zeroes are valid.
