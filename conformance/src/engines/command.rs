@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::sys;
 
 /// How long one command may take.
-const STEP: Duration = Duration::from_secs(30);
+const STEP: Duration = Duration::from_secs(120);
 
 /// What one command came to.
 #[derive(Debug, Clone, PartialEq, Eq)]

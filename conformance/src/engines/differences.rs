@@ -86,9 +86,9 @@ pub(super) const DIFFERENCES: &[Difference] = &[
     Difference {
         title: "When poststart runs",
         engines: &[Podman],
-        reference: "poststart\nstartContainer\nin\n",
-        tested: "startContainer\nin\npoststart\n",
-        reason: "The hooks run when the program has been started, not while the container is created.",
+        reference: "createContainer\npoststart\n",
+        tested: "createContainer\n",
+        reason: "The hooks run when the program is started, not when the container has been created.",
         v1: false,
     },
     Difference {

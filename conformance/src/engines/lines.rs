@@ -14,6 +14,13 @@ macro_rules! show {
     };
 }
 
+/// A shell that waits until a command of its own succeeds, for a minute at most; `$tries` counts.
+macro_rules! awaits {
+    ($command:literal) => {
+        concat!("for tries in $(seq 600); do ", $command, " && break; sleep 0.1; done")
+    };
+}
+
 /// A shell that prints the terminal's size whenever it is another, until it is 33 by 99.
 macro_rules! sizes {
     () => {
@@ -21,4 +28,4 @@ macro_rules! sizes {
     };
 }
 
-pub(super) use {context, show, sizes};
+pub(super) use {awaits, context, show, sizes};

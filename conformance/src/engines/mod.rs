@@ -57,7 +57,7 @@ const IMAGE: Package = ("busybox-static", "/bin/busybox");
 const REFERENCE: Package = ("runc", "/usr/sbin/runc");
 
 /// Longest time that one engine may take in all, so that a hanging run ends.
-const LIMIT: Duration = Duration::from_secs(900);
+const LIMIT: Duration = Duration::from_secs(2400);
 
 /// The same for a soak.
 const SOAK_LIMIT: Duration = Duration::from_secs(7200);

@@ -26,7 +26,7 @@ pub(super) enum Kind {
     Engine(&'static str),
     /// The engine's command line on a pseudo terminal, and what the user does there.
     Terminal(&'static [Turn]),
-    /// The engine's command line, again until the text appears.
+    /// The engine's command line, again until it succeeds and the text appears.
     Until,
     /// A shell command beside the engine.
     Host,
@@ -105,7 +105,7 @@ pub(super) const fn resizes(after: &'static str, rows: u16, columns: u16) -> Tur
 /// Ends a program that has printed `ready` and reads a line.
 pub(super) const ENTER: &[Turn] = &[types("ready", "\n")];
 
-/// The command is repeated until it prints `has`.
+/// The command is repeated until it succeeds and prints `has`.
 pub(super) const fn until(has: &'static str, line: &'static str) -> Step {
     step(Kind::Until, 0, has, line)
 }

@@ -1,6 +1,6 @@
 //! Buildah scenarios of single commands in a working container.
 
-use super::super::lines::show;
+use super::super::lines::{awaits, show};
 use super::super::scenario::{ENTER, Scenario, Step, cli, given, host, talk, tty, types};
 
 /// The working container of the scenario.
@@ -271,7 +271,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             FROM,
             host(
                 "code 1",
-                "{client} run {run} --network none {c} -- sh -c 'echo up; exec sleep 1000' >{data}/out 2>{data}/err & p=$!; for i in $(seq 100); do grep -qs up {data}/out && break; sleep 0.1; done; kill -TERM $p; wait $p; echo code $?; cat {data}/out",
+                concat!(
+                    "{client} run {run} --network none {c} -- sh -c 'echo up; exec sleep 1000' >{data}/out 2>{data}/err & p=$!; ",
+                    awaits!("grep -qs up {data}/out"),
+                    "; kill -TERM $p; wait $p; echo code $?; cat {data}/out"
+                ),
             ),
         ],
     ),

@@ -1,5 +1,6 @@
 //! The containerd scenarios of further processes: every way in which ctr can ask for one.
 
+use super::super::lines::awaits;
 use super::super::scenario::{ENTER, Scenario, cli, given, host, resizes, talk, tty, types, until};
 
 /// In the order in which they are played.
@@ -31,12 +32,17 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "",
                 "tasks exec --detach --exec-id e1 --log-uri file://{data}/log {c} sh -c 'echo up; sleep 2000'",
             ),
-            host("up", "for i in $(seq 100); do grep up {data}/log && break; sleep 0.1; done"),
-            until("sleep 2000", "tasks exec --exec-id e2 {c} ps -o args"),
+            host("up", awaits!("grep -s up {data}/log")),
+            until("\nsleep 2000\n", "tasks exec --exec-id e2 {c} ps -o args"),
             cli(0, "", "tasks kill --exec-id e1 --signal TERM {c}"),
             host(
                 "gone",
-                "for i in $(seq 100); do {client} tasks exec --exec-id p$i {c} ps -o args | grep -q 'sleep 200[0]' || break; done; echo gone",
+                concat!(
+                    awaits!(
+                        "! {client} tasks exec --exec-id p$tries {c} ps -o args | grep -q 'sleep 200[0]'"
+                    ),
+                    "; echo gone"
+                ),
             ),
             cli(1, "", "tasks kill --exec-id nosuch {c}"),
             cli(0, "RUNNING", "tasks ls").any_number(),
@@ -49,7 +55,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "", "tasks exec --detach --exec-id e1 --log-uri file://{data}/log {c} sh -c 'exit 9'"),
             host(
                 "code 9",
-                "for i in $(seq 100); do {client} tasks delete --exec-id e1 {c} >{data}/out 2>&1; code=$?; [ $code = 9 ] && break; sleep 0.1; done; echo code $code",
+                concat!(
+                    awaits!(
+                        "{ {client} tasks delete --exec-id e1 {c} >{data}/out 2>&1; code=$?; [ $code = 9 ]; }"
+                    ),
+                    "; echo code $code"
+                ),
             ),
         ],
     ),

@@ -1,5 +1,6 @@
 //! The containerd scenarios of what else ctr can ask of a container.
 
+use super::super::lines::awaits;
 use super::super::scenario::{Scenario, cli, given, host, resizes, talk, types, until};
 
 /// Prints one file of a cgroup, on v1 or on v2.
@@ -46,8 +47,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "", "containers create {image} {c} cat /etc/group"),
             cli(0, "", "tasks start --detach --log-uri file://{data}/log {c}"),
             until("STOPPED", "tasks ls").any_number(),
-            host("extra:x", "cat {data}/log"),
+            // Whoever copies the output has done so when the task is deleted.
             cli(0, "", "tasks delete {c}"),
+            host("extra:x", "cat {data}/log"),
         ],
     ),
     Scenario::named(
@@ -74,7 +76,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "",
                 "run --detach --log-uri file://{data}/log {new} {image} {c} sh -c 'trap \"echo one; exit 8\" USR1; echo up; while :; do sleep 0.05; done'",
             ),
-            host("up", "for i in $(seq 100); do grep up {data}/log && break; sleep 0.1; done"),
+            host("up", awaits!("grep -s up {data}/log")),
             cli(0, "", "tasks kill --signal 10 {c}"),
             until("STOPPED", "tasks ls").any_number(),
             cli(0, "exit code 8", "tasks rm {c}"),

@@ -1,5 +1,6 @@
 //! The containerd scenarios. ctr gives no network and no view of the cgroup: limits are read beside it.
 
+use super::super::lines::awaits;
 use super::super::scenario::{ENTER, Scenario, cli, host, talk, tty, until};
 
 /// Removes whatever a scenario may have left, also after a failure in its middle.
@@ -70,7 +71,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "",
                 "run --detach --log-uri file://{data}/log {new} {image} {c} sh -c 'trap \"echo bye; exit 7\" TERM; echo up; sleep 1000 & wait'",
             ),
-            host("up", "for i in $(seq 100); do grep up {data}/log && break; sleep 0.1; done"),
+            host("up", awaits!("grep -s up {data}/log")),
             cli(0, "", "tasks kill {c}"),
             until("STOPPED", "tasks ls").any_number(),
             cli(0, "exit code 7", "tasks rm {c}"),
@@ -259,7 +260,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "ps",
         &[
             cli(0, "", "run --detach --null-io {new} {image} {c} sh -c 'sleep 1000 & exec sleep 2000'"),
-            cli(0, "PID", "tasks ps {c}").any_number(),
+            until("N -\nN -\n", "tasks ps {c}").any_number(),
         ],
     ),
     Scenario::named(

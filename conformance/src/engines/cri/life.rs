@@ -66,7 +66,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         &[
             cli(0, "", "begin {new} {c} sh -c 'trap \"echo bye; exit 7\" TERM; echo up; sleep 1000 & wait'"),
             until("up", "logs {c}"),
-            cli(0, "", "stop --timeout 20 {c}"),
+            cli(0, "", "stop --timeout 60 {c}"),
             cli(0, "exited 7 Error", "status {c}"),
             cli(0, "up\nbye", "logs {c}"),
         ],

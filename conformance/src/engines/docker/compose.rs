@@ -50,7 +50,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             host("uid=1000(app)", compose!("logs --no-color second")),
             host("b c", compose!("exec -T first sh -c 'echo $A'")),
             host("", compose!("exec -T first sh -c 'exit 9'; [ $? = 9 ]")),
-            host("", compose!("stop >{data}/log 2>&1 || cat {data}/log")),
+            host("", compose!("stop --timeout 60 >{data}/log 2>&1 || cat {data}/log")),
             until("7", "inspect --format {{.State.ExitCode}} {c}"),
             host("up\nbye", "{client} logs {c}"),
             host("", compose!("down --volumes >{data}/log 2>&1 || cat {data}/log")),

@@ -1,5 +1,6 @@
 //! Docker scenarios of further processes in a container, and of what Docker runs there by itself.
 
+use super::super::lines::awaits;
 use super::super::scenario::{Scenario, cli, host, until};
 
 /// In the order in which they are played.
@@ -96,7 +97,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         &[
             cli(0, "", "run --detach {new} bb sleep 1000"),
             cli(0, "", "exec --detach {c} sh -c 'sleep 2000 & sleep 2000 &'"),
-            until("sleep 2000", "exec {c} ps -o args"),
+            until("sleep 1000\nsleep 2000\nsleep 2000\nps", "exec {c} ps -o args"),
             cli(0, "", "stop --time 0 {c}"),
             cli(0, "137", "wait {c}"),
         ],
@@ -107,7 +108,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "", "run --detach {new} bb sleep 1000"),
             host(
                 "code 137",
-                "{client} exec {c} sh -c 'echo up; exec sleep 1000' >{data}/out & pid=$!; for i in $(seq 100); do grep -q up {data}/out && break; sleep 0.1; done; {client} kill {c} >{data}/null; wait $pid; echo code $?",
+                concat!(
+                    "{client} exec {c} sh -c 'echo up; exec sleep 1000' >{data}/out & pid=$!; ",
+                    awaits!("grep -qs up {data}/out"),
+                    "; {client} kill {c} >{data}/null; wait $pid; echo code $?"
+                ),
             ),
         ],
     ),
@@ -163,11 +168,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(
                 0,
                 "",
-                "run --detach {new} --health-cmd 'sleep 1000' --health-interval 200ms --health-timeout 300ms --health-retries 1 bb sleep 1000",
+                "run --detach {new} --health-cmd 'sleep 1000' --health-interval 200ms --health-timeout 1s --health-retries 1 bb sleep 1000",
             ),
             until("unhealthy", "inspect --format {{.State.Health.Status}} {c}"),
-            cli(0, "exceeded timeout", "inspect --format '{{(index .State.Health.Log 0).Output}}' {c}")
-                .any_number(),
+            // One whose start alone takes as long fails in other words.
+            until(
+                "exceeded timeout",
+                "inspect --format '{{range .State.Health.Log}}{{.Output}} {{end}}' {c}",
+            )
+            .any_text(),
         ],
     ),
     Scenario::named(
@@ -195,8 +204,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "stats",
         &[
             cli(0, "", "run --detach {new} --memory 64m bb sh -c 'sleep 1000 & exec sleep 1000'"),
-            cli(0, "t-stats 2", "stats --no-stream --format '{{.Name}} {{.PIDs}}' {c}"),
-            cli(0, "KiB / 64MiB", "stats --no-stream --format '{{.MemUsage}}' {c}").any_text(),
+            until("t-stats 2\n", "stats --no-stream --format '{{.Name}} {{.PIDs}}' {c}"),
+            cli(0, "iB / 64MiB", "stats --no-stream --format '{{.MemUsage}}' {c}").any_text(),
         ],
     ),
 ];

@@ -1,6 +1,7 @@
 //! The Docker scenarios of a container's life: how it begins, fails, is stopped and goes, and what
 //! else can be run in it. `{new}` names the runtime and the container.
 
+use super::super::lines::awaits;
 use super::super::scenario::{ENTER, Scenario, Step, cli, host, talk, tty, until};
 
 /// A container that the runtime refuses with the name of this sysctl in its message.
@@ -69,12 +70,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "",
                 "run --detach {new} --volume {data}:/data bb sh -c 'echo start >>/data/starts; sleep 1000'",
             ),
+            host("1", concat!(awaits!("[ -s {data}/starts ]"), "; wc -l <{data}/starts")),
             cli(0, "restart", "restart --time 0 {c}"),
             cli(0, "true 0", "inspect --format '{{.State.Running}} {{.RestartCount}}' {c}"),
-            host(
-                "2",
-                "for i in $(seq 100); do [ $(wc -l <{data}/starts) = 2 ] && break; sleep 0.1; done; wc -l <{data}/starts",
-            ),
+            host("2", concat!(awaits!("[ $(wc -l <{data}/starts) = 2 ]"), "; wc -l <{data}/starts")),
         ],
     ),
     Scenario::named(

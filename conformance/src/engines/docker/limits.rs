@@ -21,7 +21,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::named(
         "memory-oom",
         &[
-            cli(137, "", "run {new} --memory 16m --memory-swap 16m bb tail /dev/zero"),
+            cli(137, "", "run --rm {new} --memory 16m --memory-swap 16m bb tail /dev/zero"),
+            // Who hears of the end before it hears of its reason does not tell it: the end comes later.
+            cli(
+                137,
+                "",
+                "run {new} --memory 16m --memory-swap 16m bb sh -c 'tail /dev/zero; code=$?; sleep 2; exit $code'",
+            ),
             cli(0, "137 true", "inspect --format '{{.State.ExitCode}} {{.State.OOMKilled}}' {c}"),
         ],
     ),

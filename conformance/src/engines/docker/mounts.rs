@@ -9,7 +9,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         &[cli(
             0,
             "size=1024k",
-            "run --rm {new} --mount type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=0700 --tmpfs /u bb sh -c 'grep -E \" /(t|u) \" /proc/mounts; stat -c %a /t /u'",
+            "run --rm {new} --mount type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=0700 --tmpfs /u bb sh -c 'grep -E \" /(t|u) \" /proc/mounts | sort; stat -c %a /t /u'",
         )],
     ),
     Scenario::named(

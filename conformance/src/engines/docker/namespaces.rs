@@ -1,5 +1,6 @@
 //! Docker scenarios of namespaces that are shared with the host or with another container.
 
+use super::super::lines::awaits;
 use super::super::scenario::{Scenario, cli, host};
 
 /// In the order in which they are played.
@@ -86,7 +87,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "", "run --detach {new} --pid host bb sh -c 'sleep 1000 & exec sleep 1000'"),
             cli(0, "", "stop --time 0 {c}"),
             cli(0, "143", "wait {c}"),
-            host("0", "pgrep -c -f '^sleep 1000' || true"),
+            // It has been killed, and ends when its turn comes.
+            host("gone", concat!(awaits!("! pgrep -f '^sleep 1000' >/dev/null"), "; echo gone")),
         ],
     ),
     Scenario::named(

@@ -87,7 +87,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "run --detach {new} bb sh -c 'trap \"echo bye; exit 7\" TERM; echo up; sleep 1000 & wait'",
             ),
             until("up", "logs {c}"),
-            cli(0, "stop", "stop {c}"),
+            cli(0, "stop", "stop --time 60 {c}"),
             cli(0, "7", "wait {c}"),
         ],
     ),

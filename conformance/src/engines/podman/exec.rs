@@ -1,5 +1,6 @@
 //! Podman scenarios of further processes in a container.
 
+use super::super::lines::awaits;
 use super::super::scenario::{Scenario, cli, host, until};
 
 /// In the order in which they are played.
@@ -19,11 +20,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         &[
             cli(0, "", "run --detach {new} --volume {data}:/data bb sleep 1000"),
             cli(0, "", "exec --detach {c} sh -c 'echo x >/data/made; sleep 1000'"),
-            host(
-                "x",
-                "for i in $(seq 100); do [ -s {data}/made ] && break; sleep 0.1; done; cat {data}/made",
-            ),
-            cli(0, "sleep 1000", "top {c} args"),
+            host("x", concat!(awaits!("[ -s {data}/made ]"), "; cat {data}/made")),
+            until("sleep N\nsleep N\n", "top {c} args").any_number(),
         ],
     ),
     Scenario::named(

@@ -1,5 +1,6 @@
 //! Podman scenarios of a container's life: how it begins, fails, is stopped and goes.
 
+use super::super::lines::awaits;
 use super::super::scenario::{Scenario, cli, host, until};
 
 /// In the order in which they are played: simplest first.
@@ -52,8 +53,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         &[
             cli(0, "", "run --detach {new} bb sh -c 'exit 7'"),
             cli(0, "7", "wait {c}"),
-            cli(
-                0,
+            until(
                 "exited 7 0",
                 "inspect --format '{{.State.Status}} {{.State.ExitCode}} {{.State.Pid}}' {c}",
             ),
@@ -96,7 +96,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "run --detach {new} --stop-signal USR2 bb sh -c 'trap \"exit 9\" USR2; echo up; sleep 1000 & wait'",
             ),
             until("up", "logs {c}"),
-            cli(0, "", "stop {c}"),
+            cli(0, "", "stop --time 60 {c}"),
             cli(0, "9", "wait {c}"),
         ],
     ),
@@ -115,7 +115,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         &[
             host(
                 "got 5",
-                "{client} run --name {c} bb sh -c 'trap \"echo got; exit 5\" TERM; echo up; sleep 1000 & wait' >{data}/out 2>&1 & p=$!; for i in $(seq 100); do grep -qs up {data}/out && break; sleep 0.1; done; kill -TERM $p; wait $p; echo $(grep got {data}/out) $?",
+                concat!(
+                    "{client} run --name {c} bb sh -c 'trap \"echo got; exit 5\" TERM; echo up; sleep 1000 & wait' >{data}/out 2>&1 & p=$!; ",
+                    awaits!("grep -qs up {data}/out"),
+                    "; kill -TERM $p; wait $p; echo $(grep got {data}/out) $?"
+                ),
             ),
             host("5", "{client} wait {c}"),
         ],
@@ -154,16 +158,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "",
                 "run --detach {new} --volume {data}:/data bb sh -c 'echo start >>/data/starts; sleep 1000'",
             ),
-            host(
-                "1",
-                "for i in $(seq 100); do [ -s {data}/starts ] && break; sleep 0.1; done; wc -l <{data}/starts",
-            ),
+            host("1", concat!(awaits!("[ -s {data}/starts ]"), "; wc -l <{data}/starts")),
             cli(0, "", "restart --time 0 {c}").any_text(),
             cli(0, "true", "inspect --format '{{.State.Running}}' {c}"),
-            host(
-                "2",
-                "for i in $(seq 100); do [ $(wc -l <{data}/starts) = 2 ] && break; sleep 0.1; done; wc -l <{data}/starts",
-            ),
+            host("2", concat!(awaits!("[ $(wc -l <{data}/starts) = 2 ]"), "; wc -l <{data}/starts")),
         ],
     ),
     Scenario::named(
@@ -176,7 +174,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             ),
             host(
                 "3",
-                "for i in $(seq 200); do [ \"$(cat {data}/starts 2>/dev/null | wc -l)\" = 3 ] && break; sleep 0.1; done; wc -l <{data}/starts",
+                concat!(
+                    awaits!("[ \"$(cat {data}/starts 2>/dev/null | wc -l)\" = 3 ]"),
+                    "; wc -l <{data}/starts"
+                ),
             ),
         ],
     ),
@@ -221,6 +222,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         &[
             cli(0, "", "run --detach {new} bb sh -c 'sleep 1000 & exec sleep 2000'"),
             until("N sleep N\nN sleep N", "top {c} pid args").any_number(),
+            until("STATE\nS\nS\n", "top {c} state"),
             cli(0, "filter", "top {c} user pid comm args capeff seccomp state").any_number(),
         ],
     ),
@@ -234,7 +236,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "stats --no-stream --no-reset --format '{{.Name}} {{.MemUsage}} {{.PIDs}}' {c}",
             )
             .any_text(),
-            cli(0, "t-stats 1", "stats --no-stream --no-reset --format '{{.Name}} {{.PIDs}}' {c}"),
+            // It counts threads: what the program begins in may have some.
+            until("t-stats 1\n", "stats --no-stream --no-reset --format '{{.Name}} {{.PIDs}}' {c}"),
         ],
     ),
     Scenario::named(
@@ -278,11 +281,19 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "",
                 "mkdir {data}/hooks; for s in precreate prestart createRuntime createContainer startContainer poststart poststop; do echo \"{\\\"version\\\":\\\"1.0.0\\\",\\\"hook\\\":{\\\"path\\\":\\\"$([ $s = startContainer ] && echo /bin/sh || echo /bin/sh)\\\",\\\"args\\\":[\\\"sh\\\",\\\"-c\\\",\\\"cat >/dev/null; echo $s $A >>{data}/log\\\"],\\\"env\\\":[\\\"A=b\\\"]},\\\"when\\\":{\\\"always\\\":true},\\\"stages\\\":[\\\"$s\\\"]}\" >{data}/hooks/$s.json; done; rm {data}/hooks/precreate.json",
             ),
+            cli(0, "", "create {new} --volume {data}:{data} bb sh -c 'echo in >>{data}/log'"),
+            cli(0, "", "--hooks-dir {data}/hooks init {c}"),
+            host("createContainer", "cat {data}/log"),
+            cli(0, "", "start --attach {c}"),
+            // A poststart hook that runs now runs beside the startContainer hooks and the program: where it stands is
+            // chance.
             host(
                 "in",
-                "{client} --hooks-dir {data}/hooks run --rm --name {c} --volume {data}:{data} bb sh -c 'echo in >>{data}/log'; for i in $(seq 100); do grep -qs poststop {data}/log && grep -qs poststart {data}/log && break; sleep 0.1; done; grep -v poststart {data}/log",
+                concat!(
+                    awaits!("grep -qs poststop {data}/log && grep -qs poststart {data}/log"),
+                    "; grep -v poststart {data}/log"
+                ),
             ),
-            // It runs beside the startContainer hooks and the program: where it stands is chance.
             host("1", "grep -c poststart {data}/log"),
         ],
     ),

@@ -1,6 +1,7 @@
 //! Podman scenarios of namespaces: own, the host's, another container's, or a path.
 
-use super::super::scenario::{Scenario, cli, host};
+use super::super::lines::awaits;
+use super::super::scenario::{Scenario, cli, host, until};
 
 /// In the order in which they are played.
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -36,7 +37,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "", "run --detach {new} --ipc shareable bb sh -c 'echo here >/dev/shm/x; sleep 1000'"),
             host(
                 "here",
-                "for i in $(seq 100); do {client} exec {c} test -s /dev/shm/x && break; sleep 0.1; done; {client} run --rm --name {c}-2 --ipc container:{c} bb cat /dev/shm/x",
+                concat!(
+                    awaits!("{client} exec {c} test -s /dev/shm/x"),
+                    "; {client} run --rm --name {c}-2 --ipc container:{c} bb cat /dev/shm/x"
+                ),
             ),
         ],
     ),
@@ -79,7 +83,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "network-path",
         &[host(
             "joined",
-            "unshare --net sleep 20 >/dev/null 2>&1 & p=$!; until [ $(readlink /proc/$p/ns/net) != $(readlink /proc/self/ns/net) ]; do sleep 0.05; done; {client} run --rm --name {c} --network ns:/proc/$p/ns/net bb sh -c 'ls /sys/class/net; echo joined'; kill -9 $p",
+            "unshare --net sleep 1000 >/dev/null 2>&1 & p=$!; until [ $(readlink /proc/$p/ns/net) != $(readlink /proc/self/ns/net) ]; do sleep 0.05; done; {client} run --rm --name {c} --network ns:/proc/$p/ns/net bb sh -c 'ls /sys/class/net; echo joined'; kill -9 $p",
         )],
     ),
     Scenario::named(
@@ -91,6 +95,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "run --detach {new} bb sh -c '[ -e /ran ] || { touch /ran; exit 0; }; exec sleep 1000'",
             ),
             cli(0, "0", "wait {c}"),
+            until("exited", "inspect --format {{.State.Status}} {c}"),
             // Whom another one joins is started first.
             cli(
                 0,

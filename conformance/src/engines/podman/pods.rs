@@ -33,7 +33,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         &[
             pod!("--share pid,ipc,net,uts --hostname podhost"),
             cli(0, "", "run --detach --pod {c}-pod --name {c} bb sh -c 'echo x >/dev/shm/x; sleep 2000'"),
-            until("sleep 2000", "run --rm --pod {c}-pod --name {c}-2 bb sh -c 'hostname; ps -o args | grep sleep; cat /dev/shm/x'")
+            until("\nsleep 2000\n", "run --rm --pod {c}-pod --name {c}-2 bb sh -c 'hostname; ps -o args | grep sleep; cat /dev/shm/x'")
                 .any_text(),
             cli(0, "", "rm --force --time 0 {c}"),
             cli(0, "podhost", "run --rm --pod {c}-pod --name {c}-2 bb hostname"),

@@ -106,7 +106,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::named(
         "secret",
         &[
-            host("", "echo hidden | {client} secret create {c} -").any_text(),
+            host("", "{client} secret rm {c} 2>/dev/null; echo hidden | {client} secret create {c} -")
+                .any_text(),
             cli(
                 0,
                 "hidden",

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a container may run that is waited for.
-const END: Duration = Duration::from_secs(25);
+const END: Duration = Duration::from_secs(60);
 
 /// What a container's state means.
 const STATES: [&str; 4] = ["created", "running", "exited", "unknown"];
