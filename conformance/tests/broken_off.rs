@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode};
 use std::time::Duration;
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 const SLEEP: &[&str] = &["/bin/probe", "sleep"];
 
 /// A `create` that stands in its prestart hook, which waits for a FIFO.

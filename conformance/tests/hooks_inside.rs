@@ -379,13 +379,13 @@ fn a_hook_inside_does_not_outlive_the_creator() -> Check {
     let before = s.leaks()?;
     let path = bundle.path().to_string_lossy().into_owned();
     let creator = s.runtime().foreground(&["create", "--bundle", &path, "c1"])?;
-    check!(sys::readable(reader.as_fd(), Duration::from_secs(20))?, "the hook did not run");
+    check!(sys::readable(reader.as_fd(), Duration::from_secs(60))?, "the hook did not run");
     let inside = Host::processes_in(s.cgroup_prefix())?;
     check!(inside.len() >= 2, "init and the hook: {inside:?}");
     let pidfds: Vec<_> = inside.into_iter().filter_map(|p| sys::pidfd(p).ok()).collect();
     sys::kill(creator.pid(), SIGKILL)?;
     for pidfd in &pidfds {
-        check!(sys::readable(pidfd.as_fd(), Duration::from_secs(20))?, "a process stayed");
+        check!(sys::readable(pidfd.as_fd(), Duration::from_secs(60))?, "a process stayed");
     }
     drop(creator);
     s.runtime().call(&["delete", "--force", "c1"])?.success()?;

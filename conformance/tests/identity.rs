@@ -72,7 +72,7 @@ fn the_largest_ids_are_taken() -> Check {
 /// is killed.
 fn home(make: fn(&Path) -> Check) -> Check<String> {
     let mut s = sandbox()?;
-    s.runtime_mut().limit(Duration::from_secs(10));
+    s.runtime_mut().limit(Duration::from_secs(60));
     let bundle: Bundle = s.bundle(&Config::new(REPORT))?;
     let passwd = bundle.rootfs().join("etc/passwd");
     fs::remove_file(&passwd)?;

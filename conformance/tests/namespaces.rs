@@ -46,7 +46,7 @@ impl Holder {
             .spawn()?;
         let pipe = child.stdout.take().unwrap();
         let mut holder = Self { child, pid: 0 };
-        check!(sys::readable(pipe.as_fd(), Duration::from_secs(10))?, "the holder says nothing");
+        check!(sys::readable(pipe.as_fd(), Duration::from_secs(60))?, "the holder says nothing");
         let mut line = String::new();
         BufReader::new(pipe).read_line(&mut line)?;
         holder.pid = line.trim().parse()?;
@@ -215,7 +215,7 @@ fn a_namespace_path_that_is_missing_is_refused() -> Check {
 
 fn a_namespace_path_that_is_a_fifo_is_not_waited_for() -> Check {
     let mut s = sandbox()?;
-    s.runtime_mut().limit(Duration::from_secs(10));
+    s.runtime_mut().limit(Duration::from_secs(60));
     let fifo = s.dir().join("fifo");
     let made = Command::new("mkfifo").arg(&fifo).status()?;
     check!(made.success(), "mkfifo failed");

@@ -28,7 +28,7 @@ impl Net {
             .spawn()?;
         let pipe = child.stdout.take().unwrap();
         let mut net = Self { child, pid: 0 };
-        check!(sys::readable(pipe.as_fd(), Duration::from_secs(10))?, "the holder says nothing");
+        check!(sys::readable(pipe.as_fd(), Duration::from_secs(60))?, "the holder says nothing");
         let mut line = String::new();
         BufReader::new(pipe).read_line(&mut line)?;
         net.pid = line.trim().parse()?;

@@ -20,7 +20,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 const SLEEP: &[&str] = &["/bin/probe", "sleep"];
 
 fn sandbox() -> Check<Sandbox> {

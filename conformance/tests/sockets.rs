@@ -17,7 +17,7 @@ use std::time::Duration;
 
 const REPORT: &[&str] = &["/bin/probe", "report"];
 const SLEEP: &[&str] = &["/bin/probe", "sleep"];
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn sandbox() -> Check<Sandbox> {
     Sandbox::new(env!("CARGO_BIN_EXE_oxrun-probe"))

@@ -33,7 +33,7 @@ impl Console {
 
     /// The message and its descriptors.
     fn receive(&self) -> Check<(Vec<u8>, Vec<OwnedFd>)> {
-        check!(sys::readable(self.listener.as_fd(), Duration::from_secs(10))?, "nobody connects");
+        check!(sys::readable(self.listener.as_fd(), Duration::from_secs(60))?, "nobody connects");
         let (stream, _) = self.listener.accept()?;
         Ok(sys::receive(stream.as_fd())?)
     }
@@ -50,7 +50,7 @@ fn drain(mut master: File) -> Check<String> {
     let mut text = Vec::new();
     let mut part = [0; 4096];
     loop {
-        check!(sys::readable(master.as_fd(), Duration::from_secs(10))?, "the terminal is silent");
+        check!(sys::readable(master.as_fd(), Duration::from_secs(60))?, "the terminal is silent");
         match master.read(&mut part) {
             Ok(0) => break,
             Ok(count) => text.extend_from_slice(&part[..count]),

@@ -114,6 +114,11 @@ pub(super) trait Kit: Sync {
         &[]
     }
 
+    /// Whether the client may give away a program's output: then a stream that has nothing at all may be asked for again.
+    fn forgets(&self) -> bool {
+        false
+    }
+
     /// Where the runtimes keep their state: nothing may be left in it.
     fn states(&self, scratch: &Path) -> Vec<PathBuf>;
 }

@@ -21,6 +21,14 @@ macro_rules! awaits {
     };
 }
 
+/// The beginning of a shell's line inside: waits until the first process of the pid namespace has become `sleep`. A
+/// container that is started may still be on its way there.
+macro_rules! asleep {
+    () => {
+        "until grep -q sleep /proc/1/comm; do sleep 0.05; done; "
+    };
+}
+
 /// A shell that prints the terminal's size whenever it is another, until it is 33 by 99.
 macro_rules! sizes {
     () => {
@@ -28,4 +36,4 @@ macro_rules! sizes {
     };
 }
 
-pub(super) use {awaits, context, show, sizes};
+pub(super) use {asleep, awaits, context, show, sizes};

@@ -83,7 +83,8 @@ fn all(job: &Job, daemon: &Daemon) -> Result<(), String> {
     for scenario in job.engine.scenarios().filter(chosen) {
         let play = |side| Player { job, daemon, scenario, side }.play();
         let reference = demanded(|| play(Side::Reference));
-        let tested = play(Side::Tested);
+        let (tested, lost) =
+            kept(|| play(Side::Tested), |played| daemon.kit.forgets() && is_lost(&reference, played));
         let compare = |reference: &Played| differences(&table, scenario, reference, &tested);
         let again = || tested.problems.is_empty().then(|| play(Side::Reference));
         let (differences, shown) = any_answer(&reference, again, compare);
@@ -93,6 +94,7 @@ fn all(job: &Job, daemon: &Daemon) -> Result<(), String> {
             reference: reference.problems,
             tested: tested.problems,
             calls: tested.calls,
+            lost,
         };
         emit(&outcome.judge(scenario.name))?;
     }
@@ -100,8 +102,7 @@ fn all(job: &Job, daemon: &Daemon) -> Result<(), String> {
 }
 
 /// What the reference does if it does what the steps demand. A client under load loses output now and then,
-/// and a reference that fails says nothing of the runtime under test: it is asked again. The runtime under
-/// test never is.
+/// and a reference that fails says nothing of the runtime under test: it is asked again.
 fn demanded(mut play: impl FnMut() -> Played) -> Played {
     let tries = (0..TRIES).map(|_| play());
     let mut last = Played::default();
@@ -112,6 +113,27 @@ fn demanded(mut play: impl FnMut() -> Played) -> Played {
         }
     }
     last
+}
+
+/// What the runtime under test does, and how often the client lost its output before. For nothing else it is asked again.
+fn kept(mut play: impl FnMut() -> Played, is_lost: impl Fn(&Played) -> bool) -> (Played, usize) {
+    let mut lost = 0;
+    loop {
+        let played = play();
+        if lost + 1 == TRIES || !is_lost(&played) {
+            return (played, lost);
+        }
+        lost += 1;
+    }
+}
+
+/// Whether nothing at all has come of a stream that the reference's program wrote to, and all else is the same: a runtime
+/// hands a stream on, or does not, and the program's code tells that it ran.
+fn is_lost(reference: &Played, tested: &Played) -> bool {
+    let same_codes = reference.done.iter().zip(&tested.done).all(|(a, b)| a.code == b.code);
+    let one = |a: &str, b: &str| !a.is_empty() && b.is_empty();
+    let streams = |(a, b): (&Done, &Done)| one(&a.stdout, &b.stdout) || one(&a.stderr, &b.stderr);
+    same_codes && reference.done.iter().zip(&tested.done).any(streams)
 }
 
 /// Where the runtime under test differs from each of the reference's answers. Which of them an engine gives may be
@@ -391,6 +413,22 @@ mod tests {
             Played { problems: vec!["lost".to_owned()], ..Played::default() }
         });
         assert_eq!((times, played.problems.len()), (3, 1));
+    }
+
+    #[test]
+    fn only_a_stream_that_is_lost_as_a_whole_makes_the_runtime_under_test_be_asked_again() {
+        let reference = played(vec![done(0, "a"), done(3, "b")]);
+        let ask = |answers: &[Done]| {
+            let mut left = answers.iter();
+            kept(|| played(vec![done(0, "a"), left.next().unwrap().clone()]), |p| is_lost(&reference, p))
+        };
+        let times = |answers: &[Done]| ask(answers).1;
+        assert_eq!(times(&[done(3, "b")]), 0);
+        assert_eq!(times(&[done(3, "other")]), 0);
+        assert_eq!(times(&[done(1, "")]), 0, "the code is another");
+        assert_eq!(times(&[done(3, ""), done(3, "b")]), 1);
+        let (last, lost) = ask(&[done(3, ""), done(3, ""), done(3, "")]);
+        assert_eq!((last.done[1].stdout.as_str(), lost), ("", TRIES - 1), "it stays lost");
     }
 
     #[test]

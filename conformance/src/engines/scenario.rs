@@ -154,12 +154,14 @@ pub(super) struct Outcome {
     pub(super) shown: Vec<usize>,
     /// Calls of the runtime under test.
     pub(super) calls: usize,
+    /// How often the client lost its output before.
+    pub(super) lost: usize,
 }
 
 impl Outcome {
     /// The verdict, with its reasons.
     pub(super) fn judge(self, name: &str) -> Report {
-        let Self { reference, tested, differences, shown, calls } = self;
+        let Self { reference, tested, differences, shown, calls, lost } = self;
         let mut notes: Vec<String> =
             reference.into_iter().map(|n| format!("with the reference: {n}")).collect();
         notes.extend(tested);
@@ -168,6 +170,9 @@ impl Outcome {
         }
         notes.extend(differences);
         let verdict = if notes.is_empty() { Verdict::Passed } else { Verdict::Failed };
+        if lost > 0 {
+            notes.push(format!("asked again: the client lost the output {lost} times"));
+        }
         if !shown.is_empty() {
             let numbers: Vec<String> = shown.iter().map(|n| (n + 1).to_string()).collect();
             notes.push(format!("shows difference {}", numbers.join(", ")));
@@ -182,7 +187,7 @@ mod tests {
     use super::*;
 
     fn outcome() -> Outcome {
-        Outcome { reference: vec![], tested: vec![], differences: vec![], shown: vec![], calls: 2 }
+        Outcome { reference: vec![], tested: vec![], differences: vec![], shown: vec![], calls: 2, lost: 0 }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// How long a call of the runtime may take with a fault: nothing in it waits longer for a process that is gone.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What happens instead of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -337,7 +337,7 @@ fn what_it_does(task: &OwnedFd) -> String {
 /// If they do not.
 pub(super) fn all_gone(tasks: &[OwnedFd]) -> Check {
     for task in tasks {
-        if !crate::sys::readable(task.as_fd(), Duration::from_secs(10))? {
+        if !crate::sys::readable(task.as_fd(), Duration::from_secs(60))? {
             return Err(Failed::from(format!("a task of the runtime lives on: {}", what_it_does(task))));
         }
     }

@@ -233,7 +233,7 @@ impl Sandbox {
         for pid in Host::processes_in(&self.name)?.into_iter().chain(ours) {
             let Ok(fd) = sys::pidfd(pid) else { continue };
             let _ = sys::kill(pid, libc::SIGKILL);
-            sys::readable(fd.as_fd(), Duration::from_secs(5))?;
+            sys::readable(fd.as_fd(), Duration::from_secs(60))?;
         }
         while let Ok(Some(_)) = sys::reap(-1) {}
         Ok(())

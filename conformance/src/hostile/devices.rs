@@ -204,7 +204,7 @@ pub(super) fn create_and_start(
 }
 
 fn master(listener: &UnixListener) -> Check<OwnedFd> {
-    crate::check!(sys::readable(listener.as_fd(), Duration::from_secs(5))?, "no console came");
+    crate::check!(sys::readable(listener.as_fd(), Duration::from_secs(20))?, "no console came");
     let (stream, _) = listener.accept()?;
     let (_, fds) = sys::receive(stream.as_fd())?;
     fds.into_iter().next().ok_or_else(|| "the console message has no descriptor".into())

@@ -231,7 +231,7 @@ impl Console {
     }
 
     pub(crate) fn master(&self) -> Check<File> {
-        check!(sys::readable(self.listener.as_fd(), Duration::from_secs(10))?, "nobody connects");
+        check!(sys::readable(self.listener.as_fd(), Duration::from_secs(60))?, "nobody connects");
         let (stream, _) = self.listener.accept()?;
         let (_, fds) = sys::receive(stream.as_fd())?;
         check_eq!(fds.len(), 1, "descriptors in the message");
@@ -244,7 +244,7 @@ pub(crate) fn drain(mut master: File) -> Check<String> {
     let mut text = Vec::new();
     let mut part = [0; 4096];
     loop {
-        check!(sys::readable(master.as_fd(), Duration::from_secs(10))?, "the terminal is silent");
+        check!(sys::readable(master.as_fd(), Duration::from_secs(60))?, "the terminal is silent");
         match master.read(&mut part) {
             Ok(0) => break,
             Ok(count) => text.extend_from_slice(&part[..count]),

@@ -137,7 +137,7 @@ impl Holder {
         let mut holder = Self { child: command.spawn()?, pid: 0 };
         let pipe = holder.child.stdout.take().ok_or("no pipe for stdout")?;
         let mut line = String::new();
-        if sys::readable(pipe.as_fd(), Duration::from_secs(10))? {
+        if sys::readable(pipe.as_fd(), Duration::from_secs(60))? {
             BufReader::new(pipe).read_line(&mut line)?;
         }
         holder.pid =

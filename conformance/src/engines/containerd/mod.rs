@@ -60,6 +60,11 @@ impl Kit for Containerd {
         vec!["--runc-binary".into(), side.wrapper(scratch).to_string_lossy().into_owned()]
     }
 
+    /// ctr lets go of a FIFO that it has not come to open when the program has ended.
+    fn forgets(&self) -> bool {
+        true
+    }
+
     fn states(&self, _: &Path) -> Vec<PathBuf> {
         vec!["/run/containerd/runc/default".into()]
     }

@@ -1,6 +1,6 @@
 //! The containerd scenarios of what else ctr can ask of a container.
 
-use super::super::lines::awaits;
+use super::super::lines::{asleep, awaits};
 use super::super::scenario::{Scenario, cli, given, host, resizes, talk, types, until};
 
 /// Prints one file of a cgroup, on v1 or on v2.
@@ -38,7 +38,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "pid-file",
         &[
             cli(0, "", "run --detach --null-io {new} --pid-file {data}/pid {image} {c} sleep 1000"),
-            host("sleep", "cat /proc/$(cat {data}/pid)/comm; grep -c . {data}/pid"),
+            host(
+                "sleep",
+                concat!(awaits!("grep sleep /proc/$(cat {data}/pid)/comm"), "; grep -c . {data}/pid"),
+            ),
         ],
     ),
     Scenario::named(
@@ -103,7 +106,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "", "run --detach --null-io {new} --pid-file {data}/pid {image} {c} sleep 1000"),
             host(
                 "joined",
-                "p=/proc/$(cat {data}/pid)/ns; {client} run --rm {run} --with-ns pid:$p/pid --with-ns network:$p/net --with-ns ipc:$p/ipc --with-ns uts:$p/uts {image} {c}-2 sh -c 'for n in pid net ipc uts; do [ $(readlink /proc/1/ns/$n) = $(readlink /proc/self/ns/$n) ] || echo other $n; done; cat /proc/1/comm; [ $$ != 1 ] && echo joined'",
+                concat!(
+                    "p=/proc/$(cat {data}/pid)/ns; {client} run --rm {run} --with-ns pid:$p/pid --with-ns network:$p/net --with-ns ipc:$p/ipc --with-ns uts:$p/uts {image} {c}-2 sh -c '",
+                    asleep!(),
+                    "for n in pid net ipc uts; do [ $(readlink /proc/1/ns/$n) = $(readlink /proc/self/ns/$n) ] || echo other $n; done; cat /proc/1/comm; [ $$ != 1 ] && echo joined'"
+                ),
             ),
             cli(0, "RUNNING", "tasks ls").any_number(),
         ],

@@ -73,7 +73,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
     Scenario::named(
         "stop-deaf",
-        &[RUNNING, cli(0, "", "stop --timeout 1 {c}"), cli(0, "exited 137 Error", "status {c}")],
+        &[
+            cli(0, "", "begin {new} {c} sh -c 'echo up; exec sleep 1000'"),
+            until("up", "logs {c}"),
+            cli(0, "", "stop --timeout 1 {c}"),
+            cli(0, "exited 137 Error", "status {c}"),
+        ],
     ),
     Scenario::named(
         "killed",

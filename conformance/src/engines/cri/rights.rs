@@ -1,6 +1,6 @@
 //! CRI scenarios of what a pod and its containers are given: namespaces, users, rights, limits, mounts.
 
-use super::super::lines::show;
+use super::super::lines::{asleep, show};
 use super::super::scenario::{Scenario, cli, host, until};
 
 /// Prints one file of a container's cgroups.
@@ -263,7 +263,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "",
                 "begin {new} --pod '{\"linux\":{\"security_context\":{\"namespace_options\":{\"pid\":0}}}}' --container '{\"linux\":{\"security_context\":{\"namespace_options\":{\"pid\":0}}}}' {c} sleep 1000",
             ),
-            cli(0, "sleep 100000", "exec {c} sh -c 'tr \"\\0\" \" \" </proc/1/cmdline'"),
+            until("sleep 100000", "exec {c} sh -c 'tr \"\\0\" \" \" </proc/1/cmdline'"),
             host(
                 "same",
                 "a=$({client} pod-pid {c}-pod) b=$({client} pid {c}); for n in ipc net pid uts; do [ $(readlink /proc/$a/ns/$n) = $(readlink /proc/$b/ns/$n) ] || echo other $n; done; echo same",
@@ -294,7 +294,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         &[cli(
             0,
             "1000 2000",
-            "run {new} --pod '{\"linux\":{\"security_context\":{\"run_as_user\":{\"value\":1000},\"run_as_group\":{\"value\":2000},\"namespace_options\":{\"pid\":0}}}}' --container '{\"linux\":{\"security_context\":{\"namespace_options\":{\"pid\":0}}}}' {c} stat -c '%u %g' /proc/1",
+            concat!(
+                "run {new} --pod '{\"linux\":{\"security_context\":{\"run_as_user\":{\"value\":1000},\"run_as_group\":{\"value\":2000},\"namespace_options\":{\"pid\":0}}}}' --container '{\"linux\":{\"security_context\":{\"namespace_options\":{\"pid\":0}}}}' {c} sh -c '",
+                asleep!(),
+                "stat -c \"%u %g\" /proc/1'"
+            ),
         )],
     ),
     Scenario::named(

@@ -1,6 +1,6 @@
 //! Docker scenarios of further processes in a container, and of what Docker runs there by itself.
 
-use super::super::lines::awaits;
+use super::super::lines::{asleep, awaits};
 use super::super::scenario::{Scenario, cli, host, until};
 
 /// In the order in which they are played.
@@ -40,7 +40,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(
                 0,
                 "same",
-                "exec {c} sh -c 'for n in cgroup ipc mnt net pid uts user; do [ $(readlink /proc/self/ns/$n) = $(readlink /proc/1/ns/$n) ] || echo other $n; done; cmp /proc/self/cgroup /proc/1/cgroup && echo same; cat /proc/self/cgroup | wc -l'",
+                concat!(
+                    "exec {c} sh -c '",
+                    asleep!(),
+                    "for n in cgroup ipc mnt net pid uts user; do [ $(readlink /proc/self/ns/$n) = $(readlink /proc/1/ns/$n) ] || echo other $n; done; cmp /proc/self/cgroup /proc/1/cgroup && echo same; cat /proc/self/cgroup | wc -l'"
+                ),
             ),
             cli(1, "Read-only file system", "exec {c} touch /x"),
             cli(0, "PPid:\t0", "exec {c} grep PPid /proc/self/status"),

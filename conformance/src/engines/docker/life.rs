@@ -1,7 +1,7 @@
 //! The Docker scenarios of a container's life: how it begins, fails, is stopped and goes, and what
 //! else can be run in it. `{new}` names the runtime and the container.
 
-use super::super::lines::awaits;
+use super::super::lines::{asleep, awaits};
 use super::super::scenario::{ENTER, Scenario, Step, cli, host, talk, tty, until};
 
 /// A container that the runtime refuses with the name of this sysctl in its message.
@@ -24,7 +24,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::named(
         "stop-deaf",
         &[
-            cli(0, "", "run --detach {new} bb sleep 1000"),
+            cli(0, "", "run --detach {new} bb sh -c 'echo up; exec sleep 1000'"),
+            until("up", "logs {c}"),
             cli(0, "stop-deaf", "stop --time 1 {c}"),
             cli(0, "137", "wait {c}"),
         ],
@@ -131,7 +132,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(
                 0,
                 "sleep",
-                "run --rm --network none --runtime {side} --name {c}-2 --pid container:{c} bb cat /proc/1/comm",
+                concat!(
+                    "run --rm --network none --runtime {side} --name {c}-2 --pid container:{c} bb sh -c '",
+                    asleep!(),
+                    "cat /proc/1/comm'"
+                ),
             ),
             cli(
                 0,

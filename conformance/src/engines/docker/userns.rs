@@ -1,5 +1,6 @@
 //! Docker scenarios with a user namespace for every container.
 
+use super::super::lines::asleep;
 use super::super::scenario::{ENTER, Scenario, cli, host, talk, until};
 
 /// In the order in which they are played.
@@ -143,7 +144,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(
                 0,
                 "shared",
-                "run --rm --runtime {side} --name {c}-2 --network container:{c} --ipc container:{c} --pid container:{c} bb sh -c 'until [ -s /dev/shm/x ]; do sleep 0.05; done; cat /dev/shm/x /proc/1/comm; cat /proc/self/uid_map; [ $(readlink /proc/1/ns/net) = $(readlink /proc/self/ns/net) ] && echo same'",
+                concat!(
+                    "run --rm --runtime {side} --name {c}-2 --network container:{c} --ipc container:{c} --pid container:{c} bb sh -c '",
+                    asleep!(),
+                    "cat /dev/shm/x /proc/1/comm; cat /proc/self/uid_map; [ $(readlink /proc/1/ns/net) = $(readlink /proc/self/ns/net) ] && echo same'"
+                ),
             ),
         ],
     ),

@@ -82,7 +82,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::named(
         "stop-deaf",
         &[
-            cli(0, "", "run --detach {new} bb sleep 1000"),
+            cli(0, "", "run --detach {new} bb sh -c 'echo up; exec sleep 1000'"),
+            until("up", "logs {c}"),
             cli(0, "stop-deaf", "stop --time 1 {c}").any_text(),
             cli(0, "137", "wait {c}"),
         ],

@@ -1,6 +1,6 @@
 //! Podman scenarios of namespaces: own, the host's, another container's, or a path.
 
-use super::super::lines::awaits;
+use super::super::lines::{asleep, awaits};
 use super::super::scenario::{Scenario, cli, host, until};
 
 /// In the order in which they are played.
@@ -21,7 +21,15 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "pid-shared",
         &[
             cli(0, "", "run --detach {new} bb sleep 1000"),
-            cli(0, "sleep", "run --rm --name {c}-2 --pid container:{c} bb cat /proc/1/comm"),
+            cli(
+                0,
+                "sleep",
+                concat!(
+                    "run --rm --name {c}-2 --pid container:{c} bb sh -c '",
+                    asleep!(),
+                    "cat /proc/1/comm'"
+                ),
+            ),
             cli(
                 0,
                 "",
@@ -61,7 +69,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(0, "", "run --detach {new} --hostname first bb sleep 1000"),
             host(
                 "shared",
-                "{client} run --rm --name {c}-2 --network container:{c} --ipc container:{c} --pid container:{c} --uts container:{c} bb sh -c 'hostname; for n in net ipc pid uts mnt; do readlink /proc/1/ns/$n /proc/self/ns/$n | uniq | wc -l; done; echo shared'",
+                concat!(
+                    "{client} run --rm --name {c}-2 --network container:{c} --ipc container:{c} --pid container:{c} --uts container:{c} bb sh -c '",
+                    asleep!(),
+                    "hostname; for n in net ipc pid uts mnt; do readlink /proc/1/ns/$n /proc/self/ns/$n | uniq | wc -l; done; echo shared'"
+                ),
             ),
         ],
     ),

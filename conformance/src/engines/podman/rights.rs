@@ -1,5 +1,6 @@
 //! Podman scenarios of what a container may do: users, capabilities, filters, devices, sysctls.
 
+use super::super::lines::awaits;
 use super::super::scenario::{Scenario, cli, host};
 
 /// In the order in which they are played.
@@ -76,7 +77,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 "uid=1000(app)",
                 "exec --user app {c} sh -c 'id; cat /proc/self/uid_map; grep Cap /proc/self/status'",
             ),
-            host("1000000", "stat -c %u /proc/$({client} inspect --format {{.State.Pid}} {c})"),
+            // Root has what may not be looked into, such as a process on its way to its program.
+            host(
+                "1000000",
+                concat!(
+                    "p=$({client} inspect --format {{.State.Pid}} {c}); ",
+                    awaits!("stat -c %u /proc/$p | grep 1000000")
+                ),
+            ),
         ],
     ),
     Scenario::named(

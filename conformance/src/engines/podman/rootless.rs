@@ -1,6 +1,7 @@
 //! Podman scenarios of a user without rights. The runtime is uid 0 in podman's own user namespace and has
 //! no access to cgroups.
 
+use super::super::lines::asleep;
 use super::super::scenario::{ENTER, Scenario, cli, given, host, talk, until};
 
 /// In the order in which they are played.
@@ -257,7 +258,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
             cli(
                 0,
                 "first",
-                "run --rm --name {c}-2 --network container:{c} --pid container:{c} --uts container:{c} bb sh -c 'hostname; cat /proc/1/comm'",
+                concat!(
+                    "run --rm --name {c}-2 --network container:{c} --pid container:{c} --uts container:{c} bb sh -c '",
+                    asleep!(),
+                    "hostname; cat /proc/1/comm'"
+                ),
             ),
         ],
     ),

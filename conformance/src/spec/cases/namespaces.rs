@@ -46,7 +46,7 @@ fn hold(s: &Sandbox, kind: &str) -> Check<(Holder, String)> {
         Command::new(s.probe()).args(["hold", kind]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     let pipe = child.stdout.take().ok_or("no pipe")?;
     let holder = Holder(child);
-    check!(sys::readable(pipe.as_fd(), Duration::from_secs(10))?, "the holder says nothing");
+    check!(sys::readable(pipe.as_fd(), Duration::from_secs(60))?, "the holder says nothing");
     let mut line = String::new();
     BufReader::new(pipe).read_line(&mut line)?;
     Ok((holder, line.trim().to_owned()))
@@ -61,7 +61,7 @@ fn hold_user() -> Check<(Holder, String)> {
         .spawn()?;
     let pipe = child.stdout.take().ok_or("no pipe")?;
     let holder = Holder(child);
-    check!(sys::readable(pipe.as_fd(), Duration::from_secs(10))?, "the holder says nothing");
+    check!(sys::readable(pipe.as_fd(), Duration::from_secs(60))?, "the holder says nothing");
     let mut line = String::new();
     BufReader::new(pipe).read_line(&mut line)?;
     let pid = line.trim().to_owned();

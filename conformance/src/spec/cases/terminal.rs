@@ -23,7 +23,7 @@ fn report(scene: &Scene) -> Check<Value> {
     let rt = scene.s.runtime();
     let (path, place) = (path.to_string_lossy(), bundle.path().to_string_lossy());
     rt.call(&["create", "--console-socket", &path, "--bundle", &place, "c1"])?.success()?;
-    check!(sys::readable(listener.as_fd(), Duration::from_secs(5))?, "nobody connects");
+    check!(sys::readable(listener.as_fd(), Duration::from_secs(20))?, "nobody connects");
     let (stream, _) = listener.accept()?;
     let (_, master) = sys::receive(stream.as_fd())?;
     check_eq!(master.len(), 1, "descriptors");
