@@ -13,6 +13,7 @@ const ONE_BY_ONE: &str = "the processes are killed one by one";
 const FROZEN: &str = "who stands still in a freezer of v1 shows when its end is waited for";
 const SIGNALS: &str = "which signals are ignored: without the list each is reset";
 const TEMPLATE: &str = "the template is made anew from the config";
+const FILTER: &str = "a filter that cannot be read from the state root is compiled from the profile";
 const HOME: &str = "who has no entry in /etc/passwd has the home directory /";
 const PID: &str = "the pid is that of the state; whether it is alive was asked before";
 const BEFORE: &str = "a value to go back to, should a later one be refused";
@@ -53,6 +54,9 @@ const ROWS: &[(&str, &str, &[&str], &str)] = &[
         ANY,
         "the C library asks how many descriptors there may be when it spawns, and takes a default",
     ),
+    ("oxrun", "openat seccomp@", ANY, FILTER),
+    ("oxrun", "statx seccomp@", ANY, FILTER),
+    ("oxrun", "read seccomp@", ANY, FILTER),
     ("oxrun", "lseek", ANY, HINT),
     ("oxrun", "statx cgroup.procs", ANY, HINT),
     ("oxrun", "statx exec", ANY, HINT),

@@ -95,5 +95,9 @@ fn short(last: &str) -> String {
     if !last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()) {
         return "N".to_owned();
     }
+    // A filter in the state root, whose number is that of its place.
+    if let Some(("seccomp", _)) = last.split_once('@') {
+        return "seccomp@".to_owned();
+    }
     last.to_owned()
 }

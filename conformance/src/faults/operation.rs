@@ -223,14 +223,17 @@ fn first_call(action: &Action) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// A config with steps in every lane, hooks of every kind, and limits.
+/// A config with steps in every lane, hooks of every kind, limits, and the profile of an engine.
 fn full(s: &Sandbox) -> Check<Config> {
+    let engine = include_str!("../../data/corpus/docker28-run-fg.config.json");
+    let profile = Config::parse(engine)?.get("/linux/seccomp").clone();
     let data = s.make_dir("data")?;
     let ids = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
     let mut config = Config::new(&["/bin/probe", "report"])
         .namespace("user", None)
         .set("/linux/uidMappings", ids.clone())
         .set("/linux/gidMappings", ids)
+        .set("/linux/seccomp", profile)
         .set("/linux/resources/pids", json!({ "limit": 77 }))
         .set("/linux/resources/memory", json!({ "limit": 268_435_456 }))
         .set("/linux/resources/cpu", json!({ "shares": 512 }))
@@ -261,8 +264,8 @@ impl Bench {
         let sleeps = s.bundle(&Config::new(&["/bin/probe", "sleep"]))?;
         let reports = s.bundle(&Config::new(&["/bin/probe", "report"]))?;
         let full = s.bundle(&full(&s)?)?;
-        // The state root itself stays.
-        s.runtime().create(sleeps.path(), ID)?.success()?;
+        // The state root itself stays, and the filter of the large profile in it.
+        s.runtime().create(full.path(), ID)?.success()?;
         s.runtime().call(&["delete", "--force", ID])?.success()?;
         let nothing = s.leaks()?;
         Ok(Self { s, sleeps, reports, full, nothing, kept: RefCell::new(None) })
