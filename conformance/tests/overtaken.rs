@@ -13,7 +13,7 @@ use serde_json::json;
 use std::fs::{self, File};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 const SLEEP: &[&str] = &["/bin/probe", "sleep"];
 
@@ -212,6 +212,25 @@ fn a_created_container_that_ends_is_stopped_and_never_ran() -> Check {
     ending.finish()
 }
 
+/// What `list` says that it is doing.
+fn listed(s: &Sandbox) -> Check<String> {
+    let list = s.runtime().call(&["list", "--format", "json"])?.success()?.json()?;
+    Ok(list[0]["status"].as_str().unwrap_or_default().to_owned())
+}
+
+/// `start` takes the fifo away after it has written to it: in between a program may have come to its end.
+fn a_program_that_ends_while_start_goes_on_runs_until_it_is_gone() -> Check {
+    let ending = Ending::new(true)?;
+    let rt = ending.s.runtime();
+    check!(Command::new("mkfifo").arg(rt.root().join("c1/start")).status()?.success(), "mkfifo");
+    rt.has_status("c1", "running")?;
+    check_eq!(listed(&ending.s)?, "running");
+    ending.finish()?;
+    let ending = Ending::new(false)?;
+    check_eq!(listed(&ending.s)?, "stopped", "what was never started");
+    ending.finish()
+}
+
 fn a_further_process_of_a_container_that_ends_is_refused_as_of_a_stopped_one() -> Check {
     let ending = Ending::new(true)?;
     let rt = ending.s.runtime();
@@ -241,6 +260,10 @@ fn main() -> ExitCode {
         ours(
             "a_created_container_that_ends_is_stopped_and_never_ran",
             a_created_container_that_ends_is_stopped_and_never_ran,
+        ),
+        ours(
+            "a_program_that_ends_while_start_goes_on_runs_until_it_is_gone",
+            a_program_that_ends_while_start_goes_on_runs_until_it_is_gone,
         ),
         ours(
             "a_further_process_of_a_container_that_ends_is_refused_as_of_a_stopped_one",

@@ -178,12 +178,18 @@ impl Container {
         }
         Ok(match self.dir.fifo()? {
             Fifo::Held(_) => Status::Created,
-            // It never was started: init closes what it has before it is gone.
-            Fifo::Left if sys::is_ending(self.state.pid) => Status::Stopped,
+            // If it never was started, init closes what it has before it is gone.
+            Fifo::Left if sys::is_ending(self.state.pid) && !self.has_begun()? => Status::Stopped,
             // It went with the whole directory: the container was deleted meanwhile.
             Fifo::Gone if !self.alive()? => Status::Stopped,
             Fifo::Left | Fifo::Gone => Status::Running,
         })
+    }
+
+    /// Whether its program was executed, or at least called for. One that ends at once does so while `start` still goes on:
+    /// it is running until it has ended, as it is for whoever comes after.
+    fn has_begun(&self) -> Result<bool> {
+        Ok(matches!(launch::started(&self.dir, &self.state)?, launch::Started::Executing { .. }))
     }
 
     /// Starts the program of a created container. Comes back when it runs.

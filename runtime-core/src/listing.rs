@@ -11,7 +11,7 @@
 
 use crate::cgroup::freezer::{self, Hierarchy};
 use crate::container::{Container, Status};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Runtime;
 use crate::state::brief::{self, Brief};
 use crate::state::{self, StateDir};
@@ -124,8 +124,12 @@ impl Seat<'_> {
         }
         Ok(match left {
             None => Status::Created,
-            // It never was started: init closes what it has before it is gone.
-            Some(true) if sys::is_ending(of.pid) => Status::Stopped,
+            // It may have ended before it was started, or run since the fifo was looked at.
+            Some(true) if sys::is_ending(of.pid) => match self.place.open(self.id) {
+                Ok(container) => container.status()?,
+                Err(e) if e.kind() == ErrorKind::NotFound => Status::Stopped,
+                Err(e) => return Err(e),
+            },
             Some(_) => Status::Running,
         })
     }
