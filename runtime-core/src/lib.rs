@@ -30,6 +30,8 @@
 //!   [`plan::action`], [`plan::script`], [`cgroup`] and [`HostFacts`]: there are as many kinds of steps as the
 //!   specification has sentences, and each version of it adds some. Who prints, compares and stores plans is not
 //!   affected; a stored one is for the version that made it.
+//! - What the documentation does not show, such as the writes of one kind of cgroups, is for the project's own tools and
+//!   may go at any time.
 //! - Enums and structs marked non-exhaustive get more values and fields in any version. So does [`CreateOptions`]: end its
 //!   literal with `..Default::default()`.
 //! - Texts of errors are for people and may change. [`Error::kind`], [`Error::field`] and [`Error::errno`] are for programs.
@@ -62,7 +64,7 @@ pub mod seccomp;
 mod state;
 mod sys;
 mod template;
-pub mod time;
+mod time;
 #[cfg(feature = "tokio")]
 mod waiting;
 
@@ -75,9 +77,13 @@ pub use container::{Container, Status};
 pub use error::{Error, ErrorKind, Lane, Result, StepRef, errno_text};
 pub use exec::Exec;
 pub use facts::{CgroupFacts, HostFacts, ResctrlFacts, V1Hierarchy, V2Tree, in_user_namespace};
-pub use launch::{Stdio, Stream, init_size};
+#[doc(hidden)]
+pub use launch::init_size;
+pub use launch::{Stdio, Stream};
 pub use listing::Listed;
 pub use oci_spec::runtime::{LinuxResources, Process, Spec};
 pub use plan::{CgroupManager, CreateOptions, Plan, SubCgroup};
 pub use runtime::Runtime;
-pub use sys::{ExitStatus, copy_window_size};
+pub use sys::ExitStatus;
+#[doc(hidden)]
+pub use sys::copy_window_size;

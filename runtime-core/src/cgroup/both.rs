@@ -8,7 +8,7 @@ use std::collections::HashMap;
 /// The writes for v1 hierarchies beside a v2 tree that has these controllers: theirs are v2's.
 ///
 /// # Errors
-/// As [`v1::writes`] and [`v2::writes`].
+/// As those for v1 and for v2.
 pub fn hybrid_writes(resources: &LinuxResources, on_v2: &[String]) -> Result<Vec<Write>> {
     let name = |w: &Write| if w.controller == "blkio" { "io".to_owned() } else { w.controller.clone() };
     let moved = |w: &Write| on_v2.contains(&name(w));

@@ -28,11 +28,11 @@ use std::fmt;
 pub(crate) mod tests;
 
 /// The most instructions that a program may have (`BPF_MAXINSNS`).
-pub const LIMIT: usize = 4096;
+pub(crate) const LIMIT: usize = 4096;
 
 /// The rules differ in more devices than a program has room for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TooManyRules;
+pub(crate) struct TooManyRules;
 
 impl fmt::Display for TooManyRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,7 +45,8 @@ impl std::error::Error for TooManyRules {}
 /// The program for these rules, as [`compile`] makes it; empty if it would be too long. The kernel
 /// refuses to load an empty program, with E2BIG: such rules never become no rules.
 #[must_use]
-pub fn program(rules: &[DeviceRule]) -> Vec<u64> {
+#[cfg(any(test, fuzzing))]
+pub(crate) fn program(rules: &[DeviceRule]) -> Vec<u64> {
     compile(rules).unwrap_or_default()
 }
 
@@ -55,7 +56,7 @@ pub fn program(rules: &[DeviceRule]) -> Vec<u64> {
 ///
 /// [`TooManyRules`] if the program would be too long. A rule takes at most three instructions;
 /// only rules with a minor but no major number multiply with the major numbers of other rules.
-pub fn compile(rules: &[DeviceRule]) -> Result<Vec<u64>, TooManyRules> {
+pub(crate) fn compile(rules: &[DeviceRule]) -> Result<Vec<u64>, TooManyRules> {
     let char = Table::new(rules, DeviceKind::Char)?;
     let block = Table::new(rules, DeviceKind::Block)?;
     let mut code = Code::default();

@@ -1,12 +1,12 @@
 //! Cgroups on two independent axes: who places a process, and which files the limits go to.
 //!
-//! [`v1`] and [`v2`] turn linux.resources into writes, purely. `live` makes the directories, `tree`
+//! `v1` and `v2` turn linux.resources into writes, purely. `live` makes the directories, `tree`
 //! goes through them, `end` empties and removes them, `freezer` stops what is in them, `update` changes the limits of a
 //! container that exists, [`stats`] reads what it uses, `watch` waits for what happens in it. [`systemd`] lets systemd
 //! place the container.
 
 mod both;
-pub mod device_bpf;
+pub(crate) mod device_bpf;
 pub mod devices;
 mod document;
 pub(crate) mod end;
@@ -16,14 +16,17 @@ pub mod stats;
 pub mod systemd;
 pub(crate) mod tree;
 mod update;
+#[doc(hidden)]
 pub mod v1;
 mod v1_devices;
+#[doc(hidden)]
 pub mod v2;
 pub(crate) mod watch;
 
 #[cfg(test)]
 mod tests;
 
+#[doc(hidden)]
 pub use both::hybrid_writes;
 pub(crate) use both::{left_out, weight_of_idle};
 pub use document::resources_from_json;

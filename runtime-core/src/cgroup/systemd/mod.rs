@@ -2,7 +2,7 @@
 //!
 //! systemd moves the process into the scope and sets what it has properties for ([`properties()`]); the cgroup is
 //! delegated, so that everything else is written to its files, and all that is done with cgroups later is done as with
-//! any other. [`wire`] turns messages into bytes and back, `bus` carries them, `manager` says what is asked for.
+//! any other. `wire` turns messages into bytes and back, `bus` carries them, `manager` says what is asked for.
 
 mod annotation;
 mod bus;
@@ -10,6 +10,7 @@ pub(crate) mod manager;
 mod properties;
 mod unit;
 mod value;
+#[doc(hidden)]
 pub mod wire;
 
 #[cfg(test)]

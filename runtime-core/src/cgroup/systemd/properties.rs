@@ -47,7 +47,7 @@ const SECOND: u64 = 1_000_000;
 /// cgroup v2 or v1.
 ///
 /// # Errors
-/// As [`v1::writes`] and [`v2::writes`]; a device rule that is none.
+/// As those for v1 and for v2; a device rule that is none.
 pub fn properties(resources: &LinuxResources, version: u32, pure_v2: bool) -> Result<Vec<Property>> {
     let writes = if pure_v2 { v2::writes(resources)? } else { v1::writes(resources)? };
     let mut all = limits(&writes, version, pure_v2).0;
