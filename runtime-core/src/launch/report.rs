@@ -11,6 +11,7 @@ use crate::plan::action::{Action, HookAction, Lsm, Namespace};
 use crate::seccomp::FLAG_WAIT_KILLABLE_RECV;
 use crate::sys::ExitStatus;
 use oxrun_init::fault::{self, Detail, Phase, Record, ended as how_ended};
+use std::borrow::Cow;
 use std::path::Path;
 
 /// The error of an init that ended before it could say anything.
@@ -128,25 +129,13 @@ pub(super) fn plain(what: &str, r: &Record<'_>) -> Error {
 
 /// The wording of each step, with what callers match inside.
 fn explain(plan: &Plan, action: &Action, field: &str, r: &Record<'_>) -> Error {
-    let errno = errno_text(r.errno);
     match action {
         Action::Mount(m) => mounting::filesystem(m, field, r),
         Action::Bind(b) => mounting::bind(b, field, r),
         Action::Remount { destination, .. } => mounting::remount(destination, r),
         Action::Lookup { name, candidates } => executing::lookup(plan, name, candidates, r),
         Action::Exec { .. } => executing::executing(r),
-        Action::Cwd { .. } | Action::Identity { .. } if path_of_cwd(action, r).is_some() => {
-            let path = path_of_cwd(action, r).unwrap_or_default();
-            plain("", r).saying(match action {
-                // What is not there is made, which a file in its way does not let.
-                Action::Cwd { create: true, .. }
-                    if r.errno == libc::ENOTDIR || call(r).starts_with("mkdirat") =>
-                {
-                    format!("error during container init: mkdir {path}: {errno}")
-                }
-                _ => format!("chdir to cwd ({path:?}) set in config.json failed: {errno}"),
-            })
-        }
+        Action::Cwd { .. } | Action::Identity { .. } if path_of_cwd(action, r).is_some() => cwd(action, r),
         Action::SetNs { path, .. } if r.detail == Detail::HostMounts => {
             let text = format!(
                 "{} is the mount namespace of the host, whose root a container cannot change",
@@ -155,24 +144,7 @@ fn explain(plan: &Plan, action: &Action, field: &str, r: &Record<'_>) -> Error {
             Error::config(field, text).hint("leave the path out for a mount namespace of the container's own")
         }
         Action::SetNs { kind, path } => joining(*kind, path, r),
-        Action::Rlimit { name, resource, .. } => {
-            let e = plain("", r).saying(format!("error setting rlimit type {resource} ({name}): {errno}"));
-            if r.errno == libc::EPERM { e.hint("raising a hard limit needs CAP_SYS_RESOURCE") } else { e }
-        }
-        Action::OomScoreAdj { value } => {
-            let e = plain("", r).saying(format!("failed to set oom_score_adj to {value}: {errno}"));
-            if r.errno == libc::EACCES {
-                e.hint("a value below the caller's needs CAP_SYS_RESOURCE")
-            } else {
-                e
-            }
-        }
-        Action::Sysctl { key, .. } => {
-            let verb = if call(r).starts_with("write") { "write" } else { "open" };
-            let e =
-                plain("", r).saying(format!("error during container init: {verb} /proc/sys/{key}: {errno}"));
-            if r.errno == libc::ENOENT { e.hint("no such sysctl in this kernel or namespace") } else { e }
-        }
+        Action::Rlimit { .. } | Action::OomScoreAdj { .. } | Action::Sysctl { .. } => value(action, r),
         Action::Device(d) if r.detail == Detail::DeviceMismatch => plain("", r).saying(format!(
             "error creating device {}: there is something else that is not {} {}:{}",
             d.path.display(),
@@ -180,52 +152,96 @@ fn explain(plan: &Plan, action: &Action, field: &str, r: &Record<'_>) -> Error {
             d.major,
             d.minor,
         )),
-        Action::Device(d) => plain(&format!("error creating device {}", d.path.display()), r),
-        Action::SetAttr { destination, .. } => {
-            plain(&format!("error changing the mount on {}", destination.display()), r)
-        }
-        Action::Symlink { path, .. } => plain(&format!("error creating link {}", path.display()), r),
         Action::Hook(h) => hook(h, r),
         Action::ProgramLabel { lsm, label } => program_label(*lsm, label, r),
-        Action::Mask { path, .. } => plain(&format!("can't mask path {:?}", path.display().to_string()), r),
-        Action::Readonly { path } => {
-            plain(&format!("can't make {:?} read-only", path.display().to_string()), r)
-        }
-        Action::Root { path, .. } => plain(&format!("error preparing rootfs {}", path.display()), r),
-        Action::Pivot { .. } | Action::LeaveMounts | Action::EnterRoot => {
-            plain("error jailing process inside rootfs", r)
-        }
-        Action::JoinTasks { .. }
-        | Action::OpenTasks { .. }
-        | Action::JoinOpened
-        | Action::OpenCgroup { .. } => plain("error adding pid of init to cgroups", r),
-        Action::Hostname { .. } => plain("sethostname", r),
         Action::Console { .. } if r.detail == Detail::DeviceMismatch => plain("", r).saying(
             "error setting up the terminal: /dev/console of the image is neither a file nor a device",
         ),
-        Action::Console { .. } => plain("error setting up the terminal", r),
-        Action::Bounding { .. } | Action::Caps { .. } | Action::Ambient { .. } => {
-            plain("unable to apply caps", r)
-        }
         Action::Affinity { .. }
         | Action::Scheduler(_)
         | Action::IoPriority { .. }
         | Action::MemoryPolicy { .. } => share::explain(action, plain("", r), r.errno),
-        Action::Personality { .. } => plain("error setting the personality", r),
         Action::Seccomp(program) => seccomp(program.flags, r),
         // Only the cgroup says so: one with controllers below it takes no process.
         Action::Clone { .. } if r.errno == libc::EBUSY => plain("error adding pid of init to cgroups", r),
-        Action::Clone { .. } => {
-            let e = plain("unable to create the container's process", r);
-            match r.errno {
-                libc::EAGAIN => {
-                    e.hint("pids.limit of the container or RLIMIT_NPROC of its user has no room for it")
-                }
-                _ => e,
-            }
+        Action::Clone { .. } if r.errno == libc::EAGAIN => {
+            plain("unable to create the container's process", r)
+                .hint("pids.limit of the container or RLIMIT_NPROC of its user has no room for it")
         }
-        _ => plain("error during container init", r),
+        _ => plain(&task(action), r),
     }
+}
+
+/// What a step was to do, for messages that say no more than that and the errno.
+fn task(action: &Action) -> Cow<'static, str> {
+    let text = match action {
+        Action::Device(d) => return format!("error creating device {}", d.path.display()).into(),
+        Action::SetAttr { destination, .. } => {
+            return format!("error changing the mount on {}", destination.display()).into();
+        }
+        Action::Symlink { path, .. } => return format!("error creating link {}", path.display()).into(),
+        Action::Mask { path, .. } => {
+            return format!("can't mask path {:?}", path.display().to_string()).into();
+        }
+        Action::Readonly { path } => {
+            return format!("can't make {:?} read-only", path.display().to_string()).into();
+        }
+        Action::Root { path, .. } => return format!("error preparing rootfs {}", path.display()).into(),
+        Action::Pivot { .. } | Action::LeaveMounts | Action::EnterRoot => {
+            "error jailing process inside rootfs"
+        }
+        Action::JoinTasks { .. }
+        | Action::OpenTasks { .. }
+        | Action::JoinOpened
+        | Action::OpenCgroup { .. } => "error adding pid of init to cgroups",
+        Action::Hostname { .. } => "sethostname",
+        Action::Console { .. } => "error setting up the terminal",
+        Action::Bounding { .. } | Action::Caps { .. } | Action::Ambient { .. } => "unable to apply caps",
+        Action::Personality { .. } => "error setting the personality",
+        Action::Clone { .. } => "unable to create the container's process",
+        _ => "error during container init",
+    };
+    text.into()
+}
+
+/// A working directory that cannot be entered.
+fn cwd(action: &Action, r: &Record<'_>) -> Error {
+    let (path, errno) = (path_of_cwd(action, r).unwrap_or_default(), errno_text(r.errno));
+    plain("", r).saying(match action {
+        // What is not there is made, which a file in its way does not let.
+        Action::Cwd { create: true, .. } if r.errno == libc::ENOTDIR || call(r).starts_with("mkdirat") => {
+            format!("error during container init: mkdir {path}: {errno}")
+        }
+        _ => format!("chdir to cwd ({path:?}) set in config.json failed: {errno}"),
+    })
+}
+
+/// A value that the kernel does not take.
+fn value(action: &Action, r: &Record<'_>) -> Error {
+    let errno = errno_text(r.errno);
+    let (text, matching, hint) = match action {
+        Action::Rlimit { name, resource, .. } => (
+            format!("error setting rlimit type {resource} ({name}): {errno}"),
+            libc::EPERM,
+            "raising a hard limit needs CAP_SYS_RESOURCE",
+        ),
+        Action::OomScoreAdj { value } => (
+            format!("failed to set oom_score_adj to {value}: {errno}"),
+            libc::EACCES,
+            "a value below the caller's needs CAP_SYS_RESOURCE",
+        ),
+        Action::Sysctl { key, .. } => {
+            let verb = if call(r).starts_with("write") { "write" } else { "open" };
+            (
+                format!("error during container init: {verb} /proc/sys/{key}: {errno}"),
+                libc::ENOENT,
+                "no such sysctl in this kernel or namespace",
+            )
+        }
+        _ => return plain(&task(action), r),
+    };
+    let e = plain("", r).saying(text);
+    if r.errno == matching { e.hint(hint) } else { e }
 }
 
 /// A filter that the kernel does not take. Callers know the words of the second one.
