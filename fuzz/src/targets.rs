@@ -52,6 +52,7 @@ pub fn config(data: &[u8]) {
     faults.retain(|fault| !fault.contains(" comes from \"/"));
     assert!(faults.is_empty(), "{faults:?}\n{plan}");
     read(&plan);
+    oxrun_core::fuzzing::kept(bytes, facts, &options, &plan);
     // Slow, and no branch of it depends on more than one step.
     if data[0] & 0x0c == 0 {
         assert!(!plan.to_string().is_empty());

@@ -95,23 +95,23 @@ fn encode(text: &[u8], program: &Program) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Keeps the filter of a plan for the next container with its profile. That it cannot be kept only means that it is
-/// compiled again.
-pub(crate) fn keep(root: &Path, plan: &Plan) {
+/// The filter of a plan if nothing else follows from its profile.
+pub(crate) fn of(plan: &Plan) -> Option<&Program> {
     let program = plan.steps.iter().find_map(|step| match &step.action {
         Action::Seccomp(program) => Some(program),
         _ => None,
-    });
-    let text =
-        plan.template.profile.clone().and_then(|profile| plan.config.get(profile)).filter(|text| fits(text));
-    let (Some(program), Some(text)) = (program, text) else {
-        return;
-    };
+    })?;
     let said = plan.warnings.iter().any(|w| w.field.starts_with("/linux/seccomp"));
-    if said || program.notify || plan.denies_execve.is_some() {
-        return;
-    }
-    if let Some(bytes) = encode(text, program) {
+    (!said && !program.notify && plan.denies_execve.is_none()).then_some(program)
+}
+
+/// Keeps the filter of a plan for the next container with its profile. That it cannot be kept only means that it is
+/// compiled again.
+pub(crate) fn keep(root: &Path, plan: &Plan) {
+    let text = plan.template.profile.clone().and_then(|profile| plan.config.get(profile));
+    if let (Some(program), Some(text)) = (of(plan), text.filter(|text| fits(text)))
+        && let Some(bytes) = encode(text, program)
+    {
         write(&place(root, text), &bytes);
     }
 }

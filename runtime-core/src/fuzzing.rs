@@ -4,6 +4,7 @@
 use crate::Bundle;
 use crate::error::Result;
 use crate::facts::HostFacts;
+use crate::filters;
 use crate::plan::{self, CreateOptions, Plan};
 use crate::state::{State, brief};
 use crate::template::{self, Template};
@@ -40,6 +41,18 @@ pub fn exec(state: &[u8], config: &Bundle, process: &[u8], facts: &HostFacts) ->
     let template = Template { config: config.clone(), filter, facts: facts.clone() };
     let process = Bundle::process_from_json(process)?;
     plan::exec(&state, &template, &process, facts, &CreateOptions::default())
+}
+
+/// Plans a config, of which this is the plan, as if the filter of its profile had been kept: nothing changes by that.
+pub fn kept(bytes: &[u8], facts: &HostFacts, options: &CreateOptions, plan: &Plan) {
+    let Some(program) = filters::of(plan) else { return };
+    let known = Bundle::knowing(bytes, |_| Some(program.clone())).expect("it was read before");
+    if known.filter.is_some() {
+        let again = plan::plan(&plan.id, &known, facts, options).expect("it was planned before");
+        assert!(again == *plan, "another plan with the filter\n{plan}\n{again}");
+        let read = Bundle::from_json(bytes).expect("it was read before");
+        assert!(known.spec() == read.spec(), "another spec with the filter");
+    }
 }
 
 /// Compiles a profile and compares with its plain reading.

@@ -45,7 +45,7 @@ impl std::error::Error for TooManyRules {}
 /// The program for these rules, as [`compile`] makes it; empty if it would be too long. The kernel
 /// refuses to load an empty program, with E2BIG: such rules never become no rules.
 #[must_use]
-#[cfg(any(test, fuzzing))]
+#[cfg(test)]
 pub(crate) fn program(rules: &[DeviceRule]) -> Vec<u64> {
     compile(rules).unwrap_or_default()
 }
