@@ -42,6 +42,9 @@ pub struct Warning {
     pub message: String,
 }
 
+/// What was compiled from a profile's text before.
+pub(crate) type Known<'a> = dyn Fn(&[u8]) -> Option<Program> + 'a;
+
 /// An opened bundle: the config and the directory it belongs to.
 ///
 /// # Examples
@@ -82,11 +85,11 @@ impl Bundle {
     /// [`ErrorKind::InvalidConfig`] with the pointer of the field; [`ErrorKind::Syscall`] if the file
     /// cannot be read.
     pub fn open(dir: impl AsRef<Path>) -> Result<Bundle> {
-        Bundle::open_knowing(dir.as_ref(), |_| None)
+        Bundle::open_knowing(dir.as_ref(), None)
     }
 
     /// The same with what `known` was compiled from a profile's text before, in place of the profile.
-    pub(crate) fn open_knowing(dir: &Path, known: impl Fn(&[u8]) -> Option<Program>) -> Result<Bundle> {
+    pub(crate) fn open_knowing(dir: &Path, known: Option<&Known<'_>>) -> Result<Bundle> {
         let dir = dir.canonicalize().map_err(|e| Error::io(format!("bundle {}", dir.display()), &e))?;
         let path = dir.join("config.json");
         let bytes = read_limited(&path, MAX_CONFIG)?;
@@ -100,14 +103,15 @@ impl Bundle {
     /// # Errors
     /// As [`Bundle::open`].
     pub fn from_json(bytes: &[u8]) -> Result<Bundle> {
-        Bundle::knowing(bytes, |_| None)
+        Bundle::knowing(bytes, None)
     }
 
-    pub(crate) fn knowing(bytes: &[u8], known: impl Fn(&[u8]) -> Option<Program>) -> Result<Bundle> {
+    pub(crate) fn knowing(bytes: &[u8], known: Option<&Known<'_>>) -> Result<Bundle> {
         let outline = Outline::of(bytes);
-        let profile = outline.profile.clone();
+        // Who asks for nothing keeps nothing.
+        let profile = outline.profile.clone().filter(|_| known.is_some());
         if let Some((rest, text)) = profile.clone().and_then(|profile| without(bytes, profile))
-            && let Some(filter) = known(text)
+            && let Some(filter) = known.and_then(|known| known(text))
         {
             // What is wrong is told of the whole.
             if let Ok((spec, warnings)) = read_config(&rest.concat(), None) {

@@ -15,8 +15,9 @@ use crate::plan::action::Action;
 use crate::seccomp::{Insn, Program};
 use crate::sys;
 use std::io::Write;
+use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// How many profiles are kept. One that falls on another's place takes it.
 const SLOTS: u64 = 32;
@@ -29,14 +30,21 @@ const LARGEST: usize = 64 << 10;
 const MAGIC: &[u8] =
     concat!("oxrun filter ", env!("CARGO_PKG_VERSION"), " ", env!("OXRUN_COMPILER"), "\n").as_bytes();
 
-/// Where the filter of a profile is kept. No id of a container has such a name.
-fn place(root: &Path, text: &[u8]) -> PathBuf {
+/// A file that is to be made.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+/// The name of the file that the filter of a profile is kept in. No id of a container is like it.
+fn name(text: &[u8]) -> String {
     let mix = |hash: u64, word: [u8; 8]| {
         (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
     };
     // The last bytes are the same in most profiles.
     let hash = text.as_chunks().0.iter().fold(text.len() as u64, |hash, word| mix(hash, *word));
-    root.join(format!("seccomp@{:02}", mix(hash, [0; 8]) % SLOTS))
+    format!("seccomp@{:02}", mix(hash, [0; 8]) % SLOTS)
 }
 
 fn fits(text: &[u8]) -> bool {
@@ -51,7 +59,7 @@ pub(crate) fn find(root: &Path, text: &[u8]) -> Option<Program> {
     let mut options = std::fs::OpenOptions::new();
     // Whatever stands there, it is not waited for.
     let options = options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
-    let file = options.open(place(root, text)).ok()?;
+    let file = options.open(root.join(name(text))).ok()?;
     let meta = file.metadata().ok()?;
     let own = meta.is_file() && meta.nlink() == 1 && meta.uid() == sys::effective_ids().0;
     if !own || meta.mode() & 0o077 != 0 {
@@ -105,15 +113,16 @@ pub(crate) fn of(plan: &Plan) -> Option<&Program> {
     (!said && !program.notify && plan.denies_execve.is_none()).then_some(program)
 }
 
-/// Keeps the filter of a plan for the next container with its profile. That it cannot be kept only means that it is
-/// compiled again.
-pub(crate) fn keep(root: &Path, plan: &Plan) {
-    let text = plan.template.profile.clone().and_then(|profile| plan.config.get(profile));
-    if let (Some(program), Some(text)) = (of(plan), text.filter(|text| fits(text)))
-        && let Some(bytes) = encode(text, program)
-    {
-        write(&place(root, text), &bytes);
-    }
+/// What is to be kept of a plan that was just made from a config with this profile. Not later: whoever has the plan may
+/// change it, for this container and not for the next one.
+pub(crate) fn entry(plan: &Plan, profile: Range<usize>) -> Option<Entry> {
+    let text = plan.config.get(profile).filter(|text| fits(text))?;
+    Some(Entry { name: name(text), bytes: encode(text, of(plan)?)? })
+}
+
+/// Keeps a filter for the next container with its profile. That it cannot be kept only means that it is compiled again.
+pub(crate) fn keep(root: &Path, entry: &Entry) {
+    write(&root.join(&entry.name), &entry.bytes);
 }
 
 /// Writes the file at once or not at all.

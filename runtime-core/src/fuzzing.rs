@@ -46,7 +46,7 @@ pub fn exec(state: &[u8], config: &Bundle, process: &[u8], facts: &HostFacts) ->
 /// Plans a config, of which this is the plan, as if the filter of its profile had been kept: nothing changes by that.
 pub fn kept(bytes: &[u8], facts: &HostFacts, options: &CreateOptions, plan: &Plan) {
     let Some(program) = filters::of(plan) else { return };
-    let known = Bundle::knowing(bytes, |_| Some(program.clone())).expect("it was read before");
+    let known = Bundle::knowing(bytes, Some(&|_| Some(program.clone()))).expect("it was read before");
     if known.filter.is_some() {
         let again = plan::plan(&plan.id, &known, facts, options).expect("it was planned before");
         assert!(again == *plan, "another plan with the filter\n{plan}\n{again}");

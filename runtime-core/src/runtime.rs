@@ -91,7 +91,7 @@ impl Runtime {
     /// # Errors
     /// As [`Bundle::open`].
     pub fn bundle(&self, dir: impl AsRef<Path>) -> Result<Bundle> {
-        Bundle::open_knowing(dir.as_ref(), |profile| filters::find(&self.root, profile))
+        Bundle::open_knowing(dir.as_ref(), Some(&|profile| filters::find(&self.root, profile)))
     }
 
     /// Plans a container. Has no effect.
@@ -125,7 +125,9 @@ impl Runtime {
         let launched = ready.and_then(|()| launch::launch(plan, &dir, fault, stdio));
         match launched {
             Ok(l) => {
-                filters::keep(&self.root, plan);
+                if let Some(filter) = &plan.template.filter {
+                    filters::keep(&self.root, filter);
+                }
                 Ok(Container::created(dir, l))
             }
             Err(e) => {

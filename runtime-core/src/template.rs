@@ -13,6 +13,7 @@
 use crate::bundle::{self, Bundle};
 use crate::error::Result;
 use crate::facts::HostFacts;
+use crate::filters;
 use crate::plan;
 use crate::seccomp::{Insn, Program};
 use crate::state::StateDir;
@@ -20,7 +21,6 @@ use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::io::{Read, Write};
-use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 
 /// Changes with whatever reads or writes the file.
@@ -55,8 +55,8 @@ pub(crate) struct Template {
 pub(crate) struct Kept {
     /// What the file holds; nothing if there is to be none.
     pub(crate) file: Vec<u8>,
-    /// Where in the config the profile is whose filter may be kept for others, see [`crate::filters`].
-    pub(crate) profile: Option<Range<usize>>,
+    /// The filter, if it is to be kept for other containers.
+    pub(crate) filter: Option<filters::Entry>,
 }
 
 impl PartialEq for Kept {

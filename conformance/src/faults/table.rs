@@ -233,8 +233,8 @@ What must hold after each:
 | not reached | the call was not made this time |
 | failed | something that must hold does not |
 
-`run in full` is a container with a user namespace, limits, a bind mount and hooks of every kind, so that all lanes have
-steps; its calls are those that `run` does not make, without those of the C library for memory and threads.
+`run in full` is a container with a user namespace, limits, a bind mount, hooks of every kind and the profile of an engine,
+whose filter is kept, so that all lanes have steps; its calls are those that `run` does not make, without those of the C library for memory and threads.
 
 | command | calls | varying | impossible | steps | cells | error | ignored | killed | absent | not reached | failed |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |

@@ -42,6 +42,7 @@ use crate::cgroup::Write;
 use crate::cgroup::systemd::{Property, Unit};
 use crate::error::{Error, Lane, Result, StepRef};
 use crate::facts::HostFacts;
+use crate::filters;
 use crate::template;
 use action::{Action, CgroupDir, HookAction};
 use namespaces::Namespaces;
@@ -377,9 +378,7 @@ fn finish(b: Builder<'_>, process: &Process, bundle: &Bundle) -> Plan {
         true => Vec::new(),
         false => template::file(&template::rest(&bundle.less_profile()), filter, b.facts),
     };
-    // What was found there needs not be kept again.
-    let profile = bundle.profile.clone().filter(|_| bundle.filter.is_none());
-    Plan {
+    let mut plan = Plan {
         id: b.id.to_owned(),
         bundle: b.bundle.to_owned(),
         rootfs: b.rootfs,
@@ -394,8 +393,12 @@ fn finish(b: Builder<'_>, process: &Process, bundle: &Bundle) -> Plan {
         patient: false,
         denies_execve,
         config: bundle.bytes.clone(),
-        template: template::Kept { file, profile },
-    }
+        template: template::Kept { file, filter: None },
+    };
+    // What was found there needs not be kept again.
+    let profile = bundle.profile.clone().filter(|_| bundle.filter.is_none());
+    plan.template.filter = profile.and_then(|profile| filters::entry(&plan, profile));
+    plan
 }
 
 fn check_process(process: &Process) -> Result<()> {
