@@ -63,6 +63,13 @@ impl Outline {
         while let Some(b) = bytes.get(at).copied() {
             at += 1;
             match b {
+                // What they say matters further up only. Most are in the profile, one right behind the other.
+                b'"' if walk.depth > 2 => {
+                    at = end_of_string(bytes, at);
+                    while bytes.get(at..).is_some_and(|rest| rest.starts_with(b",\"")) {
+                        at = end_of_string(bytes, at + 2);
+                    }
+                }
                 b'"' => {
                     let from = at;
                     at = end_of_string(bytes, at);
