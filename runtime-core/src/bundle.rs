@@ -114,21 +114,21 @@ impl Bundle {
             && let Some(filter) = known.and_then(|known| known(text))
         {
             // What is wrong is told of the whole.
-            if let Ok((spec, warnings)) = read_config(&rest.concat(), None) {
-                let (bytes, filter) = (bytes.into(), Some(filter));
-                return Ok(Bundle { bytes, spec, warnings, profile, filter, ..Bundle::nowhere() });
+            if let Ok(read) = read_config(&rest.concat(), None) {
+                return Ok(Bundle { profile, filter: Some(filter), ..Bundle::nowhere(bytes, read) });
             }
         }
-        let (spec, warnings) = read_config(bytes, outline.too_deep)?;
-        Ok(Bundle { bytes: bytes.into(), spec, warnings, profile, ..Bundle::nowhere() })
+        let read = read_config(bytes, outline.too_deep)?;
+        Ok(Bundle { profile, ..Bundle::nowhere(bytes, read) })
     }
 
-    fn nowhere() -> Bundle {
+    /// What was read from these bytes.
+    fn nowhere(bytes: &[u8], (spec, warnings): (Spec, Vec<Warning>)) -> Bundle {
         Bundle {
             dir: PathBuf::from("/"),
-            bytes: Arc::new([]),
-            spec: Spec::default(),
-            warnings: Vec::new(),
+            bytes: bytes.into(),
+            spec,
+            warnings,
             profile: None,
             filter: None,
             whole: OnceLock::new(),
