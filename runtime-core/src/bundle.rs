@@ -5,6 +5,7 @@
 //! pointer. The bytes are kept: later edits of the file have no effect on the container.
 
 mod affinity;
+mod document;
 pub(crate) mod keys;
 mod locate;
 mod mend;
@@ -16,13 +17,13 @@ pub(crate) mod words;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::seccomp::Program;
+pub(crate) use document::{Document, Object};
 use mend::mend;
 pub(crate) use mend::mend_resources;
 use oci_spec::runtime::Spec;
 use outline::Outline;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -161,7 +162,9 @@ impl Bundle {
     /// [`ErrorKind::InvalidConfig`] with the pointer of the field.
     pub fn process_from_json(bytes: &[u8]) -> Result<oci_spec::runtime::Process> {
         let process = parse(bytes)?;
-        let mut document = serde_json::json!({"ociVersion": "1.0.0", "process": process});
+        let version = Document::String("1.0.0".into());
+        let members = vec![("ociVersion".into(), version), ("process".into(), process)];
+        let mut document = Document::Object(members.into());
         let words = words::check(&document, bytes);
         let mut warnings = mend(&mut document);
         let spec = words
@@ -244,11 +247,11 @@ pub(crate) fn read_limited(path: &Path, max: usize) -> Result<Vec<u8>> {
 }
 
 /// Bytes to document.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Value> {
+fn parse(bytes: &[u8]) -> Result<Document<'_>> {
     parse_outlined(bytes, Outline::of(bytes).too_deep)
 }
 
-fn parse_outlined(bytes: &[u8], too_deep: Option<usize>) -> Result<Value> {
+fn parse_outlined(bytes: &[u8], too_deep: Option<usize>) -> Result<Document<'_>> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(Error::new(ErrorKind::InvalidConfig, "config.json is empty"));
     }
@@ -258,7 +261,7 @@ fn parse_outlined(bytes: &[u8], too_deep: Option<usize>) -> Result<Value> {
             format!("config.json is nested deeper than {MAX_DEPTH} levels (line {line})"),
         ));
     }
-    serde_json::from_slice(bytes)
+    Document::read(bytes)
         .map_err(|e| Error::new(ErrorKind::InvalidConfig, format!("config.json is not valid JSON: {e}")))
 }
 
@@ -282,7 +285,7 @@ fn placed(e: Error, bytes: &[u8], prefix: &str) -> Error {
 }
 
 /// A whole config to the model, as [`typed`].
-fn model(document: &Value, name: &str, warnings: &mut Vec<Warning>) -> Result<Spec> {
+fn model(document: &Document<'_>, name: &str, warnings: &mut Vec<Warning>) -> Result<Spec> {
     let (mut spec, affinity) = noted::<Spec>(document, name, warnings)?;
     if let (Some(affinity), Some(process)) = (affinity, spec.process_mut()) {
         affinity.put(process);
@@ -293,15 +296,15 @@ fn model(document: &Value, name: &str, warnings: &mut Vec<Warning>) -> Result<Sp
 /// Part of a config to its model, with the pointer of what does not fit and a warning for each unknown
 /// key. A `T` must not contain a process: its `execCPUAffinity` would be lost, see [`model`].
 pub(crate) fn typed<T: DeserializeOwned>(
-    document: Value,
+    document: &Document<'_>,
     name: &str,
     warnings: &mut Vec<Warning>,
 ) -> Result<T> {
-    noted(&document, name, warnings).map(|(value, _)| value)
+    noted(document, name, warnings).map(|(value, _)| value)
 }
 
 fn noted<T: DeserializeOwned>(
-    document: &Value,
+    document: &Document<'_>,
     name: &str,
     warnings: &mut Vec<Warning>,
 ) -> Result<(T, Option<affinity::Affinity>)> {

@@ -8,12 +8,13 @@
 //! generated once for each layer, and every start of the program pays for it.
 
 use super::affinity::{self, Affinity};
+use super::document::{Document, Member, Object};
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, Expected, IntoDeserializer,
     MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 use serde::{Deserialize, forward_to_deserialize_any};
-use serde_json::{Error, Map, Value};
+use serde_json::Error;
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -39,7 +40,7 @@ impl Notes {
 }
 
 /// Reads a `T`.
-pub(super) fn read<T: DeserializeOwned>(document: &Value, notes: &mut Notes) -> Result<T> {
+pub(super) fn read<T: DeserializeOwned>(document: &Document<'_>, notes: &mut Notes) -> Result<T> {
     T::deserialize(Reader { value: document, place: Place::Root, notes })
 }
 
@@ -63,7 +64,7 @@ impl Place<'_> {
 
 /// One value of the document.
 struct Reader<'de, 'a> {
-    value: &'de Value,
+    value: &'de Document<'de>,
     place: Place<'a>,
     notes: &'a mut Notes,
 }
@@ -73,22 +74,22 @@ impl<'de> Reader<'de, '_> {
     #[inline(never)]
     fn wrong_type(&self, expected: &dyn Expected) -> Error {
         let found = match self.value {
-            Value::Null => Unexpected::Unit,
-            Value::Bool(v) => Unexpected::Bool(*v),
-            Value::Number(n) => match (n.as_u64(), n.as_i64()) {
+            Document::Null => Unexpected::Unit,
+            Document::Bool(v) => Unexpected::Bool(*v),
+            Document::Number(n) => match (n.as_u64(), n.as_i64()) {
                 (Some(n), _) => Unexpected::Unsigned(n),
                 (None, Some(n)) => Unexpected::Signed(n),
                 (None, None) => Unexpected::Float(n.as_f64().unwrap_or(f64::NAN)),
             },
-            Value::String(v) => Unexpected::Str(v),
-            Value::Array(_) => Unexpected::Seq,
-            Value::Object(_) => Unexpected::Map,
+            Document::String(v) => Unexpected::Str(v),
+            Document::Array(_) => Unexpected::Seq,
+            Document::Object(_) => Unexpected::Map,
         };
         Error::invalid_type(found, expected)
     }
 
     fn number<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let Value::Number(n) = self.value else {
+        let Document::Number(n) = self.value else {
             return Err(self.wrong_type(&visitor));
         };
         if let Some(n) = n.as_u64() {
@@ -102,13 +103,13 @@ impl<'de> Reader<'de, '_> {
 
     fn text<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.value {
-            Value::String(text) => visitor.visit_borrowed_str(text),
+            Document::String(text) => visitor.visit_borrowed_str(text),
             _ => Err(self.wrong_type(&visitor)),
         }
     }
 
     fn array<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let Value::Array(array) = self.value else {
+        let Document::Array(array) = self.value else {
             return Err(self.wrong_type(&visitor));
         };
         let mut rest = array.iter();
@@ -121,7 +122,7 @@ impl<'de> Reader<'de, '_> {
     }
 
     fn object<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let Value::Object(map) = self.value else {
+        let Document::Object(map) = self.value else {
             return Err(self.wrong_type(&visitor));
         };
         let entries = Entries { rest: map.iter(), entry: None, parent: &self.place, notes: self.notes };
@@ -151,25 +152,25 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.value {
-            Value::Null => visitor.visit_unit(),
-            Value::Bool(_) => self.deserialize_bool(visitor),
-            Value::Number(_) => self.number(visitor),
-            Value::String(_) => self.text(visitor),
-            Value::Array(_) => self.array(visitor),
-            Value::Object(_) => self.object(visitor),
+            Document::Null => visitor.visit_unit(),
+            Document::Bool(_) => self.deserialize_bool(visitor),
+            Document::Number(_) => self.number(visitor),
+            Document::String(_) => self.text(visitor),
+            Document::Array(_) => self.array(visitor),
+            Document::Object(_) => self.object(visitor),
         }
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.value {
-            Value::Bool(v) => visitor.visit_bool(*v),
+            Document::Bool(v) => visitor.visit_bool(*v),
             _ => Err(self.wrong_type(&visitor)),
         }
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.value {
-            Value::Null => visitor.visit_unit(),
+            Document::Null => visitor.visit_unit(),
             _ => Err(self.wrong_type(&visitor)),
         }
     }
@@ -180,7 +181,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         match self.value {
-            Value::Null => visitor.visit_none(),
+            Document::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
@@ -227,8 +228,8 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
         visitor: V,
     ) -> Result<V::Value> {
         let (variant, content) = match self.value {
-            Value::String(variant) => (variant, None),
-            Value::Object(map) => {
+            Document::String(variant) => (variant, None),
+            Document::Object(map) => {
                 let (variant, content) = single(map)?;
                 (variant, Some(content))
             }
@@ -245,7 +246,7 @@ impl<'de> Deserializer<'de> for Reader<'de, '_> {
 }
 
 /// The only entry of a map.
-fn single(map: &Map<String, Value>) -> Result<(&String, &Value)> {
+fn single<'de>(map: &'de Object<'de>) -> Result<&'de Member<'de>> {
     let mut entries = map.iter();
     match (entries.next(), entries.next()) {
         (Some(entry), None) => Ok(entry),
@@ -254,7 +255,7 @@ fn single(map: &Map<String, Value>) -> Result<(&String, &Value)> {
 }
 
 struct Elements<'de, 'a> {
-    rest: &'a mut std::slice::Iter<'de, Value>,
+    rest: &'a mut std::slice::Iter<'de, Document<'de>>,
     index: usize,
     parent: &'a Place<'a>,
     notes: &'a mut Notes,
@@ -279,8 +280,8 @@ impl<'de> SeqAccess<'de> for Elements<'de, '_> {
 }
 
 struct Entries<'de, 'a> {
-    rest: serde_json::map::Iter<'de>,
-    entry: Option<(&'de str, &'de Value)>,
+    rest: std::slice::Iter<'de, Member<'de>>,
+    entry: Option<&'de Member<'de>>,
     parent: &'a Place<'a>,
     notes: &'a mut Notes,
 }
@@ -289,9 +290,9 @@ impl<'de> MapAccess<'de> for Entries<'de, '_> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
-        self.entry = self.rest.next().map(|(key, value)| (key.as_str(), value));
+        self.entry = self.rest.next();
         match self.entry {
-            Some((key, _)) => seed.deserialize(key.into_deserializer()).map(Some),
+            Some((key, _)) => seed.deserialize(key.as_ref().into_deserializer()).map(Some),
             None => Ok(None),
         }
     }

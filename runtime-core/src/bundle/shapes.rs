@@ -7,7 +7,7 @@ use crate::plan::{CreateOptions, plan};
 use serde_json::{Value, json};
 
 /// A document with a little of everything.
-fn full() -> Value {
+pub(super) fn full() -> Value {
     json!({
         "ociVersion": "1.2.0",
         "process": {
@@ -51,7 +51,7 @@ fn full() -> Value {
 }
 
 /// Every pointer into a document.
-fn pointers(value: &Value, at: &str, out: &mut Vec<String>) {
+pub(super) fn pointers(value: &Value, at: &str, out: &mut Vec<String>) {
     out.push(at.to_owned());
     match value {
         Value::Object(map) => {
@@ -68,7 +68,7 @@ fn pointers(value: &Value, at: &str, out: &mut Vec<String>) {
     }
 }
 
-fn shapes() -> [Value; 12] {
+pub(super) fn shapes() -> [Value; 12] {
     [
         json!(null),
         json!(7),

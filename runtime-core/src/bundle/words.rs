@@ -3,8 +3,8 @@
 //! The model refuses an unknown word as well, in the words of its deserializer, and takes a missing one for
 //! some default where the specification requires it. So these fields are looked at before.
 
+use super::Document;
 use crate::error::{Error, Result};
-use serde_json::Value;
 
 /// A field whose values are the words of a list.
 struct Field {
@@ -96,18 +96,18 @@ pub(crate) fn known(object: &str, key: &str) -> &'static [&'static str] {
 }
 
 /// The first string with a NUL byte, as a pointer: no path, name or argument can be given to the kernel with one.
-fn nul(value: &Value) -> Option<String> {
+fn nul(value: &Document<'_>) -> Option<String> {
     let below = |key: &dyn std::fmt::Display, value| nul(value).map(|rest| format!("/{key}{rest}"));
     match value {
-        Value::String(text) => text.contains('\0').then(String::new),
-        Value::Array(list) => list.iter().enumerate().find_map(|(i, v)| below(&i, v)),
-        Value::Object(map) => map.iter().find_map(|(k, v)| below(&super::escape(k), v)),
+        Document::String(text) => text.contains('\0').then(String::new),
+        Document::Array(list) => list.iter().enumerate().find_map(|(i, v)| below(&i, v)),
+        Document::Object(map) => map.iter().find_map(|(k, v)| below(&super::escape(k), v)),
         _ => None,
     }
 }
 
 /// What no field may hold, names of annotations, and what a device must have.
-fn fixed(document: &Value, bytes: &[u8]) -> Result<()> {
+fn fixed(document: &Document<'_>, bytes: &[u8]) -> Result<()> {
     // JSON has it only as \u0000.
     let may_have_nul = bytes.contains(&b'\\') && bytes.windows(6).any(|text| text == br"\u0000");
     for part in ["process", "root", "hostname", "domainname", "mounts", "hooks", "linux"] {
@@ -115,12 +115,12 @@ fn fixed(document: &Value, bytes: &[u8]) -> Result<()> {
             return Err(Error::config(format!("/{part}{rest}"), "a NUL byte cannot be part of this text"));
         }
     }
-    if document.pointer("/annotations/").is_some() {
+    if document.at("/annotations/").is_some() {
         return Err(Error::config("/annotations/", "the key of an annotation must not be empty"));
     }
-    let devices = document.pointer("/linux/devices").and_then(Value::as_array);
+    let devices = document.at("/linux/devices").and_then(Document::as_array);
     for (i, device) in devices.into_iter().flatten().enumerate() {
-        match device.get("type").and_then(Value::as_str) {
+        match device.get("type").and_then(Document::as_str) {
             Some("a" | "b" | "c" | "u" | "p") | None => {}
             Some(other) => {
                 return Err(Error::config(
@@ -131,8 +131,8 @@ fn fixed(document: &Value, bytes: &[u8]) -> Result<()> {
             }
         }
         // The model takes a missing number for 0.
-        let number = |key: &&str| device.get(key).is_none_or(Value::is_null);
-        if let Some("b" | "c" | "u") = device.get("type").and_then(Value::as_str)
+        let number = |key: &&str| device.get(key).is_none_or(Document::is_null);
+        if let Some("b" | "c" | "u") = device.get("type").and_then(Document::as_str)
             && let Some(key) = ["major", "minor"].into_iter().find(number)
         {
             let text = format!("a device that is no FIFO needs a {key} number");
@@ -143,20 +143,20 @@ fn fixed(document: &Value, bytes: &[u8]) -> Result<()> {
 }
 
 /// Refuses a word that is in no list. `bytes` is the text of the document.
-pub(super) fn check(document: &Value, bytes: &[u8]) -> Result<()> {
+pub(super) fn check(document: &Document<'_>, bytes: &[u8]) -> Result<()> {
     fixed(document, bytes)?;
     for f in &FIELDS {
-        let Some(object) = document.pointer(f.object).and_then(Value::as_object) else {
+        let Some(object) = document.at(f.object).and_then(Document::as_object) else {
             continue;
         };
         let pointer = format!("{}/{}", f.object, f.key);
         match (object.get(f.key), f.missing) {
-            (None | Some(Value::Null), Some(text)) => return Err(Error::config(pointer, text)),
-            (Some(Value::String(word)), Some(text)) if word.is_empty() => {
+            (None | Some(Document::Null), Some(text)) => return Err(Error::config(pointer, text)),
+            (Some(Document::String(word)), Some(text)) if word.is_empty() => {
                 return Err(Error::config(pointer, text));
             }
-            (Some(Value::String(word)), _) => f.one(pointer, word)?,
-            (Some(Value::Array(words)), _) => {
+            (Some(Document::String(word)), _) => f.one(pointer, word)?,
+            (Some(Document::Array(words)), _) => {
                 for (i, word) in words.iter().enumerate() {
                     f.one(format!("{pointer}/{i}"), word.as_str().unwrap_or(""))?;
                 }
@@ -183,11 +183,11 @@ impl Field {
 }
 
 /// Gives two flags of the scheduler the names under which the model knows them.
-pub(super) fn scheduler_flags(flags: Option<&mut Value>) {
-    for flag in flags.and_then(Value::as_array_mut).into_iter().flatten() {
+pub(super) fn scheduler_flags(flags: Option<&mut Document<'_>>) {
+    for flag in flags.and_then(Document::as_array_mut).into_iter().flatten() {
         match flag.as_str() {
-            Some("SCHED_FLAG_RESET_ON_FORK") => *flag = RESET_ON_FORK.into(),
-            Some("SCHED_FLAG_DL_OVERRUN") => *flag = DL_OVERRUN.into(),
+            Some("SCHED_FLAG_RESET_ON_FORK") => *flag = Document::String(RESET_ON_FORK.into()),
+            Some("SCHED_FLAG_DL_OVERRUN") => *flag = Document::String(DL_OVERRUN.into()),
             _ => {}
         }
     }

@@ -4,10 +4,10 @@
 //! caller's own (files of `unified`, devices of `rdma`) stay as they are; a null is an absent value.
 
 use super::weight_of_idle;
-use crate::bundle::{self, Warning};
+use crate::bundle::{self, Document, Object, Warning};
 use crate::error::{Error, ErrorKind, Result};
 use oci_spec::runtime::LinuxResources;
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// Every key of linux.resources, at any depth.
 const KEYS: [&str; 47] = [
@@ -65,45 +65,46 @@ const KEYS: [&str; 47] = [
 /// # Errors
 /// [`ErrorKind::InvalidConfig`] with the pointer of the field.
 pub fn resources_from_json(bytes: &[u8]) -> Result<(LinuxResources, Vec<Warning>)> {
-    let document = serde_json::from_slice(bytes)
+    let mut document = Document::read(bytes)
         .map_err(|e| Error::new(ErrorKind::InvalidConfig, format!("resources are not valid JSON: {e}")))?;
-    let mut document = spelled(document);
+    spell(&mut document);
     if document.is_null() {
-        document = Value::Object(Map::new());
+        document = Document::Object(Object::default());
     }
-    if !document.is_object() {
+    if document.as_object().is_none() {
         return Err(Error::new(ErrorKind::InvalidConfig, "resources are not a JSON object"));
     }
     bundle::mend_resources(&mut document);
     let mut warnings = Vec::new();
-    let resources = bundle::typed(document, "resources", &mut warnings)?;
+    let resources = bundle::typed(&document, "resources", &mut warnings)?;
     let left_out = weight_of_idle(&resources);
     warnings
         .extend(left_out.map(|(field, why)| Warning { field: format!("/{field}"), message: why.to_owned() }));
     Ok((resources, warnings))
 }
 
-/// The same document with every key as the specification spells it.
-fn spelled(value: Value) -> Value {
+/// Makes every key what the specification spells it. Of keys that become the same the last one counts.
+fn spell(value: &mut Document<'_>) {
     match value {
-        Value::Array(list) => list.into_iter().map(spelled).collect(),
-        Value::Object(map) => map
-            .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(key, value)| {
-                let known = KEYS.iter().find(|k| k.eq_ignore_ascii_case(&key));
-                let key = known.map_or(key, |k| (*k).to_owned());
-                let value = match (key.as_str(), value) {
-                    ("unified", value) => value,
-                    ("rdma", Value::Object(devices)) => {
-                        devices.into_iter().map(|(name, limits)| (name, spelled(limits))).collect()
+        Document::Array(list) => list.iter_mut().for_each(spell),
+        Document::Object(object) => {
+            let mut members = std::mem::take(object).into_members();
+            members.retain(|(_, value)| !value.is_null());
+            for (key, value) in &mut members {
+                if let Some(known) = KEYS.iter().find(|k| k.eq_ignore_ascii_case(key)) {
+                    *key = Cow::Borrowed(*known);
+                }
+                match (key.as_ref(), value) {
+                    ("unified", _) => {}
+                    ("rdma", Document::Object(devices)) => {
+                        devices.iter_mut().for_each(|(_, limits)| spell(limits));
                     }
-                    (_, value) => spelled(value),
-                };
-                (key, value)
-            })
-            .collect(),
-        other => other,
+                    (_, value) => spell(value),
+                }
+            }
+            *object = members.into();
+        }
+        _ => {}
     }
 }
 
