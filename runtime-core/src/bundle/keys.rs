@@ -156,8 +156,12 @@ const KEYS: &[&str] = &[
 /// The known key nearest to an unknown one, if it is near enough to be meant.
 pub(super) fn nearest(pointer: &str) -> Option<&'static str> {
     let key = pointer.rsplit('/').next().unwrap_or(pointer);
-    let best = KEYS.iter().map(|k| (distance(key, k), *k)).min_by_key(|(d, _)| *d)?;
-    (best.1 != key && best.0 <= 1 + key.len() / 5).then_some(best.1)
+    let most = 1 + key.len() / 5;
+    // Letters that one has more than the other are changes, too. A config may have very many unknown keys.
+    let letters = key.to_lowercase().chars().count();
+    let near = KEYS.iter().filter(|k| k.len().abs_diff(letters) <= most);
+    let best = near.map(|k| (distance(key, k), *k)).min_by_key(|(d, _)| *d)?;
+    (best.1 != key && best.0 <= most).then_some(best.1)
 }
 
 /// Edit distance of two short words, without regard to case.
@@ -177,4 +181,34 @@ pub(crate) fn distance(a: &str, b: &str) -> usize {
         }
     }
     row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same by looking at every key.
+    fn nearest_of_all(key: &str) -> Option<&'static str> {
+        let best = KEYS.iter().map(|k| (distance(key, k), *k)).min_by_key(|(d, _)| *d)?;
+        (best.1 != key && best.0 <= 1 + key.len() / 5).then_some(best.1)
+    }
+
+    #[test]
+    fn no_key_that_is_near_is_left_out() {
+        let mut found = 0;
+        for known in KEYS {
+            for other in ["", "Args", "\u{130}s"] {
+                for cut in (0..=known.len()).step_by(5) {
+                    let (start, end) = known.split_at(cut);
+                    for key in
+                        [format!("{start}{other}{end}"), format!("{start}{other}"), format!("{other}{end}")]
+                    {
+                        assert_eq!(nearest(&key), nearest_of_all(&key), "{key}");
+                        found += usize::from(nearest(&key).is_some());
+                    }
+                }
+            }
+        }
+        assert!(found > 500, "{found}");
+    }
 }
