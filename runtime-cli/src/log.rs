@@ -5,6 +5,7 @@
 //! level a file gets errors only. An error that goes to a file is told on standard error as well,
 //! as the bare message. A failing log never stops the program.
 
+use std::cell::OnceCell;
 use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -74,7 +75,8 @@ enum Sink {
 /// The log of one call.
 #[derive(Debug)]
 pub(crate) struct Log {
-    sink: Sink,
+    /// Found when there is something to say, which is seldom.
+    sink: OnceCell<Sink>,
     format: Format,
     least: Level,
 }
@@ -82,11 +84,14 @@ pub(crate) struct Log {
 impl Log {
     /// A log on standard error. Warnings are shown unless `level` says otherwise.
     pub(crate) fn stderr(format: Format, level: Option<Level>) -> Log {
-        let sink = match format {
+        Log { sink: OnceCell::new(), format, least: level.unwrap_or(Level::Warning) }
+    }
+
+    fn sink(&self) -> &Sink {
+        self.sink.get_or_init(|| match self.format {
             Format::Text if std::io::stderr().is_terminal() => Sink::Terminal,
             _ => Sink::Stderr,
-        };
-        Log { sink, format, least: level.unwrap_or(Level::Warning) }
+        })
     }
 
     /// A log in `file`, or on standard error without one. The fault is a whole sentence.
@@ -95,7 +100,7 @@ impl Log {
             return Ok(Log::stderr(format, level));
         };
         let file = open_append(path)?;
-        Ok(Log { sink: Sink::File(file), format, least: level.unwrap_or(Level::Error) })
+        Ok(Log { sink: Sink::File(file).into(), format, least: level.unwrap_or(Level::Error) })
     }
 
     /// Why the command fails. Call it once.
@@ -111,7 +116,7 @@ impl Log {
     /// A warning about a field of the config. It stays one line for people, and is a detail for programs.
     pub(crate) fn warning_at(&self, field: &str, message: &str) {
         let message = format!("{field}: {message}");
-        match self.sink {
+        match self.sink() {
             Sink::Terminal => self.put(Level::Warning, &message, &[]),
             Sink::Stderr | Sink::File(_) => self.put(Level::Warning, &message, &[("field", field)]),
         }
@@ -129,7 +134,7 @@ impl Log {
 
     fn put(&self, level: Level, message: &str, details: &Details<'_>) {
         let lines = self.lines(level, message, details, SystemTime::now());
-        if let (Some(text), Sink::File(file)) = (&lines.file, &self.sink) {
+        if let (Some(text), Sink::File(file)) = (&lines.file, self.sink()) {
             let mut file = file;
             // A log that cannot be written is no reason to fail; the message is still told below.
             let _ = file.write_all(text.as_bytes());
@@ -148,7 +153,7 @@ impl Log {
             Format::Text => text_record(level, message, details, now),
             Format::Json => json_record(level, message, details, now),
         };
-        match self.sink {
+        match self.sink() {
             Sink::Stderr => Lines { file: None, stderr: Some(record()) },
             Sink::Terminal => Lines { file: None, stderr: Some(for_people(level, message, details)) },
             Sink::File(_) => Lines {

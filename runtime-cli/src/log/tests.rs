@@ -18,7 +18,7 @@ const NOW: u64 = 1_795_311_879;
 
 fn log(sink: Sink, format: Format, level: Option<Level>) -> Log {
     let default = if matches!(sink, Sink::File(_)) { Level::Error } else { Level::Warning };
-    Log { sink, format, least: level.unwrap_or(default) }
+    Log { sink: sink.into(), format, least: level.unwrap_or(default) }
 }
 
 fn null() -> Sink {
