@@ -41,12 +41,16 @@ pub(crate) fn loaded(
     never: bool,
     unloadable: impl Fn(i32) -> Error,
 ) -> Result<()> {
+    let exited = || sys::poll_exit(pidfd.as_fd(), Some(0)).map_err(|e| Error::io("poll", &e));
+    // A child that has ended by itself was loaded; that is told with less than /proc takes.
+    if exited()? && sys::exited_by_itself(pidfd) {
+        return Ok(());
+    }
     for _ in 0..1000 {
         // In this order: what is read of a process that turns out to be dead is final.
         let loading = sys::loading(pid).map_err(|e| Error::io(format!("read(/proc/{pid}/stat)"), &e))?;
-        let exited = sys::poll_exit(pidfd.as_fd(), Some(0)).map_err(|e| Error::io("poll", &e))?;
         match loading {
-            sys::Loading::Underway if exited => {}
+            sys::Loading::Underway if exited()? => {}
             sys::Loading::Underway => {
                 let _ = sys::poll_exit(pidfd.as_fd(), Some(1));
             }

@@ -141,7 +141,8 @@ impl HostFacts {
             wait_killable: !sys::seccomp_flags_unknown(FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV),
             resctrl: resctrl()?,
             kcore: exists(Path::new("/proc/kcore"))?,
-            apparmor: read("/sys/module/apparmor/parameters/enabled")?.is_some_and(|t| t.starts_with('Y')),
+            apparmor: read_record("/sys/module/apparmor/parameters/enabled")?
+                .is_some_and(|t| t.starts_with('Y')),
             selinux: exists(Path::new("/sys/fs/selinux/enforce"))?,
             systemd: None,
             kernel,
@@ -195,7 +196,16 @@ fn yes() -> bool {
 
 /// The text of a file, if there is one. What cannot be read is no fact.
 fn read(path: &str) -> Result<Option<String>> {
-    match sys::read_file(path) {
+    known(path, sys::read_file(path))
+}
+
+/// The same of a file that the kernel writes in one piece.
+fn read_record(path: &str) -> Result<Option<String>> {
+    known(path, sys::read_record(path))
+}
+
+fn known(path: &str, text: std::io::Result<String>) -> Result<Option<String>> {
+    match text {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::io(format!("read({path})"), &e)),
@@ -268,7 +278,8 @@ pub fn in_user_namespace() -> bool {
 }
 
 fn has_own_user_namespace() -> Result<bool> {
-    let map = read("/proc/self/uid_map")?;
+    // One line, or more than the initial one has.
+    let map = read_record("/proc/self/uid_map")?;
     Ok(map.is_some_and(|map| map.split_whitespace().ne(["0", "0", "4294967295"])))
 }
 
@@ -276,7 +287,7 @@ fn has_own_user_namespace() -> Result<bool> {
 /// places below /sys/fs/cgroup, each verified to be a cgroup filesystem.
 fn cgroups() -> Result<CgroupFacts> {
     let mut facts = CgroupFacts::default();
-    let Some(text) = read("/proc/self/cgroup")? else {
+    let Some(text) = read_record("/proc/self/cgroup")? else {
         return Ok(facts);
     };
     let base = Path::new("/sys/fs/cgroup");

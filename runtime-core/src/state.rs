@@ -20,7 +20,7 @@ use crate::sys;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{ErrorKind as Io, Read, Write};
+use std::io::{ErrorKind as Io, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -77,9 +77,11 @@ pub(crate) struct State {
     pub(crate) unit: Option<Unit>,
 }
 
-/// Everything that is ever made in a state directory.
-const FILES: [&str; 8] =
-    ["state.json", ".state.json", "config.json", "start", "listener", "fault", "exec", ".exec"];
+/// What is in the state directory of a container that was started and entered by nobody.
+const USUAL: [&str; 3] = ["state.json", "config.json", "fault"];
+
+/// What else is ever made there.
+const OTHERS: [&str; 5] = [".state.json", "start", "listener", "exec", ".exec"];
 
 /// The directory of the socket for sd_notify(3).
 const NOTIFY: &str = "notify";
@@ -108,14 +110,19 @@ impl StateDir {
     /// Until it is locked it looks like what a killed creator left, and whoever cleans up takes it away; another creator
     /// may then have made one in its place. Whose it is says the file, which one of them makes.
     pub(crate) fn create(root: &Path, id: &str) -> Result<(StateDir, File)> {
-        make_root(root)?;
         let path = root.join(id);
+        let make = || std::fs::DirBuilder::new().mode(0o700).create(&path);
         let taken = || {
             let text = format!("container with given ID already exists: {id}");
             Error::new(ErrorKind::AlreadyExists, text)
         };
         loop {
-            std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(|e| match e.kind() {
+            let made = match make() {
+                // For the first container there is no root, and whatever is wrong with one is said of it.
+                Err(e) if e.kind() != Io::AlreadyExists => make_root(root).map(|()| make())?,
+                made => made,
+            };
+            made.map_err(|e| match e.kind() {
                 Io::AlreadyExists => taken(),
                 _ => Error::io(format!("mkdir({})", path.display()), &e),
             })?;
@@ -236,11 +243,17 @@ impl StateDir {
         }
     }
 
-    /// A whole file of this very directory: its name may be that of another container's by now.
-    fn whole(&self, name: &std::ffi::CStr) -> std::io::Result<Vec<u8>> {
+    /// The first bytes of a file of this very directory, at most so many: its name may be that of another container's by
+    /// now.
+    fn head(&self, name: &std::ffi::CStr, most: usize) -> std::io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        File::from(sys::open_at(&self.dir, name, libc::O_RDONLY, 0)?).read_to_end(&mut bytes)?;
+        let file = sys::open_at(&self.dir, name, libc::O_RDONLY, 0)?;
+        sys::read_all(file, &mut bytes, most.min(16 << 10), most)?;
         Ok(bytes)
+    }
+
+    fn whole(&self, name: &std::ffi::CStr) -> std::io::Result<Vec<u8>> {
+        self.head(name, usize::MAX)
     }
 
     /// The bytes of the fault page.
@@ -249,14 +262,9 @@ impl StateDir {
     /// # Errors
     /// If it cannot be read.
     pub(crate) fn fault(&self) -> Result<Vec<u8>> {
-        match self.whole(c"fault") {
+        match self.head(c"fault", oxrun_init::fault::SIZE) {
             Err(e) if e.kind() == Io::NotFound => Ok(Vec::new()),
-            page => page
-                .map(|mut page| {
-                    page.truncate(oxrun_init::fault::SIZE);
-                    page
-                })
-                .map_err(|e| self.failed("read", "fault", &e)),
+            page => page.map_err(|e| self.failed("read", "fault", &e)),
         }
     }
 
@@ -304,16 +312,30 @@ impl StateDir {
     /// Removes the directory with the files that are made in it, and nothing else: the name may be that of a
     /// directory that never was a container's.
     pub(crate) fn remove(&self) -> Result<()> {
-        for name in FILES {
+        self.remove_files(&USUAL)?;
+        if self.remove_empty()? {
+            return Ok(());
+        }
+        self.remove_files(&OTHERS)?;
+        if self.remove_empty()? { Ok(()) } else { self.remove_with_notify() }
+    }
+
+    fn remove_files(&self, names: &[&str]) -> Result<()> {
+        for name in names {
             match std::fs::remove_file(self.path.join(name)) {
                 Err(e) if e.kind() != Io::NotFound => return Err(self.failed("unlink", name, &e)),
                 _ => {}
             }
         }
+        Ok(())
+    }
+
+    /// Whether the directory is gone; if not, something is left in it.
+    fn remove_empty(&self) -> Result<bool> {
         match std::fs::remove_dir(&self.path) {
-            Err(e) if e.kind() == Io::DirectoryNotEmpty => self.remove_with_notify(),
+            Err(e) if e.kind() == Io::DirectoryNotEmpty => Ok(false),
             Err(e) if e.kind() != Io::NotFound => Err(self.failed("rmdir", "", &e)),
-            _ => Ok(()),
+            _ => Ok(true),
         }
     }
 
@@ -500,7 +522,7 @@ pub(crate) fn process(pid: u32, inode: u64, start: u64) -> Result<Option<OwnedFd
 /// Field 22 of /proc/PID/stat: when the process began, in clock ticks since boot. None if it is gone.
 fn start_time(pid: u32) -> Result<Option<u64>> {
     let file = format!("/proc/{pid}/stat");
-    let stat = match sys::read_file(&file) {
+    let stat = match sys::read_record(&file) {
         Ok(stat) => stat,
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => return Ok(None),
         Err(e) => return Err(Error::io(format!("read({file})"), &e)),

@@ -266,9 +266,9 @@ pub(crate) fn describe(dir: &Path) -> Vec<String> {
 /// Processes, with their state and what in the kernel each waits for.
 pub(crate) fn who(pids: &[u32]) -> Vec<String> {
     let one = |pid: &u32| {
-        let stat = sys::read_file(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let stat = sys::read_record(format!("/proc/{pid}/stat")).unwrap_or_default();
         let state = stat.rsplit(") ").next().and_then(|r| r.chars().next()).unwrap_or('?');
-        let wchan = sys::read_file(format!("/proc/{pid}/wchan")).unwrap_or_default();
+        let wchan = sys::read_record(format!("/proc/{pid}/wchan")).unwrap_or_default();
         format!("{pid} (state {state}, wchan {wchan})")
     };
     pids.iter().map(one).collect()

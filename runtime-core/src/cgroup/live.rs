@@ -146,15 +146,25 @@ fn fill_cpuset(path: &Path, mount: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The controllers that a v2 cgroup gives to those below it.
+const GIVEN: &str = "cgroup.subtree_control";
+
 /// Enables controllers of the v2 tree down to a cgroup, and makes the directories above it.
 pub(crate) fn enable(dir: &CgroupDir, controllers: &[String]) -> Result<()> {
+    let missing = |there: &str| controllers.iter().any(|c| !there.split_whitespace().any(|t| t == c));
+    // What a cgroup gives to those below it, those above give to it: nearly always nothing has to be done.
+    let parent = dir.dir().parent().filter(|p| p.starts_with(&dir.mount)).map(|p| p.join(GIVEN));
+    if let Some(Ok(there)) = parent.map(sys::read_record)
+        && !missing(&there)
+    {
+        return Ok(());
+    }
     let enable: String = controllers.iter().map(|c| format!("+{c} ")).collect();
     let mut at = dir.mount.clone();
     for part in dir.path.parent().into_iter().flat_map(Path::components).map(Some).chain([None]) {
-        let file = at.join("cgroup.subtree_control");
+        let file = at.join(GIVEN);
         let there = said(&file)?;
-        let missing = controllers.iter().any(|c| !there.split_whitespace().any(|t| t == c));
-        let wanted = missing && !enable.is_empty() && !keeps_back(&at)?;
+        let wanted = missing(&there) && !enable.is_empty() && !keeps_back(&at)?;
         if wanted && write(&file, &enable).is_err() {
             // One by one: a single controller that cannot be enabled must not take the others along. A limit
             // that then has no file says so by itself.
@@ -243,12 +253,12 @@ pub(crate) fn give(dir: &Path, uid: u32) -> Result<()> {
     Ok(())
 }
 
-/// What a file says; nothing if there is no such file, because the kernel does not have it or the cgroup is gone.
+/// What a file with one value says; nothing if there is no such file, because the kernel does not have it or the cgroup is gone.
 ///
 /// # Errors
 /// If that cannot be told.
 pub(crate) fn said(file: &Path) -> Result<String> {
-    match sys::read_file(file) {
+    match sys::read_record(file) {
         Err(e) if tree::is_gone(&e) => Ok(String::new()),
         text => text.map_err(|e| failed("read", file, &e)),
     }

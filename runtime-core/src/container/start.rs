@@ -59,8 +59,7 @@ impl Container {
             }
             Fifo::Left | Fifo::Gone => return ended("cannot start an already running container"),
         };
-        let mut end = fifo.try_clone().map(std::fs::File::from).map_err(|e| Error::io("dup", &e))?;
-        std::io::Write::write_all(&mut end, b"s").map_err(|e| {
+        sys::write_byte(&fifo, b's').map_err(|e| {
             // It has ended since it was seen alive.
             let ended = if e.kind() == std::io::ErrorKind::BrokenPipe { self.broke_down() } else { None };
             ended.unwrap_or_else(|| Error::io("write(start)", &e))

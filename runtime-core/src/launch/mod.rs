@@ -229,7 +229,7 @@ impl Host<'_> {
             Place::In(init, _) => init.try_clone_to_owned().map_err(|e| Error::io("dup", &e))?,
         };
         let outside = Outside {
-            streams: streams.get()?,
+            streams: streams.get(),
             preserved: &preserved(self.plan)?,
             fifo: fifo.as_fd(),
             fault: self.fault.as_fd(),

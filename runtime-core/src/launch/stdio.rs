@@ -49,32 +49,37 @@ impl Stdio {
     }
 }
 
+/// One of them, opened.
+enum Open {
+    Own(OwnedFd),
+    Inherited(BorrowedFd<'static>),
+}
+
 /// The three streams, opened.
-pub(super) struct Streams([Option<OwnedFd>; 3]);
+pub(super) struct Streams([Open; 3]);
 
 impl Streams {
     pub(super) fn open(stdio: Stdio) -> Result<Streams> {
-        let one = |stream: Stream, n: i32| -> Result<Option<OwnedFd>> {
-            match stream {
-                Stream::Fd(fd) => Ok(Some(fd)),
-                Stream::Inherit if sys::inherited(n).is_some() => Ok(None),
-                // A stream that the caller has closed would otherwise become some other file.
-                Stream::Inherit | Stream::Null => {
-                    let mut options = File::options();
-                    let null = options.read(true).write(true).open("/dev/null");
-                    null.map(|f| Some(f.into())).map_err(|e| Error::io("open(/dev/null)", &e))
-                }
+        let one = |stream: Stream, n: i32| -> Result<Open> {
+            let inherited = match stream {
+                Stream::Fd(fd) => return Ok(Open::Own(fd)),
+                Stream::Inherit => sys::inherited(n),
+                Stream::Null => None,
+            };
+            if let Some(fd) = inherited {
+                return Ok(Open::Inherited(fd));
             }
+            // A stream that the caller has closed would otherwise become some other file.
+            let null = File::options().read(true).write(true).open("/dev/null");
+            null.map(|f| Open::Own(f.into())).map_err(|e| Error::io("open(/dev/null)", &e))
         };
         Ok(Streams([one(stdio.stdin, 0)?, one(stdio.stdout, 1)?, one(stdio.stderr, 2)?]))
     }
 
-    pub(super) fn get(&self) -> Result<[BorrowedFd<'_>; 3]> {
-        let one = |n: usize| match self.0.get(n).and_then(Option::as_ref) {
-            Some(fd) => Ok(fd.as_fd()),
-            None => sys::inherited(n as i32)
-                .ok_or_else(|| Error::syscall(format!("fcntl({n}, F_GETFD)"), libc::EBADF)),
-        };
-        Ok([one(0)?, one(1)?, one(2)?])
+    pub(super) fn get(&self) -> [BorrowedFd<'_>; 3] {
+        self.0.each_ref().map(|stream| match stream {
+            Open::Own(fd) => fd.as_fd(),
+            Open::Inherited(fd) => *fd,
+        })
     }
 }

@@ -53,6 +53,21 @@ pub(crate) fn read_file(path: impl AsRef<Path>) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
 }
 
+/// The same of a file that the kernel writes in one piece, such as /proc/PID/stat or a file of a cgroup with one value: a read
+/// that is shorter than its room has come to the end, so that no other one has to find it.
+pub(crate) fn read_record(path: impl AsRef<Path>) -> io::Result<String> {
+    let path = path.as_ref();
+    let file = std::fs::File::open(path).or_else(|e| procfs::open_instead(path, e))?;
+    let mut bytes = Vec::with_capacity(4096);
+    // A read goes no further than the room that is there.
+    let room = bytes.capacity();
+    read_part(&file, &mut bytes, room)?;
+    if bytes.len() == room {
+        read_all(&file, &mut bytes, 4096, usize::MAX)?;
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+}
+
 /// Appends what a file has from its position on, at most `most` bytes, read in parts of at least `part`. Unlike that of
 /// `std`, it neither asks for the size nor begins with small parts, and fills no memory before.
 pub(crate) fn read_all(file: impl AsFd, bytes: &mut Vec<u8>, part: usize, most: usize) -> io::Result<()> {
@@ -63,22 +78,33 @@ pub(crate) fn read_all(file: impl AsFd, bytes: &mut Vec<u8>, part: usize, most: 
             bytes.reserve(part);
         }
         let left = end - bytes.len();
+        if read_part(&file, bytes, left)? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// read(2) into the room that `bytes` has, at most `most` bytes, tried again if it is interrupted: how many came.
+fn read_part(file: impl AsFd, bytes: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+    loop {
         let room = bytes.spare_capacity_mut();
-        let length = room.len().min(left);
+        let length = room.len().min(most);
         let fd = file.as_fd().as_raw_fd();
         // SAFETY: `length` bytes of `room` may be written.
         let n = unsafe { libc::read(fd, room.as_mut_ptr().cast(), length) };
         match usize::try_from(n) {
-            Ok(0) => break,
-            // SAFETY: read(2) has written `n` bytes there, and `n` is not more than the room.
-            Ok(n) => unsafe { bytes.set_len(bytes.len() + n) },
+            Ok(n) => {
+                // SAFETY: read(2) has written `n` bytes there, and `n` is not more than the room.
+                unsafe { bytes.set_len(bytes.len() + n) };
+                return Ok(n);
+            }
             Err(_) => match io::Error::last_os_error() {
                 e if e.kind() == io::ErrorKind::Interrupted => {}
                 e => return Err(e),
             },
         }
     }
-    Ok(())
 }
 
 /// uname(2): the kernel's release.
@@ -358,6 +384,18 @@ pub(crate) fn unlock(fd: impl AsFd) -> io::Result<()> {
     check(unsafe { libc::flock(fd.as_fd().as_raw_fd(), libc::LOCK_UN) }.into()).map(drop)
 }
 
+/// write(2) of one byte, tried again if it is interrupted.
+pub(crate) fn write_byte(fd: impl AsFd, byte: u8) -> io::Result<()> {
+    loop {
+        // SAFETY: one byte that is alive.
+        let n = unsafe { libc::write(fd.as_fd().as_raw_fd(), (&raw const byte).cast(), 1) };
+        match check(n as libc::c_long) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            r => return r.map(drop),
+        }
+    }
+}
+
 /// mkfifoat(2) of one name.
 pub(crate) fn mkfifo(dir: impl AsFd, name: &CStr, mode: u32) -> io::Result<()> {
     // SAFETY: a NUL-terminated name.
@@ -447,6 +485,17 @@ pub(crate) fn reap(pidfd: impl AsFd) {
     unsafe { libc::waitid(libc::P_PIDFD, fd as libc::id_t, &raw mut info, flags) };
 }
 
+/// waitid(2) without reaping: whether a process that has ended is a child of the caller, and was not killed.
+pub(crate) fn exited_by_itself(pidfd: impl AsFd) -> bool {
+    let fd = pidfd.as_fd().as_raw_fd();
+    // SAFETY: plain numbers; zeroes are valid.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    // SAFETY: a valid buffer.
+    let r = unsafe { libc::waitid(libc::P_PIDFD, fd as libc::id_t, &raw mut info, flags) };
+    r == 0 && info.si_code == libc::CLD_EXITED
+}
+
 /// How far the kernel is with a program after the point of no return of execve.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Loading {
@@ -461,7 +510,7 @@ pub(crate) enum Loading {
 /// Reads /proc/PID/stat: where the program's text begins (field 26) is set when loading is complete; a zombie has none, but
 /// its exit code (field 52).
 pub(crate) fn loading(pid: u32) -> io::Result<Loading> {
-    let stat = match read_file(format!("/proc/{pid}/stat")) {
+    let stat = match read_record(format!("/proc/{pid}/stat")) {
         // It has ended, and somebody knows how.
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => return Ok(Loading::Done),
         stat => stat?,
@@ -488,8 +537,8 @@ pub(crate) fn is_ending(pid: u32) -> bool {
     const PF_EXITING: u64 = 4;
     const KILL: u64 = 1 << (libc::SIGKILL - 1);
     // In this order: who has taken its signal is exiting.
-    let both = read_file(format!("/proc/{pid}/status"))
-        .and_then(|status| Ok((status, read_file(format!("/proc/{pid}/stat"))?)));
+    let both = read_record(format!("/proc/{pid}/status"))
+        .and_then(|status| Ok((status, read_record(format!("/proc/{pid}/stat"))?)));
     let (status, stat) = match both {
         Ok(both) => both,
         Err(e) => return matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)),
@@ -506,13 +555,13 @@ pub(crate) fn is_ending(pid: u32) -> bool {
 
 /// Whether a process stands still because it was sent a signal for that (proc_pid_stat(5), field 3).
 pub(crate) fn is_stopped(pid: u32) -> bool {
-    let stat = read_file(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = read_record(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('T'))
 }
 
 /// Whether a process has ended but for others of its pid namespace that are not reaped yet (proc_pid_wchan(5)).
 pub(crate) fn reaps_its_namespace(pid: u32) -> bool {
-    read_file(format!("/proc/{pid}/wchan")).is_ok_and(|text| text == "zap_pid_ns_processes")
+    read_record(format!("/proc/{pid}/wchan")).is_ok_and(|text| text == "zap_pid_ns_processes")
 }
 
 /// Copies the window size of one terminal to another; nothing happens if the first is none.

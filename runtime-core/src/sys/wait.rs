@@ -1,6 +1,6 @@
 //! How processes end: children by waitid(2), others by what the kernel tells through a pidfd.
 
-use super::{check, fd_of, pidfd_signal, poll_exit, read_file};
+use super::{check, fd_of, pidfd_signal, poll_exit, read_record};
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -97,9 +97,9 @@ fn remembered(pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
 
 /// Field 52 of /proc/PID/stat, of one that nobody has reaped.
 fn zombie(pidfd: BorrowedFd<'_>) -> Option<ExitStatus> {
-    let info = read_file(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+    let info = read_record(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
     let pid: u32 = info.lines().find_map(|l| l.strip_prefix("Pid:\t"))?.trim().parse().ok()?;
-    let stat = read_file(format!("/proc/{pid}/stat")).ok()?;
+    let stat = read_record(format!("/proc/{pid}/stat")).ok()?;
     // The name may contain blanks and parentheses: the last one ends it. What follows begins with field 3.
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split_whitespace().collect();
     // The status of one that this process may not look at is said to be 0.
