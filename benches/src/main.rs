@@ -11,6 +11,7 @@ mod figures;
 mod growth;
 mod lifecycle;
 mod options;
+mod order;
 mod parallel;
 mod process;
 mod session;
@@ -58,7 +59,8 @@ fn run() -> Result<ExitCode> {
     sys::become_subreaper()?;
     sys::catch_interrupts()?;
     for runtime in &options.runtimes {
-        println!("{}: {}", runtime.name, runtime.program.display());
+        // The script of `order` is all that stdout has.
+        eprintln!("{}: {}", runtime.name, runtime.program.display());
     }
     if let Some(dir) = &options.out {
         std::fs::create_dir_all(dir)?;
@@ -69,6 +71,10 @@ fn run() -> Result<ExitCode> {
         match *part {
             "lifecycle" => failures += lifecycle(&options, out, &mut figures)?,
             "growth" => figures.add(growth(&options, out)?),
+            options::ORDER => {
+                let oxrun = options.runtimes.iter().find(|r| r.name == "oxrun").ok_or("there is no oxrun")?;
+                order::print(&Session::new(options.view)?, oxrun)?;
+            }
             "facts" => figures.add(facts::print(&options.runtimes, options.view)?),
             "parallel" => {
                 let session = Session::new(options.view)?;

@@ -14,10 +14,14 @@ use crate::view::View;
 /// What can be asked for, in the order in which `all` does it.
 pub(crate) const PARTS: [&str; 5] = ["lifecycle", "growth", "parallel", "library", "facts"];
 
+/// What is asked for by itself only.
+pub(crate) const ORDER: &str = "order";
+
 /// The text of --help.
 pub(crate) const HELP: &str = "\
 usage: oxrun-benches lifecycle [options] [run create start version state exec kill delete]
        oxrun-benches growth | parallel | library | facts | all [options]
+       oxrun-benches order --oxrun PATH > runtime-cli/order.ld
 
   --n N             measured iterations (50)
   --oxrun PATH      default: the newest build in this workspace
@@ -83,7 +87,11 @@ pub(crate) fn parse() -> Result<Option<Options>> {
     let Some(command) = (!words.is_empty()).then(|| words.remove(0)) else {
         return Ok(None);
     };
-    let parts: Vec<&str> = PARTS.into_iter().filter(|part| command == "all" || command == *part).collect();
+    let mut parts: Vec<&str> =
+        PARTS.into_iter().filter(|part| command == "all" || command == *part).collect();
+    if command == ORDER {
+        parts.push(ORDER);
+    }
     if parts.is_empty() {
         return Err(format!("{command:?} is not a command: all, {}", PARTS.join(", ")).into());
     }

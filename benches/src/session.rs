@@ -24,7 +24,7 @@ pub(crate) struct Runtime {
 }
 
 /// What a runtime is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Op {
     /// A container that runs /bin/true, in the foreground, removed afterwards.
     Run,

@@ -5,9 +5,13 @@
 
 use std::ffi::CString;
 use std::io::{Error, Result};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+#[cfg(target_arch = "x86_64")]
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -46,6 +50,49 @@ pub(crate) fn catch_interrupts() -> Result<()> {
 /// Whether the user asked us to end.
 pub(crate) fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// ptrace(2): executes a command step by step. Each address in `range` that it executes, in the order of the first time.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn trace(command: &mut Command, range: Range<u64>) -> Result<Vec<u64>> {
+    let traceme = || {
+        // SAFETY: no pointers; async-signal-safe.
+        check(unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) }).map(drop)
+    };
+    command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+    // SAFETY: one system call.
+    let child = unsafe { command.pre_exec(traceme) }.spawn()?;
+    let pid = i32::try_from(child.id()).map_err(Error::other)?;
+    let mut seen = vec![false; usize::try_from(range.end - range.start).map_err(Error::other)?];
+    let mut addresses = Vec::new();
+    loop {
+        let mut status = 0;
+        // SAFETY: a valid buffer.
+        check(i64::from(unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) }))?;
+        if libc::WIFEXITED(status) || libc::WIFSIGNALED(status) {
+            let failed = || Error::other(format!("ended with status {status:#x}"));
+            return if status == 0 { Ok(addresses) } else { Err(failed()) };
+        }
+        // SAFETY: plain numbers; zeroes are valid.
+        let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
+        // SAFETY: a valid buffer.
+        check(unsafe { libc::ptrace(libc::PTRACE_GETREGS, pid, 0, &raw mut registers) })?;
+        let offset = registers.rip.checked_sub(range.start).and_then(|n| usize::try_from(n).ok());
+        if let Some(seen) = offset.and_then(|offset| seen.get_mut(offset))
+            && !std::mem::replace(seen, true)
+        {
+            addresses.push(registers.rip);
+        }
+        let signal = Some(libc::WSTOPSIG(status)).filter(|signal| *signal != libc::SIGTRAP).unwrap_or(0);
+        // SAFETY: no pointers.
+        check(unsafe { libc::ptrace(libc::PTRACE_SINGLESTEP, pid, 0, i64::from(signal)) })?;
+    }
+}
+
+/// Written for x86_64 alone.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn trace(_: &mut Command, _: Range<u64>) -> Result<Vec<u64>> {
+    Err(std::io::ErrorKind::Unsupported.into())
 }
 
 /// A pidfd of a process.
