@@ -94,7 +94,8 @@ pub struct Container {
     /// The process, if this handle's process made it or it was alive when it was opened.
     pidfd: Option<OwnedFd>,
     console: Option<OwnedFd>,
-    template: OnceLock<Template>,
+    /// Apart: it is large, and a handle is moved about.
+    template: OnceLock<Box<Template>>,
 }
 
 impl Container {
@@ -251,7 +252,7 @@ impl Container {
             return Ok(template);
         }
         let template = Template::of(&self.dir).map_err(|e| overtaken(self.state.pid, e))?;
-        Ok(self.template.get_or_init(|| template))
+        Ok(self.template.get_or_init(|| Box::new(template)))
     }
 
     /// Sends a signal to the process, or with `all` to every process of the container's cgroup.
