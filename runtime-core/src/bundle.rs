@@ -26,6 +26,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -69,7 +70,7 @@ pub struct Bundle {
     pub(crate) dir: PathBuf,
     pub(crate) bytes: Arc<[u8]>,
     /// Without the seccomp profile if `filter` is there.
-    pub(crate) spec: Spec,
+    pub(crate) spec: Box<Spec>,
     pub(crate) warnings: Vec<Warning>,
     /// Where in the bytes the profile is, if its filter may be kept.
     pub(crate) profile: Option<Range<usize>>,
@@ -94,7 +95,7 @@ impl Bundle {
         let dir = dir.canonicalize().map_err(|e| Error::io(format!("bundle {}", dir.display()), &e))?;
         let path = dir.join("config.json");
         let bytes = read_limited(&path, MAX_CONFIG)?;
-        let mut bundle = Bundle::knowing(&bytes, known)?;
+        let mut bundle = Bundle::of(bytes, known)?;
         bundle.dir = dir;
         Ok(bundle)
     }
@@ -108,10 +109,14 @@ impl Bundle {
     }
 
     pub(crate) fn knowing(bytes: &[u8], known: Option<&Known<'_>>) -> Result<Bundle> {
-        let outline = Outline::of(bytes);
+        Bundle::of(bytes.into(), known)
+    }
+
+    fn of(bytes: Arc<[u8]>, known: Option<&Known<'_>>) -> Result<Bundle> {
+        let outline = Outline::of(&bytes);
         // Who asks for nothing keeps nothing.
         let profile = outline.profile.clone().filter(|_| known.is_some());
-        if let Some((rest, text)) = profile.clone().and_then(|profile| without(bytes, profile))
+        if let Some((rest, text)) = profile.clone().and_then(|profile| without(&bytes, profile))
             && let Some(filter) = known.and_then(|known| known(text))
         {
             // What is wrong is told of the whole.
@@ -119,15 +124,15 @@ impl Bundle {
                 return Ok(Bundle { profile, filter: Some(filter), ..Bundle::nowhere(bytes, read) });
             }
         }
-        let read = read_config(bytes, outline.too_deep)?;
+        let read = read_config(&bytes, outline.too_deep)?;
         Ok(Bundle { profile, ..Bundle::nowhere(bytes, read) })
     }
 
     /// What was read from these bytes.
-    fn nowhere(bytes: &[u8], (spec, warnings): (Spec, Vec<Warning>)) -> Bundle {
+    fn nowhere(bytes: Arc<[u8]>, (spec, warnings): (Box<Spec>, Vec<Warning>)) -> Bundle {
         Bundle {
             dir: PathBuf::from("/"),
-            bytes: bytes.into(),
+            bytes,
             spec,
             warnings,
             profile: None,
@@ -188,7 +193,7 @@ impl Bundle {
         self.whole.get_or_init(|| {
             let read = read_config(&self.bytes, None).ok();
             // These bytes were read before, the profile on its own; so nothing is wrong with them now.
-            Box::new(read.map_or_else(|| self.spec.clone(), |(spec, _)| spec))
+            read.map_or_else(|| self.spec.clone(), |(spec, _)| spec)
         })
     }
 
@@ -215,7 +220,7 @@ impl Bundle {
 }
 
 /// Bytes to the model and what is to be said of them. `too_deep` is the line at which they are nested too deeply.
-fn read_config(bytes: &[u8], too_deep: Option<usize>) -> Result<(Spec, Vec<Warning>)> {
+fn read_config(bytes: &[u8], too_deep: Option<usize>) -> Result<(Box<Spec>, Vec<Warning>)> {
     let mut document = parse_outlined(bytes, too_deep)?;
     let words = words::check(&document, bytes);
     let mut warnings = mend(&mut document);
@@ -232,9 +237,18 @@ fn without(bytes: &[u8], range: Range<usize>) -> Option<([&[u8]; 3], &[u8])> {
 }
 
 /// Reads a file that must not be larger than `max` bytes.
-pub(crate) fn read_limited(path: &Path, max: usize) -> Result<Vec<u8>> {
+fn read_limited(path: &Path, max: usize) -> Result<Arc<[u8]>> {
     let io = |e: &std::io::Error| Error::io(format!("open {}", path.display()), e);
     let file = std::fs::File::open(path).map_err(|e| io(&e))?;
+    // A file that says its size takes one read, to where it stays.
+    let size = file.metadata().map_or(0, |there| there.len());
+    if let Some(size) = usize::try_from(size).ok().filter(|size| (1..=max).contains(size)) {
+        let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, size).collect();
+        let read = Arc::get_mut(&mut bytes).map(|room| file.read_exact_at(room, 0));
+        if matches!(read, Some(Ok(()))) {
+            return Ok(bytes);
+        }
+    }
     let mut bytes = Vec::new();
     crate::sys::read_all(&file, &mut bytes, 32 << 10, max + 1).map_err(|e| io(&e))?;
     if bytes.len() > max {
@@ -243,7 +257,7 @@ pub(crate) fn read_limited(path: &Path, max: usize) -> Result<Vec<u8>> {
             format!("{} is larger than {} MiB", path.display(), max >> 20),
         ));
     }
-    Ok(bytes)
+    Ok(bytes.into())
 }
 
 /// Bytes to document.
@@ -285,8 +299,8 @@ fn placed(e: Error, bytes: &[u8], prefix: &str) -> Error {
 }
 
 /// A whole config to the model, as [`typed`].
-fn model(document: &Document<'_>, name: &str, warnings: &mut Vec<Warning>) -> Result<Spec> {
-    let (mut spec, affinity) = noted::<Spec>(document, name, warnings)?;
+fn model(document: &Document<'_>, name: &str, warnings: &mut Vec<Warning>) -> Result<Box<Spec>> {
+    let (mut spec, affinity) = noted::<Box<Spec>>(document, name, warnings)?;
     if let (Some(affinity), Some(process)) = (affinity, spec.process_mut()) {
         affinity.put(process);
     }
