@@ -82,7 +82,8 @@ pub fn mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     sys::fscreate(&fs).map_err(|e| said(&fs, e))?;
     let mount = sys::fsmount(&fs, attr)?;
     let copy = require & need::COPY_UP != 0 && !made;
-    place(ctx, mount, &target, &Made { fstype, dest, propagation, label, copy })
+    let remember = require & need::REMEMBER != 0;
+    place(ctx, mount, &target, &Made { fstype, dest, propagation, label, copy, remember })
 }
 
 /// What is done with a new filesystem, however it was mounted.
@@ -92,10 +93,11 @@ struct Made<'a> {
     propagation: u64,
     label: &'a CStr,
     copy: bool,
+    remember: bool,
 }
 
 fn place(ctx: &mut Ctx, mount: Fd, target: &Fd, made: &Made<'_>) -> Result<(), Stop> {
-    let Made { fstype, dest, propagation, label, copy } = *made;
+    let Made { fstype, dest, propagation, label, copy, remember: kept } = *made;
     if !label.is_empty() {
         let root = sys::openat2(mount.raw(), c".", O_RDONLY | O_DIRECTORY, 0, RESOLVE_BENEATH)?;
         sys::set_xattr(&root, c"security.selinux", label)?;
@@ -106,7 +108,9 @@ fn place(ctx: &mut Ctx, mount: Fd, target: &Fd, made: &Made<'_>) -> Result<(), S
     if copy {
         copyup::copy(target, &mount)?;
     }
-    remember(ctx, &mount)?;
+    if kept {
+        remember(ctx, &mount)?;
+    }
     attach(&mount, target, dest)?;
     match (fstype.to_bytes(), dest.to_bytes()) {
         (b"proc", b"/proc") => {
@@ -136,7 +140,8 @@ pub fn old_mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     let mount = sys::open_tree(AT_FDCWD, c"/..", OPEN_TREE_CLONE)?;
     sys::unmount_over_root()?;
     let copy = require & need::COPY_UP != 0 && !made;
-    place(ctx, mount, &target, &Made { fstype, dest, propagation, label, copy })
+    let remember = require & need::REMEMBER != 0;
+    place(ctx, mount, &target, &Made { fstype, dest, propagation, label, copy, remember })
 }
 
 /// The data of a tmpfs and the mode of what it covers.

@@ -328,6 +328,8 @@ pub mod require {
     pub const MODE_OF_TARGET: u32 = 2;
     /// Copy what the filesystem covers into it.
     pub const COPY_UP: u32 = 4;
+    /// Remember the filesystem: a remount that follows changes it only if it was made here.
+    pub const REMEMBER: u32 = 8;
 }
 
 /// Flags of [`Op::Hook`].

@@ -26,6 +26,8 @@ pub fn encode(plan: &Plan) -> Result<Vec<u8>> {
         preserve: plan.preserve_fds(),
         dumpable: u32::from(plan.dumpable),
     });
+    // Hardly any config changes a filesystem that it has mounted; only then init has to know them again.
+    let remounted = plan.steps.iter().any(|step| matches!(step.action, Action::Remount { filesystem: true, .. }));
     let mut spawned = false;
     let mut barrier = false;
     for (i, step) in plan.steps.iter().enumerate() {
@@ -45,6 +47,7 @@ pub fn encode(plan: &Plan) -> Result<Vec<u8>> {
         }
         match &step.action {
             Action::Hook(h) => hook(&mut out, number, plan, h),
+            Action::Mount(m) => mount(&mut out, number, m, remounted),
             _ => record(&mut out, number, step),
         }
         .map_err(|e| e.or_at(&step.field))?;
@@ -160,7 +163,6 @@ fn record_root(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
             let alone = u32::from(*alone);
             out.push(n, &Op::Root { path: &path(if *staged { Path::new("") } else { p })?, alone });
         }
-        Action::Mount(m) => mount(out, n, m)?,
         Action::Bind(b) => bind_mount(out, n, b)?,
         Action::SetAttr { destination, set, clear, propagation } => {
             let dest = path(destination)?;
@@ -314,11 +316,12 @@ fn data(options: &MountOptions) -> Result<StrList> {
     Ok(out)
 }
 
-fn mount(out: &mut Writer, n: u32, m: &FilesystemMount) -> Result<()> {
+fn mount(out: &mut Writer, n: u32, m: &FilesystemMount, remounted: bool) -> Result<()> {
     let o = &m.options;
     let required = if m.ordinary { require::ORDINARY } else { 0 }
         | if m.inherit_mode { require::MODE_OF_TARGET } else { 0 }
-        | if o.copy_up { require::COPY_UP } else { 0 };
+        | if o.copy_up { require::COPY_UP } else { 0 }
+        | if remounted { require::REMEMBER } else { 0 };
     let label = text(m.label.as_deref().unwrap_or(""))?;
     if o.is_long() {
         out.push(
