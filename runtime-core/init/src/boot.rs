@@ -37,6 +37,8 @@ pub struct Ctx {
     pub private_proc: Option<Fd>,
     /// The devpts that was mounted on /dev/pts.
     pub devpts: Option<Fd>,
+    /// The tmpfs that was mounted on /dev, for as long as nothing can lie over it.
+    pub dev: Option<Fd>,
     /// The devices of the filesystems that were mounted, and how many there are.
     pub mounted: ([u64; 64], usize),
     /// The empty directory that covers masked directories.
@@ -123,6 +125,7 @@ pub fn boot() -> Ctx {
         sys: None,
         private_proc: None,
         devpts: None,
+        dev: None,
         mounted: ([0; 64], 0),
         empty: None,
         cgroup: None,

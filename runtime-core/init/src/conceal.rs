@@ -114,7 +114,7 @@ fn cover(place: &CStr) -> Result<(), Stop> {
     sys::fscreate(&fs)?;
     let attr = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
     let empty = sys::fsmount(&fs, attr)?;
-    Ok(sys::attach(&empty, &target)?)
+    Ok(sys::attach(&empty, &target, c"")?)
 }
 
 /// What a line of mountinfo says.

@@ -34,7 +34,7 @@ pub fn open(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     if device != 0 {
         let target = files::own_file(ctx.root()?, c"/dev/console")?;
         let clone = sys::open_tree(peer.raw(), c"", OPEN_TREE_CLONE | AT_EMPTY_PATH)?;
-        sys::attach(&clone, &target)?;
+        sys::attach(&clone, &target, c"")?;
     }
     sys::ioctl_int(&peer, TIOCSCTTY, 0)?;
     for fd in 0..3 {

@@ -135,6 +135,9 @@ fn split(path: &CStr) -> Result<(&[u8], &CStr), Errno> {
 /// The parent of a device or a link, made if missing. Most of them have the same one, which nothing is mounted over
 /// between them.
 fn parent<'a>(ctx: &'a mut Ctx, dir: &'static [u8]) -> Result<&'a Fd, Stop> {
+    if dir == b"/dev/" && ctx.dev.is_some() {
+        ctx.parent = ctx.dev.take().map(|fd| (dir, fd));
+    }
     if ctx.parent.as_ref().is_none_or(|(known, _)| *known != dir) {
         let (fd, _) = ensure_at(ctx.root()?, dir, Leaf::Dir, DEPTH)?;
         ctx.parent = Some((dir, fd));

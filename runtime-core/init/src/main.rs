@@ -73,6 +73,9 @@ extern "C" fn main() -> ! {
 fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
     if !matches!(op, Op::Device { .. } | Op::Symlink { .. }) {
         ctx.parent = None;
+        if !matches!(op, Op::Mount { .. } | Op::OldMount { .. }) {
+            ctx.dev = None;
+        }
     }
     match *op {
         Op::Barrier {} => ctx.barrier(step),

@@ -73,17 +73,15 @@ pub fn mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     let Op::Mount { fstype, source, dest, attr, propagation, require, data, label } = *op else {
         return Ok(());
     };
-    let (target, made) = target(ctx, dest, require)?;
+    let target = target(ctx, dest, require)?;
     let fs = sys::fsopen(fstype)?;
     configure(&fs, source, data)?;
-    if require & need::MODE_OF_TARGET != 0 && !made {
-        inherit_mode(&fs, &target)?;
+    if require & need::MODE_OF_TARGET != 0 && !target.made {
+        inherit_mode(&fs, &target.file)?;
     }
     sys::fscreate(&fs).map_err(|e| said(&fs, e))?;
     let mount = sys::fsmount(&fs, attr)?;
-    let copy = require & need::COPY_UP != 0 && !made;
-    let remember = require & need::REMEMBER != 0;
-    place(ctx, mount, &target, &Made { fstype, dest, propagation, label, copy, remember })
+    place(ctx, mount, target, &Made { fstype, dest, propagation, label, require })
 }
 
 /// What is done with a new filesystem, however it was mounted.
@@ -92,12 +90,11 @@ struct Made<'a> {
     dest: &'a CStr,
     propagation: u64,
     label: &'a CStr,
-    copy: bool,
-    remember: bool,
+    require: u32,
 }
 
-fn place(ctx: &mut Ctx, mount: Fd, target: &Fd, made: &Made<'_>) -> Result<(), Stop> {
-    let Made { fstype, dest, propagation, label, copy, remember: kept } = *made;
+fn place(ctx: &mut Ctx, mount: Fd, target: Target<'_>, made: &Made<'_>) -> Result<(), Stop> {
+    let Made { fstype, dest, propagation, label, require } = *made;
     if !label.is_empty() {
         let root = sys::openat2(mount.raw(), c".", O_RDONLY | O_DIRECTORY, 0, RESOLVE_BENEATH)?;
         sys::set_xattr(&root, c"security.selinux", label)?;
@@ -105,14 +102,26 @@ fn place(ctx: &mut Ctx, mount: Fd, target: &Fd, made: &Made<'_>) -> Result<(), S
     if propagation != 0 {
         change(&mount, &MountAttr { propagation: propagation & !MS_REC, ..MountAttr::default() })?;
     }
-    if copy {
-        copyup::copy(target, &mount)?;
+    if require & need::COPY_UP != 0 && !target.made {
+        copyup::copy(&target.file, &mount)?;
     }
-    if kept {
+    if require & need::REMEMBER != 0 {
         remember(ctx, &mount)?;
     }
-    attach(&mount, target, dest)?;
+    attach(&mount, &target.file, target.name, dest)?;
+    let beside = match dest.to_bytes() {
+        b"/proc" | b"/sys" => require & need::ORDINARY != 0,
+        b"/sys/fs/cgroup" => ctx.sys.is_some(),
+        _ => false,
+    };
+    if !target.name.is_empty() {
+        ctx.dev = Some(target.file);
+    } else if !beside {
+        // A link of the image may have led it over /dev.
+        ctx.dev = None;
+    }
     match (fstype.to_bytes(), dest.to_bytes()) {
+        (b"tmpfs", b"/dev") => ctx.dev = Some(mount),
         (b"proc", b"/proc") => {
             ctx.proc = Some(mount);
             ctx.bound_proc = None;
@@ -131,17 +140,15 @@ pub fn old_mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     let Op::OldMount { fstype, source, dest, flags, propagation, require, data, label } = *op else {
         return Ok(());
     };
-    let (target, made) = target(ctx, dest, require)?;
-    let data = match require & need::MODE_OF_TARGET != 0 && !made {
-        true => with_mode(data, &target)?,
+    let target = target(ctx, dest, require)?;
+    let data = match require & need::MODE_OF_TARGET != 0 && !target.made {
+        true => with_mode(data, &target.file)?,
         false => data,
     };
     sys::mount_over_root(source, fstype, flags, data)?;
     let mount = sys::open_tree(AT_FDCWD, c"/..", OPEN_TREE_CLONE)?;
     sys::unmount_over_root()?;
-    let copy = require & need::COPY_UP != 0 && !made;
-    let remember = require & need::REMEMBER != 0;
-    place(ctx, mount, &target, &Made { fstype, dest, propagation, label, copy, remember })
+    place(ctx, mount, target, &Made { fstype, dest, propagation, label, require })
 }
 
 /// The data of a tmpfs and the mode of what it covers.
@@ -200,12 +207,30 @@ fn attributes(mount: &Fd, [set, clear, rset, rclear]: [u64; 4], propagation: u64
     Ok(())
 }
 
+/// Where a filesystem goes.
+struct Target<'a> {
+    /// The directory that it covers; with a name the directory of this name in it.
+    file: Fd,
+    name: &'a CStr,
+    /// Whether it was made.
+    made: bool,
+}
+
 /// The directory a filesystem goes on.
-fn target(ctx: &Ctx, dest: &CStr, require: u32) -> Result<(Fd, bool), Stop> {
-    let root = ctx.root()?;
+fn target<'a>(ctx: &mut Ctx, dest: &'a CStr, require: u32) -> Result<Target<'a>, Stop> {
     if require & need::ORDINARY == 0 {
-        return Ok(files::ensure(root, dest, Leaf::Dir)?);
+        // The filesystem on /dev was made here: what is new in it is what the path leads to.
+        if let Some((name, file)) = below_dev(dest).and_then(|name| Some((name, ctx.dev.take()?))) {
+            match sys::mkdir(&file, name, 0o755) {
+                Ok(()) => return Ok(Target { file, name, made: true }),
+                Err(Errno(EEXIST)) => ctx.dev = Some(file),
+                Err(e) => return Err(e.into()),
+            }
+        }
+        let (file, made) = files::ensure(ctx.root()?, dest, Leaf::Dir)?;
+        return Ok(Target { file, name: c"", made });
     }
+    let root = ctx.root()?;
     let mut made = false;
     let found = match ordinary(root, dest) {
         Err(Errno(ENOENT)) => {
@@ -216,10 +241,16 @@ fn target(ctx: &Ctx, dest: &CStr, require: u32) -> Result<(Fd, bool), Stop> {
         found => found,
     };
     match found {
-        Ok(fd) => Ok((fd, made)),
+        Ok(file) => Ok(Target { file, name: c"", made }),
         Err(e @ Errno(ELOOP | ENOTDIR)) => Err(Stop::explained(e, Detail::NotOrdinary, dest.to_bytes())),
         Err(e) => Err(e.into()),
     }
+}
+
+/// The one name behind /dev.
+fn below_dev(dest: &CStr) -> Option<&CStr> {
+    let name = dest.to_bytes_with_nul().strip_prefix(b"/dev/")?;
+    CStr::from_bytes_with_nul(name).ok().filter(|name| sys::is_component(name.to_bytes()))
 }
 
 /// A directory that is reached through no link.
@@ -275,8 +306,8 @@ fn said(fs: &Fd, e: Errno) -> Stop {
 
 /// Attaches, and says it in plain words where a file would cover a directory or the reverse: the
 /// kernel answers EINVAL to that.
-fn attach(mount: &Fd, target: &Fd, dest: &CStr) -> Result<(), Stop> {
-    sys::attach(mount, target).map_err(|e| {
+fn attach(mount: &Fd, target: &Fd, name: &CStr, dest: &CStr) -> Result<(), Stop> {
+    sys::attach(mount, target, name).map_err(|e| {
         let is_dir = |fd: &Fd| sys::stat_quietly(fd.raw()).map(|s| s.mode & S_IFMT == S_IFDIR);
         match (e, is_dir(mount), is_dir(target)) {
             (Errno(EINVAL | ENOTDIR), Some(a), Some(b)) if a != b => {
@@ -320,7 +351,7 @@ pub fn bind(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     attributes(&tree, [set, clear, rset, rclear], propagation)?;
     let leaf = if is_dir { Leaf::Dir } else { Leaf::File };
     let (target, _) = files::ensure(ctx.root()?, dest, leaf)?;
-    attach(&tree, &target, dest)?;
+    attach(&tree, &target, c"", dest)?;
     // What it covers is not what paths lead to any more.
     match dest.to_bytes() {
         b"/proc" => {
@@ -391,12 +422,12 @@ pub fn mask(ctx: &mut Ctx, path: &CStr, data: Strs<'_>) -> Result<(), Stop> {
             ..MountAttr::default()
         };
         change(&null, &attr)?;
-        return attach(&null, &target, path);
+        return attach(&null, &target, c"", path);
     }
     match &ctx.empty {
         Some(first) => {
             let clone = sys::open_tree(first.raw(), c"", OPEN_TREE_CLONE | AT_EMPTY_PATH)?;
-            attach(&clone, &target, path)
+            attach(&clone, &target, c"", path)
         }
         None => {
             let fs = sys::fsopen(c"tmpfs")?;
@@ -409,7 +440,7 @@ pub fn mask(ctx: &mut Ctx, path: &CStr, data: Strs<'_>) -> Result<(), Stop> {
             sys::fscreate(&fs)?;
             let attr = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
             let empty = sys::fsmount(&fs, attr)?;
-            attach(&empty, &target, path)?;
+            attach(&empty, &target, c"", path)?;
             ctx.empty = Some(empty);
             Ok(())
         }
@@ -423,7 +454,7 @@ pub fn readonly(ctx: &Ctx, path: &CStr) -> Result<(), Stop> {
     };
     let clone = sys::open_tree(target.raw(), c"", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH)?;
     change(&clone, &MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() })?;
-    attach(&clone, &target, path)
+    attach(&clone, &target, c"", path)
 }
 
 /// Makes the root mount read-only, when everything that has to be made in it is there. It is the root of this
@@ -440,7 +471,7 @@ pub fn pivot(ctx: &mut Ctx, move_root: bool, flags: u64) -> Result<(), Stop> {
     if move_root {
         conceal::beside(ctx, root)?;
         let slash = sys::open_host(c"/", O_PATH | O_DIRECTORY)?;
-        sys::attach(root, &slash)?;
+        sys::attach(root, &slash, c"")?;
         sys::chroot_here()?;
     } else {
         sys::pivot_root_here()?;

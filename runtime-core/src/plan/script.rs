@@ -27,7 +27,8 @@ pub fn encode(plan: &Plan) -> Result<Vec<u8>> {
         dumpable: u32::from(plan.dumpable),
     });
     // Hardly any config changes a filesystem that it has mounted; only then init has to know them again.
-    let remounted = plan.steps.iter().any(|step| matches!(step.action, Action::Remount { filesystem: true, .. }));
+    let remounted =
+        plan.steps.iter().any(|step| matches!(step.action, Action::Remount { filesystem: true, .. }));
     let mut spawned = false;
     let mut barrier = false;
     for (i, step) in plan.steps.iter().enumerate() {

@@ -7,10 +7,13 @@ pub fn open_tree(dir: i32, path: &CStr, flags: u32) -> Result<Fd, Errno> {
     sc!(nr::OPEN_TREE, dir, path.as_ptr(), flags | OPEN_TREE_CLOEXEC).map(Fd::own)
 }
 
-/// `move_mount(2)` of a detached mount onto an open file.
-pub fn attach(mount: &Fd, target: &Fd) -> Result<(), Errno> {
-    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
-    sc!(nr::MOVE_MOUNT, mount.0, c"".as_ptr(), target.0, c"".as_ptr(), flags).map(drop)
+/// `move_mount(2)` of a detached mount onto an open file, or onto one name in it, never following a link.
+pub fn attach(mount: &Fd, target: &Fd, name: &CStr) -> Result<(), Errno> {
+    let flags = match name.is_empty() {
+        true => MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
+        false => component(name).map(|()| MOVE_MOUNT_F_EMPTY_PATH)?,
+    };
+    sc!(nr::MOVE_MOUNT, mount.0, c"".as_ptr(), target.0, name.as_ptr(), flags).map(drop)
 }
 
 /// `move_mount(2)` onto a host path.
