@@ -41,8 +41,10 @@ pub struct Ctx {
     pub dev: Option<Fd>,
     /// The devices of the filesystems that were mounted, and how many there are.
     pub mounted: ([u64; 64], usize),
-    /// The empty directory that covers masked directories.
+    /// The empty directory that covers masked directories, and the null device that covers masked files: the first
+    /// of each, which is attached.
     pub empty: Option<Fd>,
+    pub null: Option<Fd>,
     /// The v2 cgroup that the clone is born in.
     pub cgroup: Option<Fd>,
     /// The `tasks` file of a v1 cgroup that the clone moves to.
@@ -128,6 +130,7 @@ pub fn boot() -> Ctx {
         dev: None,
         mounted: ([0; 64], 0),
         empty: None,
+        null: None,
         cgroup: None,
         tasks: None,
         received: None,

@@ -132,6 +132,12 @@ fn split(path: &CStr) -> Result<(&[u8], &CStr), Errno> {
     Ok((bytes.get(..cut).unwrap_or(b""), name))
 }
 
+/// The one name that a path has behind a directory.
+pub fn name_below<'a>(path: &'a CStr, dir: &[u8]) -> Option<&'a CStr> {
+    let name = path.to_bytes_with_nul().strip_prefix(dir)?;
+    CStr::from_bytes_with_nul(name).ok().filter(|name| sys::is_component(name.to_bytes()))
+}
+
 /// The parent of a device or a link, made if missing. Most of them have the same one, which nothing is mounted over
 /// between them.
 fn parent<'a>(ctx: &'a mut Ctx, dir: &'static [u8]) -> Result<&'a Fd, Stop> {

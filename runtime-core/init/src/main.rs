@@ -36,6 +36,7 @@ mod identity;
 mod join;
 mod kernel;
 mod listener;
+mod masks;
 mod mounts;
 mod program;
 #[allow(dead_code)] // the half that the host uses
@@ -109,8 +110,8 @@ fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
         Op::Device { path, mode, dev, uid, gid } => files::device(ctx, path, mode, dev, uid, gid),
         Op::Symlink { target, path } => files::symlink(ctx, target, path),
         Op::Console { .. } => console::open(ctx, op),
-        Op::Mask { path, data } => mounts::mask(ctx, path, data),
-        Op::Readonly { path } => mounts::readonly(ctx, path),
+        Op::Mask { path, data } => masks::mask(ctx, path, data),
+        Op::Readonly { path } => masks::readonly(ctx, path),
         Op::RootReadonly {} => mounts::root_readonly(),
         Op::Pivot { move_root, propagation } => mounts::pivot(ctx, move_root != 0, propagation),
         Op::Sysctl { key, value } => files::sysctl(ctx, key, value),

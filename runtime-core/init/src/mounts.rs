@@ -1,8 +1,7 @@
 //! Mounts: made detached, given their attributes, then attached by descriptor.
 //!
-//! What must hold: no source comes from inside the container (CVE-2025-31133, CVE-2025-52565), no
-//! clone stays a peer of the host's mount, and a path that cannot be covered is an error unless
-//! it does not exist.
+//! What must hold: no source comes from inside the container (CVE-2025-31133, CVE-2025-52565), and no
+//! clone stays a peer of the host's mount.
 
 use crate::boot::Ctx;
 use crate::conceal;
@@ -220,7 +219,9 @@ struct Target<'a> {
 fn target<'a>(ctx: &mut Ctx, dest: &'a CStr, require: u32) -> Result<Target<'a>, Stop> {
     if require & need::ORDINARY == 0 {
         // The filesystem on /dev was made here: what is new in it is what the path leads to.
-        if let Some((name, file)) = below_dev(dest).and_then(|name| Some((name, ctx.dev.take()?))) {
+        if let Some((name, file)) =
+            files::name_below(dest, b"/dev/").and_then(|name| Some((name, ctx.dev.take()?)))
+        {
             match sys::mkdir(&file, name, 0o755) {
                 Ok(()) => return Ok(Target { file, name, made: true }),
                 Err(Errno(EEXIST)) => ctx.dev = Some(file),
@@ -247,12 +248,6 @@ fn target<'a>(ctx: &mut Ctx, dest: &'a CStr, require: u32) -> Result<Target<'a>,
     }
 }
 
-/// The one name behind /dev.
-fn below_dev(dest: &CStr) -> Option<&CStr> {
-    let name = dest.to_bytes_with_nul().strip_prefix(b"/dev/")?;
-    CStr::from_bytes_with_nul(name).ok().filter(|name| sys::is_component(name.to_bytes()))
-}
-
 /// A directory that is reached through no link.
 fn ordinary(root: &Fd, dest: &CStr) -> Result<Fd, Errno> {
     let resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
@@ -260,7 +255,7 @@ fn ordinary(root: &Fd, dest: &CStr) -> Result<Fd, Errno> {
 }
 
 /// Gives a filesystem its source and its data, one by one, so that the kernel names the wrong one.
-fn configure(fs: &Fd, source: &CStr, data: Strs<'_>) -> Result<(), Stop> {
+pub fn configure(fs: &Fd, source: &CStr, data: Strs<'_>) -> Result<(), Stop> {
     if !source.is_empty() {
         sys::fsconfig(fs, c"source", Some(source)).map_err(|e| said(fs, e))?;
     }
@@ -296,7 +291,7 @@ fn mode_of(target: &Fd) -> Result<[u8; 5], Stop> {
 }
 
 /// The kernel's own words on a failed configuration, where it has some.
-fn said(fs: &Fd, e: Errno) -> Stop {
+pub fn said(fs: &Fd, e: Errno) -> Stop {
     let mut buf = [0u8; 512];
     match sys::fs_log(fs, &mut buf) {
         0 => e.into(),
@@ -306,7 +301,7 @@ fn said(fs: &Fd, e: Errno) -> Stop {
 
 /// Attaches, and says it in plain words where a file would cover a directory or the reverse: the
 /// kernel answers EINVAL to that.
-fn attach(mount: &Fd, target: &Fd, name: &CStr, dest: &CStr) -> Result<(), Stop> {
+pub fn attach(mount: &Fd, target: &Fd, name: &CStr, dest: &CStr) -> Result<(), Stop> {
     sys::attach(mount, target, name).map_err(|e| {
         let is_dir = |fd: &Fd| sys::stat_quietly(fd.raw()).map(|s| s.mode & S_IFMT == S_IFDIR);
         match (e, is_dir(mount), is_dir(target)) {
@@ -318,7 +313,7 @@ fn attach(mount: &Fd, target: &Fd, name: &CStr, dest: &CStr) -> Result<(), Stop>
     })
 }
 
-fn change(mount: &Fd, attr: &MountAttr) -> Result<(), Errno> {
+pub fn change(mount: &Fd, attr: &MountAttr) -> Result<(), Errno> {
     sys::mount_setattr(mount.raw(), c"", false, attr)
 }
 
@@ -364,31 +359,6 @@ pub fn bind(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What a path that is to be covered leads to; nothing if nothing is there. Below /proc and /sys it is looked up
-/// below their mounts: whoever writes to the image may take the directory that they are mounted on
-/// out of the path for a moment, and nothing would be covered.
-fn coverable(ctx: &Ctx, path: &CStr) -> Result<Option<Fd>, Stop> {
-    let bytes = path.to_bytes_with_nul();
-    let proc = if ctx.proc.is_some() { &ctx.proc } else { &ctx.bound_proc };
-    let below = |mount: &'_ Option<Fd>, name: &[u8]| match bytes.strip_prefix(name) {
-        Some(rest @ [b'/', ..]) if mount.is_some() => CStr::from_bytes_with_nul(rest).ok(),
-        _ => None,
-    };
-    let (top, path) = match (below(proc, b"/proc"), below(&ctx.sys, b"/sys")) {
-        (Some(rest), _) => (proc.as_ref(), rest),
-        (_, Some(rest)) => (ctx.sys.as_ref(), rest),
-        _ => (None, path),
-    };
-    let top = match top {
-        Some(mount) => mount,
-        None => ctx.root()?,
-    };
-    match files::resolve(top, path) {
-        Err(Errno(ENOENT | ENOTDIR)) => Ok(None),
-        r => Ok(Some(r?)),
-    }
-}
-
 /// Changes a mount that is there.
 pub fn set_attr(
     ctx: &Ctx,
@@ -401,60 +371,6 @@ pub fn set_attr(
     let target = files::resolve(ctx.root()?, dest)?;
     let attr = MountAttr { set, clear, propagation: propagation & !MS_REC, userns_fd: 0 };
     Ok(sys::mount_setattr(target.raw(), c"", recursive, &attr)?)
-}
-
-/// Covers a path so that nothing can be read from it. A file gets a clone of the host's null
-/// device, a directory one of a single empty tree.
-pub fn mask(ctx: &mut Ctx, path: &CStr, data: Strs<'_>) -> Result<(), Stop> {
-    let Some(target) = coverable(ctx, path)? else {
-        return Ok(());
-    };
-    if sys::stat(target.raw())?.mode & S_IFMT != S_IFDIR {
-        let null = sys::open_tree(AT_FDCWD, c"/dev/null", OPEN_TREE_CLONE)?;
-        let there = sys::stat(null.raw())?;
-        if there.mode & S_IFMT != S_IFCHR || there.rdev != makedev(1, 3) {
-            return Err(Stop::detail(Detail::BadNull, b"/dev/null"));
-        }
-        let attr = MountAttr {
-            // Read-only keeps mode, owner and times of the host's device; it can be written to as ever.
-            set: MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
-            propagation: MS_PRIVATE,
-            ..MountAttr::default()
-        };
-        change(&null, &attr)?;
-        return attach(&null, &target, c"", path);
-    }
-    match &ctx.empty {
-        Some(first) => {
-            let clone = sys::open_tree(first.raw(), c"", OPEN_TREE_CLONE | AT_EMPTY_PATH)?;
-            attach(&clone, &target, c"", path)
-        }
-        None => {
-            let fs = sys::fsopen(c"tmpfs")?;
-            configure(&fs, c"", data)?;
-            for (key, value) in
-                [(c"source", c"tmpfs"), (c"mode", c"0555"), (c"size", c"0k"), (c"nr_inodes", c"1")]
-            {
-                sys::fsconfig(&fs, key, Some(value)).map_err(|e| said(&fs, e))?;
-            }
-            sys::fscreate(&fs)?;
-            let attr = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-            let empty = sys::fsmount(&fs, attr)?;
-            attach(&empty, &target, c"", path)?;
-            ctx.empty = Some(empty);
-            Ok(())
-        }
-    }
-}
-
-/// Puts a read-only clone of a path over itself.
-pub fn readonly(ctx: &Ctx, path: &CStr) -> Result<(), Stop> {
-    let Some(target) = coverable(ctx, path)? else {
-        return Ok(());
-    };
-    let clone = sys::open_tree(target.raw(), c"", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH)?;
-    change(&clone, &MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() })?;
-    attach(&clone, &target, c"", path)
 }
 
 /// Makes the root mount read-only, when everything that has to be made in it is there. It is the root of this
@@ -487,5 +403,6 @@ pub fn pivot(ctx: &mut Ctx, move_root: bool, flags: u64) -> Result<(), Stop> {
     ctx.sys = None;
     ctx.devpts = None;
     ctx.empty = None;
+    ctx.null = None;
     Ok(())
 }

@@ -345,12 +345,18 @@ pub struct Stat {
     pub inode: u64,
 }
 
+/// `statx(2)`.
+#[inline(never)]
+fn look(dir: i32, path: &CStr, flags: u32, wanted: u32) -> Result<Statx, Errno> {
+    let mut buf = MaybeUninit::<Statx>::zeroed();
+    sc!(nr::STATX, dir, path.as_ptr(), flags, wanted, buf.as_mut_ptr())?;
+    // SAFETY: zeroed memory is a valid Statx, and the kernel filled it.
+    Ok(unsafe { buf.assume_init() })
+}
+
 /// `statx(2)` of an open file.
 pub fn stat(fd: i32) -> Result<Stat, Errno> {
-    let mut buf = MaybeUninit::<Statx>::zeroed();
-    sc!(nr::STATX, fd, c"".as_ptr(), AT_EMPTY_PATH, STATX_BASIC, buf.as_mut_ptr())?;
-    // SAFETY: zeroed memory is a valid Statx, and the kernel filled it.
-    Ok(stat_of(unsafe { buf.assume_init_ref() }))
+    look(fd, c"", AT_EMPTY_PATH, STATX_BASIC).map(|s| stat_of(&s))
 }
 
 /// The same without a note: for looking why a call failed.
@@ -369,20 +375,20 @@ pub fn stat_quietly(fd: i32) -> Option<Stat> {
     Some(stat_of(unsafe { buf.assume_init_ref() }))
 }
 
+/// `statx(2)` of one name in a directory of ours, never following a link.
+pub fn stat_name(dir: &Fd, name: &CStr) -> Result<Stat, Errno> {
+    component(name)?;
+    look(dir.0, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC).map(|s| stat_of(&s))
+}
+
 /// `statx(2)` of a path, following links.
 pub fn stat_path(path: &CStr) -> Result<Stat, Errno> {
-    let mut buf = MaybeUninit::<Statx>::zeroed();
-    sc!(nr::STATX, AT_FDCWD, path.as_ptr(), 0, STATX_BASIC, buf.as_mut_ptr())?;
-    // SAFETY: as above.
-    Ok(stat_of(unsafe { buf.assume_init_ref() }))
+    look(AT_FDCWD, path, 0, STATX_BASIC).map(|s| stat_of(&s))
 }
 
 /// `statx(2)`: the id of the mount that an open file is on, as mountinfo has it.
 pub fn mount_id(fd: &Fd) -> Result<u64, Errno> {
-    let mut buf = MaybeUninit::<Statx>::zeroed();
-    sc!(nr::STATX, fd.0, c"".as_ptr(), AT_EMPTY_PATH, STATX_MNT_ID, buf.as_mut_ptr())?;
-    // SAFETY: as above.
-    Ok(unsafe { buf.assume_init_ref() }.mount_id)
+    look(fd.0, c"", AT_EMPTY_PATH, STATX_MNT_ID).map(|s| s.mount_id)
 }
 
 fn stat_of(s: &Statx) -> Stat {
