@@ -19,6 +19,10 @@ pub struct Ctx {
     pub fifo: i32,
     /// The first descriptor that the program does not inherit.
     pub first_private: u32,
+    /// What is done with and still open: bit 0 is `first_private`. See [`Ctx::later`].
+    done: u64,
+    /// How many descriptors from `first_private` on may wait there.
+    pub room: u32,
     /// Whether this process stays traceable by its user.
     pub dumpable: bool,
     /// The container's root.
@@ -66,6 +70,9 @@ pub struct Ctx {
     pub home: [u8; 256],
 }
 
+/// How many descriptors wait at most until they are closed: one for each bit.
+const WAITING: u32 = u64::BITS;
+
 /// The host's first message.
 #[repr(C)]
 struct Hello {
@@ -108,16 +115,13 @@ pub fn boot() -> Ctx {
     if sys::dup3(0, script, O_CLOEXEC).is_err() || sys::dup3(stdin, 0, 0).is_err() {
         sys::exit(251);
     }
-    drop((Fd::own(stdin as usize), Fd::own(fault as usize)));
-    reset_signals();
-    sys::umask(0);
-    // A caller that is bound to some processors does not bind its containers.
-    sys::all_processors();
-    Ctx {
+    let mut ctx = Ctx {
         script: script_bytes,
         control: script,
         fifo,
         first_private: base as u32,
+        done: 0,
+        room: 0,
         dumpable: false,
         root: None,
         parent: None,
@@ -141,13 +145,25 @@ pub fn boot() -> Ctx {
         argv: 0,
         envp: 0,
         home: [0; 256],
+    };
+    // Where few descriptors are allowed none of them is to wait.
+    if sys::most_descriptors().is_ok_and(|most| most >= u64::from(ctx.first_private + 2 * WAITING)) {
+        ctx.room = WAITING;
     }
+    for fd in [fault, stdin] {
+        ctx.later(Fd::own(fd as usize));
+    }
+    reset_signals(&mut ctx);
+    sys::umask(0);
+    // A caller that is bound to some processors does not bind its containers.
+    sys::all_processors();
+    ctx
 }
 
 /// Unblocks all signals and gives each ignored one its default disposition: both survive exec.
-fn reset_signals() {
+fn reset_signals(ctx: &mut Ctx) {
     sys::unblock_signals();
-    let ignored = ignored_signals().unwrap_or(u64::MAX);
+    let ignored = ignored_signals(ctx).unwrap_or(u64::MAX);
     for signal in 1..=64 {
         if ignored & (1 << (signal - 1)) != 0 {
             sys::default_signal(signal);
@@ -156,10 +172,11 @@ fn reset_signals() {
 }
 
 /// The line `SigIgn` of the host's /proc/self/status. Without a /proc every signal is reset.
-fn ignored_signals() -> Option<u64> {
+fn ignored_signals(ctx: &mut Ctx) -> Option<u64> {
     let mut buf = [0u8; 2048];
     let file = sys::open_host(c"/proc/self/status", O_RDONLY).ok()?;
     let n = sys::read(file.raw(), &mut buf).ok()?;
+    ctx.later(file);
     let text = buf.get(..n)?;
     let at = text.windows(8).position(|w| w == b"SigIgn:\t")?;
     let mut mask = 0u64;
@@ -173,6 +190,43 @@ impl Ctx {
     /// The root's descriptor.
     pub fn root(&self) -> Result<&Fd, Stop> {
         self.root.as_ref().ok_or_else(|| Stop::detail(Detail::BadScript, b"no root"))
+    }
+
+    /// Puts off the closing of what is done with: one call closes many that lie beside each other. Only for what
+    /// nothing is written through. All are closed before anybody else acts and when the root is changed.
+    pub fn later(&mut self, fd: Fd) {
+        let at = (fd.raw() as u32).wrapping_sub(self.first_private);
+        if at < self.room {
+            self.done |= 1 << at;
+            fd.leave();
+        }
+    }
+
+    /// The same of what may not be there.
+    pub fn later_if(&mut self, fd: Option<Fd>) {
+        if let Some(fd) = fd {
+            self.later(fd);
+        }
+    }
+
+    /// Closes what waits.
+    pub fn sweep(&mut self) -> Result<(), Errno> {
+        while self.done != 0 {
+            let first = self.done.trailing_zeros();
+            let count = (self.done >> first).trailing_ones();
+            let start = self.first_private + first;
+            sys::close_range(start, start + count - 1)?;
+            self.done &= !((u64::MAX >> (64 - count)) << first);
+        }
+        Ok(())
+    }
+
+    /// Closes what waits if there is little room left.
+    pub fn sweep_if_full(&mut self) -> Result<(), Errno> {
+        match self.done.leading_zeros() < 8 {
+            true => self.sweep(),
+            false => Ok(()),
+        }
     }
 
     /// Makes this process untraceable, unless its caller needs it otherwise. Repeated after each
@@ -193,6 +247,7 @@ impl Ctx {
 
     /// Says "reached" and waits for "go". The end of the stream means that the creator is gone.
     pub fn barrier(&mut self, step: u32) -> Result<(), Stop> {
+        self.sweep()?;
         let fd = self.send.take();
         self.tell(step, 0, fd.as_ref())?;
         drop(fd);

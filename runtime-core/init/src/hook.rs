@@ -38,6 +38,7 @@ pub fn run(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
     let Op::Hook { flags, timeout, before, after, .. } = *op else {
         return Ok(());
     };
+    ctx.sweep()?;
     let stdin = state(before.0, after.0)?;
     let output = sys::memfd(c"oxrun-hook")?;
     let mut pidfd = -1i32;

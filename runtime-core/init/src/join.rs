@@ -103,6 +103,7 @@ pub fn clone(ctx: &mut Ctx, flags: u64, cgroup: &CStr, step: u32) -> Result<(), 
         let told = ctx.tell(step, pid as u32, Some(&fd));
         sys::exit(if told.is_ok() { 0 } else { 250 });
     }
+    ctx.later_if(dir);
     Ok(())
 }
 
@@ -147,10 +148,11 @@ pub fn domainname(name: &CStr) -> Result<(), Stop> {
 }
 
 /// Sets `lo` up.
-pub fn loopback() -> Result<(), Stop> {
+pub fn loopback(ctx: &mut Ctx) -> Result<(), Stop> {
     let socket = sys::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC)?;
     let mut req = IfReq { name: [0; 16], flags: IFF_UP, pad: [0; 22] };
     req.name[..2].copy_from_slice(b"lo");
     sys::ioctl(&socket, SIOCSIFFLAGS, &mut req)?;
+    ctx.later(socket);
     Ok(())
 }

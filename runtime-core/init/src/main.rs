@@ -73,11 +73,15 @@ extern "C" fn main() -> ! {
 /// One record. Each arm is one function, in the module of its concern.
 fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
     if !matches!(op, Op::Device { .. } | Op::Symlink { .. }) {
-        ctx.parent = None;
+        if let Some((_, fd)) = ctx.parent.take() {
+            ctx.later(fd);
+        }
         if !matches!(op, Op::Mount { .. } | Op::OldMount { .. }) {
-            ctx.dev = None;
+            let dev = ctx.dev.take();
+            ctx.later_if(dev);
         }
     }
+    ctx.sweep_if_full()?;
     match *op {
         Op::Barrier {} => ctx.barrier(step),
         Op::JoinTasks { files } => join::tasks(files),
@@ -94,7 +98,7 @@ fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
         Op::Session { keyring } => join::session(keyring),
         Op::Hostname { name } => join::hostname(name),
         Op::Domainname { name } => join::domainname(name),
-        Op::Loopback {} => join::loopback(),
+        Op::Loopback {} => join::loopback(ctx),
         Op::Propagation { flags } => mounts::propagation(c"/", flags),
         Op::HideMounts {} => mounts::hide(ctx),
         Op::LeaveMounts {} => mounts::leave(ctx),

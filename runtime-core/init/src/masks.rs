@@ -70,13 +70,13 @@ pub fn mask(ctx: &mut Ctx, path: &CStr, data: Strs<'_>) -> Result<(), Stop> {
         return Ok(());
     };
     let known = if is_dir { &ctx.empty } else { &ctx.null };
+    let is_first = known.is_none();
     let cover = match known {
         // It was checked and got its attributes when it was made, and its clone has them.
         Some(first) => sys::open_tree(first.raw(), c"", OPEN_TREE_CLONE | AT_EMPTY_PATH)?,
-        None if is_dir => empty(data)?,
+        None if is_dir => empty(ctx, data)?,
         None => null()?,
     };
-    let is_first = known.is_none();
     let Some(place) = file.as_ref().or(ctx.proc.as_ref()) else {
         return Err(Stop::detail(Detail::BadScript, b"mask"));
     };
@@ -84,8 +84,9 @@ pub fn mask(ctx: &mut Ctx, path: &CStr, data: Strs<'_>) -> Result<(), Stop> {
     match (is_first, is_dir) {
         (true, true) => ctx.empty = Some(cover),
         (true, false) => ctx.null = Some(cover),
-        _ => {}
+        _ => ctx.later(cover),
     }
+    ctx.later_if(file);
     Ok(())
 }
 
@@ -107,7 +108,7 @@ fn null() -> Result<Fd, Stop> {
 }
 
 /// An empty tree.
-fn empty(data: Strs<'_>) -> Result<Fd, Stop> {
+fn empty(ctx: &mut Ctx, data: Strs<'_>) -> Result<Fd, Stop> {
     let fs = sys::fsopen(c"tmpfs")?;
     configure(&fs, c"", data)?;
     for (key, value) in [(c"source", c"tmpfs"), (c"mode", c"0555"), (c"size", c"0k"), (c"nr_inodes", c"1")] {
@@ -115,15 +116,20 @@ fn empty(data: Strs<'_>) -> Result<Fd, Stop> {
     }
     sys::fscreate(&fs)?;
     let attr = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-    Ok(sys::fsmount(&fs, attr)?)
+    let empty = sys::fsmount(&fs, attr)?;
+    ctx.later(fs);
+    Ok(empty)
 }
 
 /// Puts a read-only clone of a path over itself.
-pub fn readonly(ctx: &Ctx, path: &CStr) -> Result<(), Stop> {
+pub fn readonly(ctx: &mut Ctx, path: &CStr) -> Result<(), Stop> {
     let Some(target) = coverable(ctx, path)? else {
         return Ok(());
     };
     let clone = sys::open_tree(target.raw(), c"", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH)?;
     change(&clone, &MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() })?;
-    attach(&clone, &target, c"", path)
+    attach(&clone, &target, c"", path)?;
+    ctx.later(clone);
+    ctx.later(target);
+    Ok(())
 }

@@ -80,7 +80,9 @@ pub fn mount(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
     }
     sys::fscreate(&fs).map_err(|e| said(&fs, e))?;
     let mount = sys::fsmount(&fs, attr)?;
-    place(ctx, mount, target, &Made { fstype, dest, propagation, label, require })
+    place(ctx, mount, target, &Made { fstype, dest, propagation, label, require })?;
+    ctx.later(fs);
+    Ok(())
 }
 
 /// What is done with a new filesystem, however it was mounted.
@@ -113,22 +115,26 @@ fn place(ctx: &mut Ctx, mount: Fd, target: Target<'_>, made: &Made<'_>) -> Resul
         b"/sys/fs/cgroup" => ctx.sys.is_some(),
         _ => false,
     };
-    if !target.name.is_empty() {
-        ctx.dev = Some(target.file);
-    } else if !beside {
+    match target.name.is_empty() {
+        true => ctx.later(target.file),
+        false => ctx.dev = Some(target.file),
+    }
+    if target.name.is_empty() && !beside {
         // A link of the image may have led it over /dev.
-        ctx.dev = None;
+        let dev = ctx.dev.take();
+        ctx.later_if(dev);
     }
-    match (fstype.to_bytes(), dest.to_bytes()) {
-        (b"tmpfs", b"/dev") => ctx.dev = Some(mount),
+    let before = match (fstype.to_bytes(), dest.to_bytes()) {
+        (b"tmpfs", b"/dev") => ctx.dev.replace(mount),
         (b"proc", b"/proc") => {
-            ctx.proc = Some(mount);
             ctx.bound_proc = None;
+            ctx.proc.replace(mount)
         }
-        (b"sysfs", b"/sys") => ctx.sys = Some(mount),
-        (b"devpts", b"/dev/pts") => ctx.devpts = Some(mount),
-        _ => {}
-    }
+        (b"sysfs", b"/sys") => ctx.sys.replace(mount),
+        (b"devpts", b"/dev/pts") => ctx.devpts.replace(mount),
+        _ => Some(mount),
+    };
+    ctx.later_if(before);
     Ok(())
 }
 
@@ -354,8 +360,9 @@ pub fn bind(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
             ctx.bound_proc = Some(tree);
         }
         b"/sys" => ctx.sys = Some(tree),
-        _ => {}
+        _ => ctx.later(tree),
     }
+    ctx.later(target);
     Ok(())
 }
 
@@ -398,11 +405,18 @@ pub fn pivot(ctx: &mut Ctx, move_root: bool, flags: u64) -> Result<(), Stop> {
     if flags != 0 {
         propagation(c"/", flags)?;
     }
-    ctx.root = None;
-    ctx.bound_proc = None;
-    ctx.sys = None;
-    ctx.devpts = None;
-    ctx.empty = None;
-    ctx.null = None;
+    for fd in [
+        ctx.root.take(),
+        ctx.bound_proc.take(),
+        ctx.sys.take(),
+        ctx.devpts.take(),
+        ctx.empty.take(),
+        ctx.null.take(),
+    ] {
+        ctx.later_if(fd);
+    }
+    // From here on each descriptor is closed at once.
+    ctx.sweep()?;
+    ctx.room = 0;
     Ok(())
 }

@@ -269,6 +269,12 @@ impl Drop for Fd {
 }
 
 impl Fd {
+    /// Leaves it open. Whoever has its number closes it.
+    pub fn leave(self) -> i32 {
+        let n = self.0;
+        core::mem::forget(self);
+        n
+    }
     /// Takes a number whose owner the caller is.
     pub fn own(n: usize) -> Fd {
         Fd(n as i32)
@@ -465,6 +471,18 @@ pub fn dup3(from: i32, to: i32, flags: u64) -> Result<(), Errno> {
 /// `close_range(2)` to the end.
 pub fn close_from(first: u32, flags: u32) -> Result<(), Errno> {
     sc!(nr::CLOSE_RANGE, first, u32::MAX, flags).map(drop)
+}
+
+/// `close_range(2)`, from the first to the last.
+pub fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+    sc!(nr::CLOSE_RANGE, first, last, 0).map(drop)
+}
+
+/// `prlimit64(2)`: how many descriptors this process may have.
+pub fn most_descriptors() -> Result<u64, Errno> {
+    const NOFILE: u32 = 7;
+    let mut limit = [0u64; 2];
+    sc!(nr::PRLIMIT64, 0, NOFILE, 0, limit.as_mut_ptr()).map(|_| limit[0])
 }
 
 /// `unshare(2)`.
