@@ -123,7 +123,8 @@ fn become_hook(ctx: &Ctx, op: &Op<'static>, step: u32, stdin: &Fd, output: &Fd) 
     let Op::Hook { path, argv, envp, flags, .. } = *op else {
         return Ok(());
     };
-    let (argv, own) = program::vectors(argv, envp, None)?;
+    let at = program::map(program::words(argv, envp))?;
+    let (argv, own) = program::vectors(at, argv, envp, None);
     let envp = match flags & flag::INHERIT != 0 && ctx.envp != 0 {
         true => ctx.envp,
         false => own,

@@ -6,6 +6,7 @@ use crate::kernel::*;
 use crate::script::Strs;
 use crate::sys::{self, Errno, Stop};
 use core::ffi::CStr;
+use core::sync::atomic::AtomicUsize;
 
 /// Most of a passwd file that is read, in bytes: the image may make it endless.
 const PASSWD: usize = 1 << 20;
@@ -123,20 +124,32 @@ pub fn ready(ctx: &mut Ctx, step: u32) -> Result<(), Stop> {
 /// Lays out the vectors of execve. HOME, if it was looked up, ends the environment.
 pub fn arguments(ctx: &mut Ctx, argv: Strs<'static>, envp: Strs<'static>) -> Result<(), Stop> {
     let home = (ctx.home[0] != 0).then_some(ctx.home.as_ptr() as usize);
-    (ctx.argv, ctx.envp) = vectors(argv, envp, home)?;
+    let at = match words(argv, envp) <= ROOM.len() {
+        true => ROOM.as_ptr() as usize,
+        false => map(words(argv, envp))?,
+    };
+    (ctx.argv, ctx.envp) = vectors(at, argv, envp, home);
     Ok(())
 }
 
-/// Two arrays of pointers, each with a null at its end; `last` is one more string of the second.
-pub fn vectors(
-    argv: Strs<'static>,
-    envp: Strs<'static>,
-    last: Option<usize>,
-) -> Result<(usize, usize), Errno> {
-    let count = argv.count as usize + envp.count as usize + 3;
-    let at = sys::mmap(count * 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1)?;
-    // SAFETY: a fresh private mapping of `count` words, used by nobody else.
-    let words = unsafe { core::slice::from_raw_parts_mut(at as *mut usize, count) };
+/// Room for the vectors of most programs. Those of a hook never lie here: it may get the program's environment.
+static ROOM: [AtomicUsize; 128] = [const { AtomicUsize::new(0) }; 128];
+
+/// How many words two vectors take, each with a null at its end, and one string more.
+pub fn words(argv: Strs<'static>, envp: Strs<'static>) -> usize {
+    argv.count as usize + envp.count as usize + 3
+}
+
+/// Memory for so many words.
+pub fn map(words: usize) -> Result<usize, Errno> {
+    sys::mmap(words * 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1)
+}
+
+/// Two arrays of pointers, each with a null at its end; `last` is one more string of the second. `at` is [`ROOM`] or
+/// has just been mapped, with [`words`] words at least.
+pub fn vectors(at: usize, argv: Strs<'static>, envp: Strs<'static>, last: Option<usize>) -> (usize, usize) {
+    // SAFETY: writable memory of that many words, aligned, which nobody else uses meanwhile and is never unmapped.
+    let words = unsafe { core::slice::from_raw_parts_mut(at as *mut usize, words(argv, envp)) };
     let all = argv.iter().map(Some).chain([None]).chain(envp.iter().map(Some));
     let mut used = 0;
     for (slot, s) in words.iter_mut().zip(all) {
@@ -146,7 +159,7 @@ pub fn vectors(
     if let (Some(last), Some(slot)) = (last, words.get_mut(used)) {
         *slot = last;
     }
-    Ok((at, at + (argv.count as usize + 1) * 8))
+    (at, at + (argv.count as usize + 1) * 8)
 }
 
 /// Becomes the program.
