@@ -117,7 +117,9 @@ fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
         Op::Mask { path, data } => masks::mask(ctx, path, data),
         Op::Readonly { path } => masks::readonly(ctx, path),
         Op::RootReadonly {} => mounts::root_readonly(),
-        Op::Pivot { move_root, propagation } => mounts::pivot(ctx, move_root != 0, propagation),
+        Op::Pivot { move_root, propagation, proc } => {
+            mounts::pivot(ctx, move_root != 0, propagation, proc != 0)
+        }
         Op::Sysctl { key, value } => files::sysctl(ctx, key, value),
         Op::Rlimit { resource, soft, hard } => identity::rlimit(resource, soft, hard),
         Op::NoNewPrivs {} => identity::no_new_privs(),

@@ -388,7 +388,7 @@ pub fn root_readonly() -> Result<(), Stop> {
 }
 
 /// Makes the container's root the root of this mount namespace and lets go of the old one.
-pub fn pivot(ctx: &mut Ctx, move_root: bool, flags: u64) -> Result<(), Stop> {
+pub fn pivot(ctx: &mut Ctx, move_root: bool, flags: u64, proc: bool) -> Result<(), Stop> {
     let root = ctx.root()?;
     sys::chdir(root)?;
     if move_root {
@@ -404,6 +404,11 @@ pub fn pivot(ctx: &mut Ctx, move_root: bool, flags: u64) -> Result<(), Stop> {
     sys::chdir_root()?;
     if flags != 0 {
         propagation(c"/", flags)?;
+    }
+    if !proc {
+        for fd in [ctx.proc.take(), ctx.private_proc.take()] {
+            ctx.later_if(fd);
+        }
     }
     for fd in [
         ctx.root.take(),

@@ -235,8 +235,8 @@ ops! {
     /// Make the root mount read-only.
     23 RootReadonly {}
     /// Make the container's root the root and let go of the old one; with `move_root` by moving
-    /// the mount instead of `pivot_root`.
-    24 Pivot { move_root: u32, propagation: u64 }
+    /// the mount instead of `pivot_root`. With `proc` something is written to the procfs afterwards.
+    24 Pivot { move_root: u32, propagation: u64, proc: u32 }
     /// Write a sysctl. The key has slashes.
     25 Sysctl { key: &'a CStr, value: &'a CStr }
     /// Set a resource limit.

@@ -48,12 +48,23 @@ pub fn encode(plan: &Plan) -> Result<Vec<u8>> {
         }
         match &step.action {
             Action::Hook(h) => hook(&mut out, number, plan, h),
+            Action::Pivot { move_root, propagation } => {
+                let (move_root, propagation) = (u32::from(*move_root), *propagation);
+                let proc = u32::from(writes_proc(plan.steps.get(i..).unwrap_or(&[])));
+                out.push(number, &Op::Pivot { move_root, propagation, proc });
+                Ok(())
+            }
             Action::Mount(m) => mount(&mut out, number, m, remounted),
             _ => record(&mut out, number, step),
         }
         .map_err(|e| e.or_at(&step.field))?;
     }
     Ok(out.finish())
+}
+
+/// Whether one of the steps writes to the container's procfs.
+fn writes_proc(steps: &[Step]) -> bool {
+    steps.iter().any(|step| matches!(step.action, Action::Sysctl { .. } | Action::ProgramLabel { .. }))
 }
 
 /// Lays out what the last step needs, in the name of that step but before the container is created: afterwards
@@ -200,10 +211,6 @@ fn record_root(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
         }
         Action::Readonly { path: p } => out.push(n, &Op::Readonly { path: &path(p)? }),
         Action::RootReadonly => out.push(n, &Op::RootReadonly {}),
-        Action::Pivot { move_root, propagation } => {
-            let move_root = u32::from(*move_root);
-            out.push(n, &Op::Pivot { move_root, propagation: *propagation });
-        }
         Action::Sysctl { key, value } => {
             let key = text(&format!("sys/{key}"))?;
             out.push(n, &Op::Sysctl { key: &key, value: &text(value)? });
