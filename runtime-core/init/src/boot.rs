@@ -35,8 +35,9 @@ pub struct Ctx {
     pub proc: Option<Fd>,
     /// What is bound on /proc instead. Its numbers may be those of another pid namespace: nothing is written there.
     pub bound_proc: Option<Fd>,
-    /// What was mounted on /sys.
+    /// The sysfs that was mounted on /sys, or what is bound there instead.
     pub sys: Option<Fd>,
+    pub bound_sys: Option<Fd>,
     /// A procfs that nobody else sees, where there is none on /proc.
     pub private_proc: Option<Fd>,
     /// The devpts that was mounted on /dev/pts.
@@ -129,6 +130,7 @@ pub fn boot() -> Ctx {
         proc: None,
         bound_proc: None,
         sys: None,
+        bound_sys: None,
         private_proc: None,
         devpts: None,
         dev: None,

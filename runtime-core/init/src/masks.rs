@@ -18,13 +18,14 @@ use core::ffi::CStr;
 fn coverable(ctx: &Ctx, path: &CStr) -> Result<Option<Fd>, Stop> {
     let bytes = path.to_bytes_with_nul();
     let proc = if ctx.proc.is_some() { &ctx.proc } else { &ctx.bound_proc };
+    let sys = if ctx.sys.is_some() { &ctx.sys } else { &ctx.bound_sys };
     let below = |mount: &'_ Option<Fd>, name: &[u8]| match bytes.strip_prefix(name) {
         Some(rest @ [b'/', ..]) if mount.is_some() => CStr::from_bytes_with_nul(rest).ok(),
         _ => None,
     };
-    let (top, path) = match (below(proc, b"/proc"), below(&ctx.sys, b"/sys")) {
+    let (top, path) = match (below(proc, b"/proc"), below(sys, b"/sys")) {
         (Some(rest), _) => (proc.as_ref(), rest),
-        (_, Some(rest)) => (ctx.sys.as_ref(), rest),
+        (_, Some(rest)) => (sys.as_ref(), rest),
         _ => (None, path),
     };
     let top = match top {
@@ -38,35 +39,40 @@ fn coverable(ctx: &Ctx, path: &CStr) -> Result<Option<Fd>, Stop> {
 }
 
 /// What is to be masked.
-struct Spot<'a> {
-    /// What was opened; nothing of a name in the procfs of /proc.
+struct Spot {
+    /// What was opened; nothing where a name is enough.
     file: Option<Fd>,
-    name: &'a CStr,
     is_dir: bool,
 }
 
-/// Finds what is to be masked. In a procfs nobody puts a link in the place of a name: one look tells whether it is
-/// there and what it is.
-fn spot<'a>(ctx: &Ctx, path: &'a CStr) -> Result<Option<Spot<'a>>, Stop> {
+/// The filesystem that was mounted here on /proc or /sys, and the one name in it that a path leads to. Nobody puts a
+/// link in the place of a name there.
+fn named<'a>(ctx: &'a Ctx, path: &'a CStr) -> Option<(&'a Fd, &'a CStr)> {
+    let below = |mount: &'a Option<Fd>, dir: &[u8]| Some((mount.as_ref()?, files::name_below(path, dir)?));
+    below(&ctx.proc, b"/proc/").or_else(|| below(&ctx.sys, b"/sys/"))
+}
+
+/// Finds what is to be masked. Of what has a name one look tells whether it is there and what it is.
+fn spot(ctx: &Ctx, path: &CStr) -> Result<Option<Spot>, Stop> {
     let is_dir = |mode: u32| mode & S_IFMT == S_IFDIR;
-    if let (Some(proc), Some(name)) = (&ctx.proc, files::name_below(path, b"/proc/")) {
-        match sys::stat_name(proc, name) {
+    if let Some((top, name)) = named(ctx, path) {
+        match sys::stat_name(top, name) {
             Err(Errno(ENOENT)) => return Ok(None),
             Ok(there) if there.mode & S_IFMT == S_IFLNK => {}
-            there => return Ok(Some(Spot { file: None, name, is_dir: is_dir(there?.mode) })),
+            there => return Ok(Some(Spot { file: None, is_dir: is_dir(there?.mode) })),
         }
     }
     let Some(file) = coverable(ctx, path)? else {
         return Ok(None);
     };
     let is_dir = is_dir(sys::stat(file.raw())?.mode);
-    Ok(Some(Spot { file: Some(file), name: c"", is_dir }))
+    Ok(Some(Spot { file: Some(file), is_dir }))
 }
 
 /// Covers a path so that nothing can be read from it. A file gets the host's null device, a directory an empty
 /// tree; the first of each is cloned for the others.
 pub fn mask(ctx: &mut Ctx, path: &CStr, data: Strs<'_>) -> Result<(), Stop> {
-    let Some(Spot { file, name, is_dir }) = spot(ctx, path)? else {
+    let Some(Spot { file, is_dir }) = spot(ctx, path)? else {
         return Ok(());
     };
     let known = if is_dir { &ctx.empty } else { &ctx.null };
@@ -77,7 +83,7 @@ pub fn mask(ctx: &mut Ctx, path: &CStr, data: Strs<'_>) -> Result<(), Stop> {
         None if is_dir => empty(ctx, data)?,
         None => null()?,
     };
-    let Some(place) = file.as_ref().or(ctx.proc.as_ref()) else {
+    let Some((place, name)) = file.as_ref().map(|file| (file, c"")).or_else(|| named(ctx, path)) else {
         return Err(Stop::detail(Detail::BadScript, b"mask"));
     };
     attach(&cover, place, name, path)?;

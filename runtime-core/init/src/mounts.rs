@@ -130,7 +130,10 @@ fn place(ctx: &mut Ctx, mount: Fd, target: Target<'_>, made: &Made<'_>) -> Resul
             ctx.bound_proc = None;
             ctx.proc.replace(mount)
         }
-        (b"sysfs", b"/sys") => ctx.sys.replace(mount),
+        (b"sysfs", b"/sys") => {
+            ctx.bound_sys = None;
+            ctx.sys.replace(mount)
+        }
         (b"devpts", b"/dev/pts") => ctx.devpts.replace(mount),
         _ => Some(mount),
     };
@@ -359,7 +362,10 @@ pub fn bind(ctx: &mut Ctx, op: &Op<'_>) -> Result<(), Stop> {
             ctx.proc = None;
             ctx.bound_proc = Some(tree);
         }
-        b"/sys" => ctx.sys = Some(tree),
+        b"/sys" => {
+            ctx.sys = None;
+            ctx.bound_sys = Some(tree);
+        }
         _ => ctx.later(tree),
     }
     ctx.later(target);
@@ -414,6 +420,7 @@ pub fn pivot(ctx: &mut Ctx, move_root: bool, flags: u64, proc: bool) -> Result<(
         ctx.root.take(),
         ctx.bound_proc.take(),
         ctx.sys.take(),
+        ctx.bound_sys.take(),
         ctx.devpts.take(),
         ctx.empty.take(),
         ctx.null.take(),
