@@ -42,6 +42,10 @@ fn build() -> Result<(), String> {
     let env = |name: &str| std::env::var(name).map_err(|e| format!("{name}: {e}"));
     let source = PathBuf::from(env("DEP_OXRUN_INIT_SOURCE")?);
     let out = PathBuf::from(env("OUT_DIR")?).join("oxrun-init");
+    // Nothing unwinds init, and nobody asks which compiler made it.
+    let layout = out.with_extension("ld");
+    let discard = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.comment) } } INSERT AFTER .text;";
+    std::fs::write(&layout, discard).map_err(|e| format!("{}: {e}", layout.display()))?;
     println!("cargo::rerun-if-changed={}", source.display());
     // Where pages may have 64 KiB, segments on pages of their own would mostly be padding.
     let small_pages = env("CARGO_CFG_TARGET_ARCH")? == "x86_64";
@@ -50,10 +54,16 @@ fn build() -> Result<(), String> {
     rustc
         .args(["--edition", "2024", "--crate-name", "oxrun_init", "--crate-type", "bin"])
         .args(["--target", &env("TARGET")?])
-        .args(["-C", "panic=abort", "-C", "opt-level=s", "-C", "lto=fat", "-C", "codegen-units=1"])
+        // Small as with opt-level=s, and as fast as before: what is inlined is only what becomes smaller by it.
+        .args(["-C", "panic=abort", "-C", "opt-level=2", "-C", "llvm-args=-inline-threshold=0"])
+        .args(["-C", "lto=fat", "-C", "codegen-units=1"])
         .args(["-C", "relocation-model=static", "-C", "strip=symbols"])
         .args(["-C", "linker=rust-lld", "-C", "linker-flavor=ld.lld"])
         .args(["-C", "link-arg=-znoexecstack", "-C", "link-arg=--gc-sections"])
+        // RELRO asks a loader to protect a page, and there is no loader.
+        .args(["-C", "link-arg=-znorelro", "-C", "link-arg=--no-eh-frame-hdr"])
+        .arg("-C")
+        .arg(format!("link-arg=-T{}", layout.display()))
         .args(["-C", pages])
         .arg("-o")
         .arg(&out)
