@@ -103,7 +103,6 @@ pub fn clone(ctx: &mut Ctx, flags: u64, cgroup: &CStr, step: u32) -> Result<(), 
         let told = ctx.tell(step, pid as u32, Some(&fd));
         sys::exit(if told.is_ok() { 0 } else { 250 });
     }
-    ctx.later_if(dir);
     Ok(())
 }
 
