@@ -195,8 +195,8 @@ impl Ctx {
     }
 
     /// Puts off the closing of what is done with: one call closes many that lie beside each other. Only for what
-    /// nothing is written through and what is not the host's. All are closed before anybody else acts and when the root
-    /// is changed.
+    /// nothing is written through and what leads to no directory of the host. All are closed before anybody else acts
+    /// and when the root is changed.
     pub fn later(&mut self, fd: Fd) {
         let at = (fd.raw() as u32).wrapping_sub(self.first_private);
         if at < self.room {
