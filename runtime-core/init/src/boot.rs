@@ -149,8 +149,10 @@ pub fn boot() -> Ctx {
         home: [0; 256],
     };
     // Where few descriptors are allowed none of them is to wait.
-    if sys::most_descriptors().is_ok_and(|most| most >= u64::from(ctx.first_private + 2 * WAITING)) {
-        ctx.room = WAITING;
+    match sys::most_descriptors() {
+        Ok(most) if most >= u64::from(ctx.first_private + 2 * WAITING) => ctx.room = WAITING,
+        Ok(_) => {}
+        Err(e) => sys::die(&e.into()),
     }
     for fd in [fault, stdin] {
         ctx.later(Fd::own(fd as usize));
