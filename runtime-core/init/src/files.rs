@@ -269,6 +269,10 @@ pub fn cwd(ctx: &mut Ctx, path: &'static CStr, create: bool, uid: u32, gid: u32)
 
 /// Opens and enters a directory of the container, whose root is now this process's root.
 pub fn enter(path: &CStr) -> Result<(), Errno> {
+    // Where nothing is looked up no link can lead elsewhere.
+    if path == c"/" {
+        return sys::chdir_root();
+    }
     let fd = sys::openat2(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0, RESOLVE_NO_MAGICLINKS)?;
     sys::chdir(&fd)
 }
