@@ -127,13 +127,32 @@ fn empty(ctx: &mut Ctx, data: Strs<'_>) -> Result<Fd, Stop> {
     Ok(empty)
 }
 
+/// What is never a link in a procfs: the usual read-only paths.
+fn usual<'a>(ctx: &'a Ctx, path: &'a CStr) -> Option<(&'a Fd, &'a CStr)> {
+    let name = files::name_below(path, b"/proc/")?;
+    let known = matches!(name.to_bytes(), b"bus" | b"fs" | b"irq" | b"sys" | b"sysrq-trigger");
+    ctx.proc.as_ref().filter(|_| known).map(|proc| (proc, name))
+}
+
 /// Puts a read-only clone of a path over itself.
 pub fn readonly(ctx: &mut Ctx, path: &CStr) -> Result<(), Stop> {
+    let read_only = MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() };
+    if let Some((proc, name)) = usual(ctx, path) {
+        let flags = OPEN_TREE_CLONE | AT_RECURSIVE | AT_SYMLINK_NOFOLLOW;
+        let clone = match sys::open_tree(proc.raw(), name, flags) {
+            Err(Errno(ENOENT)) => return Ok(()),
+            clone => clone?,
+        };
+        change(&clone, &read_only)?;
+        attach(&clone, proc, name, path)?;
+        ctx.later(clone);
+        return Ok(());
+    }
     let Some(target) = coverable(ctx, path)? else {
         return Ok(());
     };
     let clone = sys::open_tree(target.raw(), c"", OPEN_TREE_CLONE | AT_RECURSIVE | AT_EMPTY_PATH)?;
-    change(&clone, &MountAttr { set: MOUNT_ATTR_RDONLY, ..MountAttr::default() })?;
+    change(&clone, &read_only)?;
     attach(&clone, &target, c"", path)?;
     ctx.later(clone);
     ctx.later(target);

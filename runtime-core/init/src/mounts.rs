@@ -314,7 +314,8 @@ pub fn attach(mount: &Fd, target: &Fd, name: &CStr, dest: &CStr) -> Result<(), S
     sys::attach(mount, target, name).map_err(|e| {
         let is_dir = |fd: &Fd| sys::stat_quietly(fd.raw()).map(|s| s.mode & S_IFMT == S_IFDIR);
         match (e, is_dir(mount), is_dir(target)) {
-            (Errno(EINVAL | ENOTDIR), Some(a), Some(b)) if a != b => {
+            // Of a name it is known what it is.
+            (Errno(EINVAL | ENOTDIR), Some(a), Some(b)) if a != b && name.is_empty() => {
                 Stop::explained(Errno(ENOTDIR), Detail::TypeMismatch, dest.to_bytes())
             }
             _ => e.into(),
