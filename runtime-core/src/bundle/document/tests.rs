@@ -258,7 +258,7 @@ fn same_model(text: &[u8]) -> bool {
     assert_eq!(read.is_ok(), expected.is_ok(), "{}", String::from_utf8_lossy(text));
     match (read, expected) {
         (Ok(one), Ok(other)) => {
-            assert!(one == other, "{}", String::from_utf8_lossy(text));
+            assert!(*one == other, "{}", String::from_utf8_lossy(text));
             true
         }
         (Err(one), Err(other)) => {
