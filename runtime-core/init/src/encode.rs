@@ -24,7 +24,8 @@ impl Writer {
     /// Starts a script.
     #[must_use]
     pub fn new(header: Header) -> Self {
-        let mut w = Writer { bytes: Vec::new() };
+        // As much as that of a usual container.
+        let mut w = Writer { bytes: Vec::with_capacity(6 << 10) };
         MAGIC.write(&mut w);
         header.steps.write(&mut w);
         header.preserve.write(&mut w);
