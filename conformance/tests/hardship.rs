@@ -139,6 +139,32 @@ fn twenty_descriptors_are_enough_for_every_command() -> Check {
     Ok(())
 }
 
+/// Where descriptors are plenty init closes what it is done with by runs, elsewhere at once.
+fn more_mounts_than_descriptors_are_made_whatever_the_limit_and_leave_none_open() -> Check {
+    let s = sandbox()?;
+    let source = s.make_dir("source")?;
+    let mut config = config();
+    for number in 0..200 {
+        let (source, destination) = (source.display().to_string(), format!("/mnt/{number}"));
+        let options = ["bind", if number % 2 == 0 { "ro" } else { "rw" }];
+        let mount = json!({ "source": source, "destination": destination, "type": "bind", "options": options });
+        config = config.push("/mounts", mount);
+    }
+    let bundle = s.bundle(&config)?;
+    let path = bundle.path().to_str().unwrap();
+    for limit in [20, 70, 132, 133, 136, 140, 150, 1024] {
+        through(&s, &format!("ulimit -n {limit}"), &["create", "--bundle", path, "c1"])?.success()?;
+        let pid = s.runtime().pid("c1")?;
+        let open: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))?.collect::<Result<_, _>>()?;
+        // The streams and the fifo at which it waits.
+        check_eq!(open.len(), 4, "limit {limit}");
+        let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo"))?;
+        check_eq!(mounts.lines().filter(|line| line.contains(" /mnt/")).count(), 200, "limit {limit}");
+        s.runtime().call(&["delete", "--force", "c1"])?.success()?;
+    }
+    Ok(())
+}
+
 fn there_may_be_more_containers_than_descriptors() -> Check {
     let s = sandbox()?;
     let ids: Vec<String> = (10..22).map(|number| format!("c{number}")).collect();
@@ -250,6 +276,7 @@ fn main() -> ExitCode {
         a_state_root_that_is_a_file_is_named,
         a_caller_that_ignores_the_end_of_its_children_gets_exit_codes,
         twenty_descriptors_are_enough_for_every_command,
+        more_mounts_than_descriptors_are_made_whatever_the_limit_and_leave_none_open,
         there_may_be_more_containers_than_descriptors,
         too_few_descriptors_are_told_and_leave_nothing,
         a_memory_limit_that_init_cannot_live_with_is_told_and_leaves_nothing,
