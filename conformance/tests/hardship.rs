@@ -147,7 +147,8 @@ fn more_mounts_than_descriptors_are_made_whatever_the_limit_and_leave_none_open(
     for number in 0..200 {
         let (source, destination) = (source.display().to_string(), format!("/mnt/{number}"));
         let options = ["bind", if number % 2 == 0 { "ro" } else { "rw" }];
-        let mount = json!({ "source": source, "destination": destination, "type": "bind", "options": options });
+        let mount =
+            json!({ "source": source, "destination": destination, "type": "bind", "options": options });
         config = config.push("/mounts", mount);
     }
     let bundle = s.bundle(&config)?;

@@ -73,6 +73,8 @@ struct Host<'a> {
     control: Option<OwnedFd>,
     /// The process that was spawned or cloned last, and its pid.
     process: Option<(u32, OwnedFd)>,
+    /// The process that cloned it, until it is reaped.
+    outside: Option<OwnedFd>,
     console: Option<OwnedFd>,
     /// Messages that came before the one that was waited for.
     early: Vec<Message>,
@@ -151,6 +153,7 @@ fn carry_out<'a>(
         fault,
         control: None,
         process: None,
+        outside: None,
         console: None,
         early: Vec::new(),
         source: None,
@@ -277,6 +280,7 @@ impl Host<'_> {
             }
             let _ = sys::wait_within(&pidfd, talk::DEATH);
         }
+        self.reap_outside();
         let lost = self.network.take().map_or_else(Vec::new, network::Network::bring_back);
         // The failure that is being reported is the one that matters.
         if let Some(unit) = &self.unit {

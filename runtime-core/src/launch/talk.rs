@@ -135,25 +135,32 @@ impl Host<'_> {
     /// Waits until init has reached the barrier before step `number`.
     pub(super) fn reached(&mut self, number: u32) -> Result<()> {
         let fd = self.message(number)?.fd;
+        self.reap_outside();
         if fd.is_some() {
             self.console = fd;
         }
         Ok(())
     }
 
-    /// Waits for the clone; the process that cloned is done.
+    /// Waits for the clone. The process that cloned is done, and reaped when its clone has gone on for a while.
     pub(super) fn cloned(&mut self, number: u32) -> Result<()> {
         let Message { pid, fd, .. } = self.message(number)?;
         let Some(pidfd) = fd else {
             return Err(Error::new(ErrorKind::Internal, "init sent no pidfd"));
         };
-        if let Some((_, old)) = self.process.replace((pid, pidfd)) {
-            let ended = sys::poll_exit(old.as_fd(), Some(PATIENCE));
-            if ended.map_err(|e| Error::io("poll(init)", &e))? {
-                let _ = sys::wait(&old);
-            }
-        }
+        self.reap_outside();
+        self.outside = self.process.replace((pid, pidfd)).map(|(_, old)| old);
         Ok(())
+    }
+
+    /// Reaps the process that cloned, which has nothing left to do but to end.
+    pub(super) fn reap_outside(&mut self) {
+        if let Some(old) = self.outside.take()
+            && !sys::reap(&old)
+        {
+            // One that was stopped is left to whoever reaps after us.
+            let _ = sys::wait_within(&old, PATIENCE);
+        }
     }
 
     /// Lets init go on.

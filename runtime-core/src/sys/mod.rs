@@ -475,14 +475,16 @@ fn restore_signals(old: &libc::sigset_t) {
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, old, std::ptr::null_mut()) };
 }
 
-/// Reaps a process that has ended, if it is a child of the caller.
-pub(crate) fn reap(pidfd: impl AsFd) {
+/// Reaps a process that has ended, if it is a child of the caller. Whether there is nothing to reap any more.
+pub(crate) fn reap(pidfd: impl AsFd) -> bool {
     let fd = pidfd.as_fd().as_raw_fd();
     // SAFETY: plain numbers; zeroes are valid.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let flags = libc::WEXITED | libc::WNOHANG | libc::__WALL;
     // SAFETY: a valid buffer. That it is somebody else's child is no failure.
-    unsafe { libc::waitid(libc::P_PIDFD, fd as libc::id_t, &raw mut info, flags) };
+    let r = unsafe { libc::waitid(libc::P_PIDFD, fd as libc::id_t, &raw mut info, flags) };
+    // SAFETY: waitid(2) leaves the pid 0 if there is nobody to reap yet.
+    r != 0 || unsafe { info.si_pid() } != 0
 }
 
 /// waitid(2) without reaping: whether a process that has ended is a child of the caller, and was not killed.
