@@ -311,25 +311,16 @@ fn spawn_init(script: &[u8], outside: &Outside<'_>) -> Result<(u32, OwnedFd, Own
     sys::seal(&memfd, libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK)
         .map_err(|e| Error::io("fcntl(F_ADD_SEALS)", &e))?;
     let (ours, theirs) = sys::socketpair().map_err(|e| Error::io("socketpair", &e))?;
-    let image = image::image()?;
-    let (pid, pidfd) =
-        sys::spawn(image, theirs.as_fd()).map_err(|e| Error::io("execveat(\"oxrun-init\")", &e))?;
-    drop(theirs);
     let mut hello = (script.len() as u32).to_le_bytes().to_vec();
     hello.extend_from_slice(&(outside.preserved.len() as u32).to_le_bytes());
     let [stdin, stdout, stderr] = outside.streams;
     let mut fds = vec![stdout, stderr];
     fds.extend(outside.preserved);
     fds.extend([outside.fifo, memfd.as_fd(), outside.fault, stdin]);
-    if let Err(e) = sys::send(&ours, &hello, &fds) {
-        // The process hears the end of its socket and goes.
-        drop(ours);
-        let status = sys::wait(&pidfd).unwrap_or(sys::ExitStatus::Unknown);
-        return Err(match e.raw_os_error() {
-            Some(libc::EPIPE | libc::ECONNRESET) => report::unborn(status),
-            _ => Error::io("sendmsg(hello)", &e),
-        });
-    }
+    // Before there is anybody to receive it, who then need not wait for it.
+    sys::send(&ours, &hello, &fds).map_err(|e| Error::io("sendmsg(hello)", &e))?;
+    let (pid, pidfd) =
+        sys::spawn(image::image()?, theirs.as_fd()).map_err(|e| Error::io("execveat(\"oxrun-init\")", &e))?;
     Ok((pid, pidfd, ours))
 }
 

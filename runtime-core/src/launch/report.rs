@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 /// The error of an init that ended before it could say anything.
-pub(super) fn unborn(status: ExitStatus) -> Error {
+fn unborn(status: ExitStatus) -> Error {
     Error::new(ErrorKind::Killed, format!("container init ended before its first step: {}", how(status)))
 }
 
