@@ -79,7 +79,8 @@ pub fn become_root(ctx: &Ctx, drop_groups: bool) -> Result<(), Stop> {
 }
 
 /// Clones the container's process. `CLONE_PARENT` makes it a child of the host's process, not of
-/// this one, which tells its pid and hands over its pidfd, and is done.
+/// this one, which tells its pid and hands over its pidfd, and is done. With `CLONE_VM` among the flags the clone
+/// has this one's memory, which then is not copied.
 pub fn clone(ctx: &mut Ctx, flags: u64, cgroup: &CStr, step: u32) -> Result<(), Stop> {
     let mut pidfd = -1i32;
     let dir = match cgroup.is_empty() {
@@ -94,6 +95,9 @@ pub fn clone(ctx: &mut Ctx, flags: u64, cgroup: &CStr, step: u32) -> Result<(), 
     if let Some(dir) = &dir {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = dir.raw() as u64;
+    }
+    if flags & CLONE_VM != 0 {
+        return Ok(sys::clone_sharing(args, ctx.control, step)?);
     }
     let pid = sys::clone3(&args)?;
     if pid != 0 {

@@ -234,6 +234,9 @@ pub use tree::*;
 mod mount;
 pub use mount::*;
 
+mod share;
+pub use share::*;
+
 mod thread;
 pub use thread::*;
 

@@ -3,7 +3,7 @@
 //! Steps of the host become one barrier for each run of them; the other steps become one record each,
 //! with two exceptions, where one sentence is two operations of the kernel.
 
-use super::action::{Action, BindMount, DeviceNode, FilesystemMount, HookAction, Lsm, Scheduler};
+use super::action::{Action, BindMount, DeviceNode, FilesystemMount, HookAction, Lsm, Namespace, Scheduler};
 use super::options::MountOptions;
 use super::ranges::Ranges;
 use super::{Plan, Step};
@@ -48,6 +48,7 @@ pub fn encode(plan: &Plan) -> Result<Vec<u8>> {
         }
         match &step.action {
             Action::Hook(h) => hook(&mut out, number, plan, h),
+            Action::Clone { new, cgroup } => clone(&mut out, number, plan, new, cgroup.as_deref()),
             Action::Pivot { move_root, propagation } => {
                 let (move_root, propagation) = (u32::from(*move_root), *propagation);
                 let proc = u32::from(writes_proc(plan.steps.get(i..).unwrap_or(&[])));
@@ -60,6 +61,24 @@ pub fn encode(plan: &Plan) -> Result<Vec<u8>> {
         .map_err(|e| e.or_at(&step.field))?;
     }
     Ok(out.finish())
+}
+
+/// The process that clones has little more to do, so the clone need not copy its memory but can have it. Not where
+/// somebody else's process could reach that memory before, through a pid namespace that is there already, and so change
+/// what the process outside does; nor with what is new in it: a clone in a time namespace has memory of its own, and the
+/// rights over another's memory go by the user namespace.
+fn clone(out: &mut Writer, n: u32, plan: &Plan, new: &[Namespace], cgroup: Option<&Path>) -> Result<()> {
+    let own = |kind: &Namespace| matches!(kind, Namespace::User | Namespace::Time);
+    let apart = plan.steps.iter().any(|step| match &step.action {
+        Action::Clone { new, .. } | Action::Unshare { new } => new.iter().any(own),
+        Action::SetNs { kind, .. } => own(kind),
+        Action::NewUser => true,
+        _ => false,
+    });
+    let shared = new.contains(&Namespace::Pid) && !apart;
+    let flags = new.iter().fold(0, |f, n| f | n.flag()) | if shared { libc::CLONE_VM as u64 } else { 0 };
+    out.push(n, &Op::Clone { flags, cgroup: &path(cgroup.unwrap_or(Path::new("")))? });
+    Ok(())
 }
 
 /// Whether one of the steps writes to the container's procfs.
@@ -144,11 +163,6 @@ fn record(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
         }
         Action::OpenTasks { file } => out.push(n, &Op::OpenTasks { path: &path(file)? }),
         Action::JoinOpened => out.push(n, &Op::JoinOpened {}),
-        Action::Clone { new, cgroup } => {
-            let flags = new.iter().fold(0, |f, n| f | n.flag());
-            let cgroup = path(cgroup.as_deref().unwrap_or(Path::new("")))?;
-            out.push(n, &Op::Clone { flags, cgroup: &cgroup });
-        }
         Action::Unshare { new } => {
             let flags = new.iter().fold(0, |f, n| f | n.flag() as u32);
             out.push(n, &Op::Unshare { flags });
