@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 /// What a container is doing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,19 +96,29 @@ pub struct Container {
     console: Option<OwnedFd>,
     /// Apart: it is large, and a handle is moved about.
     template: OnceLock<Box<Template>>,
+    /// The fifo of one that was told to begin when it was created.
+    begun: Mutex<Option<OwnedFd>>,
 }
 
 impl Container {
     pub(crate) fn created(dir: StateDir, l: Launched) -> Container {
         // The handle does not keep others away.
         dir.unlock();
-        Container { dir, state: l.state, pidfd: Some(l.pidfd), console: l.console, template: OnceLock::new() }
+        Container {
+            dir,
+            state: l.state,
+            pidfd: Some(l.pidfd),
+            console: l.console,
+            template: OnceLock::new(),
+            begun: Mutex::new(l.begun),
+        }
     }
 
     pub(crate) fn open(dir: StateDir) -> Result<Container> {
         let state = dir.read()?;
         let pidfd = state.process()?;
-        Ok(Container { dir, state, pidfd, console: None, template: OnceLock::new() })
+        let begun = Mutex::new(None);
+        Ok(Container { dir, state, pidfd, console: None, template: OnceLock::new(), begun })
     }
 
     /// The id.

@@ -42,11 +42,11 @@ pub(crate) fn loaded(
     unloadable: impl Fn(i32) -> Error,
 ) -> Result<()> {
     let exited = || sys::poll_exit(pidfd.as_fd(), Some(0)).map_err(|e| Error::io("poll", &e));
-    // A child that has ended by itself was loaded; that is told with less than /proc takes.
-    if exited()? && sys::exited_by_itself(pidfd) {
-        return Ok(());
-    }
     for _ in 0..1000 {
+        // A child that has ended by itself was loaded; that is told with less than /proc takes.
+        if exited()? && sys::exited_by_itself(pidfd) {
+            return Ok(());
+        }
         // In this order: what is read of a process that turns out to be dead is final.
         let loading = sys::loading(pid).map_err(|e| Error::io(format!("read(/proc/{pid}/stat)"), &e))?;
         match loading {

@@ -117,12 +117,27 @@ impl Runtime {
     /// [`crate::ErrorKind::AlreadyExists`] if the id is taken; otherwise why a step failed, in which case everything that
     /// was made is gone again.
     pub fn create(&self, plan: &Plan, stdio: Stdio) -> Result<Container> {
+        self.make(plan, stdio, false)
+    }
+
+    /// The same for a container that is started in any case: its program begins as soon as it is created, and
+    /// [`Container::start`], which has to follow, waits only until it has. One that somebody else has a part in, the agent of
+    /// its filter or the socket by which it says that it is ready, waits for that.
+    ///
+    /// # Errors
+    /// As [`Runtime::create`].
+    #[doc(hidden)]
+    pub fn create_to_start(&self, plan: &Plan, stdio: Stdio) -> Result<Container> {
+        self.make(plan, stdio, plan.agent().is_none() && plan.notify().is_none())
+    }
+
+    fn make(&self, plan: &Plan, stdio: Stdio, begins: bool) -> Result<Container> {
         let (dir, fault) = StateDir::create(&self.root, &plan.id)?;
         let ready = match plan.notify() {
             Some(place) if place.parent() == Some(&dir.path) => dir.make_notify(),
             _ => Ok(()),
         };
-        let launched = ready.and_then(|()| launch::launch(plan, &dir, fault, stdio));
+        let launched = ready.and_then(|()| launch::launch(plan, &dir, fault, stdio, begins));
         match launched {
             Ok(l) => {
                 if let Some(filter) = &plan.template.filter {

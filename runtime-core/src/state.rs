@@ -227,10 +227,16 @@ impl StateDir {
             .map_err(|e| self.failed("mkdir", NOTIFY, &e))
     }
 
-    /// Takes the fifo away: from now on nobody else can start the container.
-    pub(crate) fn remove_fifo(&self) {
+    /// Tells init, which holds the fifo, to go on, and takes the fifo away: from now on nobody else can start the
+    /// container.
+    ///
+    /// # Errors
+    /// EPIPE if init is gone.
+    pub(crate) fn begin(&self, fifo: &OwnedFd) -> Result<()> {
+        sys::write_byte(fifo, b's').map_err(|e| Error::io("write(start)", &e))?;
         // If it stays, a second start finds a container that does not wait any more.
         let _ = std::fs::remove_file(self.path.join("start"));
+        Ok(())
     }
 
     /// The fifo's writing end, if init holds it.

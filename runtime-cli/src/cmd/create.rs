@@ -19,7 +19,7 @@ pub(crate) fn create(ctx: &Ctx<'_>, a: &args::Create) -> Result<u8, Failure> {
     let runtime = ctx.runtime()?;
     let plan = plan(ctx, &runtime, a, "create", false)?;
     check_console(ctx, &plan, a, true)?;
-    let mut container = make(ctx, &runtime, &plan, "create")?;
+    let mut container = make(ctx, &runtime, &plan, "create", false)?;
     let handed = hand_over_init(&mut container, a)
         .and_then(|()| pid_file(a.pid_file.as_deref(), container.started_pid()));
     undo_unless(container, handed)?;
@@ -35,10 +35,12 @@ pub(crate) fn run(ctx: &Ctx<'_>, a: &args::Run) -> Result<u8, Failure> {
     check_console(ctx, &plan, &a.create, a.detach)?;
     if !a.detach {
         let session = foreground::Session::begin(!a.no_subreaper)?;
-        let container = make(ctx, &runtime, &plan, "run")?;
+        // A terminal has its size, and whoever is handed something has it, before the program begins.
+        let at_once = !plan.terminal && a.create.pidfd_socket.is_none();
+        let container = make(ctx, &runtime, &plan, "run", at_once)?;
         return session.run(ctx, container, &a.create, a.keep);
     }
-    let mut container = make(ctx, &runtime, &plan, "run")?;
+    let mut container = make(ctx, &runtime, &plan, "run", false)?;
     let done = hand_over_init(&mut container, &a.create)
         .and_then(|()| Proxy::open(ctx, &a.create.id))
         .and_then(|proxy| container.start().map(|()| proxy).map_err(|e| started(ctx, &e)))
@@ -162,9 +164,19 @@ fn check_console(ctx: &Ctx<'_>, plan: &Plan, a: &args::Create, detach: bool) -> 
     }
 }
 
-fn make(ctx: &Ctx<'_>, runtime: &Runtime, plan: &Plan, command: &str) -> Result<Container, Failure> {
+fn make(
+    ctx: &Ctx<'_>,
+    runtime: &Runtime,
+    plan: &Plan,
+    command: &str,
+    at_once: bool,
+) -> Result<Container, Failure> {
     ctx.make_root()?;
-    runtime.create(plan, Stdio::inherit()).map_err(|e| failed(ctx, command, &e))
+    let made = match at_once {
+        true => runtime.create_to_start(plan, Stdio::inherit()),
+        false => runtime.create(plan, Stdio::inherit()),
+    };
+    made.map_err(|e| failed(ctx, command, &e))
 }
 
 /// Sends the terminal and the pidfd where they were asked for.

@@ -25,6 +25,10 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::WrongState`] if it is not created, or paused; [`ErrorKind::Exec`] if the program cannot be executed.
     pub fn start(&self) -> Result<()> {
+        if let (Some(fifo), Some(pidfd)) = (self.begun.lock().ok().and_then(|mut b| b.take()), &self.pidfd) {
+            self.executed(&fifo, pidfd, None)?;
+            return self.run_hooks("poststart", "running", self.state.pid);
+        }
         // Neither a program that takes long to load nor a hook may keep others from deleting the container; nor an
         // agent: a container that cannot be started has no need of it.
         let agent = match &self.state.agent {
@@ -59,12 +63,11 @@ impl Container {
             }
             Fifo::Left | Fifo::Gone => return ended("cannot start an already running container"),
         };
-        sys::write_byte(&fifo, b's').map_err(|e| {
+        self.dir.begin(&fifo).map_err(|e| {
             // It has ended since it was seen alive.
-            let ended = if e.kind() == std::io::ErrorKind::BrokenPipe { self.broke_down() } else { None };
-            ended.unwrap_or_else(|| Error::io("write(start)", &e))
+            let ended = if e.errno() == Some(libc::EPIPE) { self.broke_down() } else { None };
+            ended.unwrap_or(e)
         })?;
-        self.dir.remove_fifo();
         Ok((fifo, pidfd))
     }
 

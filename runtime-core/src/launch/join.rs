@@ -6,7 +6,7 @@
 use super::agent::{ANSWER, Connection, Loaded};
 use super::talk::PATIENCE;
 use super::talk::poll_watched;
-use super::{Place, Started, Stdio, Streams, carry_out, page, preserved, report};
+use super::{Host, Place, Started, Stdio, Streams, page, preserved, report};
 use crate::bundle::Warning;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::action::Action;
@@ -99,7 +99,7 @@ fn attempt(plan: &Plan, (init, pid): (BorrowedFd<'_>, u32), streams: &Streams) -
     let mut fault = std::fs::File::from(fault);
     let page = [0; oxrun_init::fault::SIZE];
     fault.write_all(&page).map_err(|e| Error::io("write(fault)", &e))?;
-    let host = carry_out(plan, Place::In(init, pid), fault, &script, streams)?;
+    let host = Host::new(plan, Place::In(init, pid), fault).carry_out(&script, streams)?;
     match (host.process, host.control) {
         (Some((pid, pidfd)), Some(control)) => Ok(Joined {
             pid,

@@ -37,7 +37,7 @@ use crate::error::{Error, ErrorKind, Lane, Result};
 use crate::plan::action::{Action, CgroupDir, Namespace};
 use crate::plan::{Plan, script, sysctl};
 use crate::rdt;
-use crate::state::{State, StateDir};
+use crate::state::{Fifo, State, StateDir};
 use crate::sys;
 use std::fs::File;
 use std::io::Write;
@@ -54,6 +54,8 @@ pub(crate) struct Launched {
     pub(crate) state: State,
     pub(crate) pidfd: OwnedFd,
     pub(crate) console: Option<OwnedFd>,
+    /// The start fifo's writing end, if the program was told to begin.
+    pub(crate) begun: Option<OwnedFd>,
 }
 
 /// Where a process is launched.
@@ -90,10 +92,20 @@ struct Host<'a> {
     /// The scope that was made.
     unit: Option<Unit>,
     state: Option<State>,
+    /// Whether the program begins as soon as the container is created, and then the fifo.
+    begins: bool,
+    begun: Option<OwnedFd>,
 }
 
-/// Creates the container of a plan in a new state directory, which is locked. `fault` is its file for the page.
-pub(crate) fn launch(plan: &Plan, dir: &StateDir, fault: File, stdio: Stdio) -> Result<Launched> {
+/// Creates the container of a plan in a new state directory, which is locked. `fault` is its file for the page. If it
+/// `begins`, its init need not sleep once more until it is started.
+pub(crate) fn launch(
+    plan: &Plan,
+    dir: &StateDir,
+    fault: File,
+    stdio: Stdio,
+    begins: bool,
+) -> Result<Launched> {
     let errno = match std::fs::metadata(&plan.rootfs) {
         Ok(meta) if meta.is_dir() => None,
         Ok(_) => Some(libc::ENOTDIR),
@@ -124,11 +136,12 @@ pub(crate) fn launch(plan: &Plan, dir: &StateDir, fault: File, stdio: Stdio) -> 
         }
     }
     let fault = dir.fill_fault(fault, &dirs)?;
-    let host = carry_out(plan, Place::New(dir), fault, &script, &Streams::open(stdio)?)?;
+    let host = Host { begins, ..Host::new(plan, Place::New(dir), fault) };
+    let host = host.carry_out(&script, &Streams::open(stdio)?)?;
     let (Some(state), Some((_, pidfd))) = (host.state, host.process) else {
         return Err(Error::new(ErrorKind::Internal, "the plan has no step `created`"));
     };
-    Ok(Launched { state, pidfd, console: host.console })
+    Ok(Launched { state, pidfd, console: host.console, begun: host.begun })
 }
 
 /// A fault page as it is now.
@@ -139,47 +152,49 @@ fn page(file: &File) -> Result<Vec<u8>> {
     Ok(page)
 }
 
-/// Walks the plan, and undoes what was made if that fails.
-fn carry_out<'a>(
-    plan: &'a Plan,
-    place: Place<'a>,
-    fault: File,
-    script: &[u8],
-    streams: &Streams,
-) -> Result<Host<'a>> {
-    let mut host = Host {
-        plan,
-        place,
-        fault,
-        control: None,
-        process: None,
-        outside: None,
-        console: None,
-        early: Vec::new(),
-        source: None,
-        inside: users::Inside::default(),
-        network: None,
-        made: Vec::new(),
-        lasting: Vec::new(),
-        properties: Vec::new(),
-        unit: None,
-        state: None,
-    };
-    match host.walk(script, streams) {
-        Ok(()) => {
-            // Nothing of it is needed once the container is created.
-            host.inside = users::Inside::default();
-            host.network = None;
-            Ok(host)
+impl<'a> Host<'a> {
+    fn new(plan: &'a Plan, place: Place<'a>, fault: File) -> Host<'a> {
+        Host {
+            plan,
+            place,
+            fault,
+            control: None,
+            process: None,
+            outside: None,
+            console: None,
+            early: Vec::new(),
+            source: None,
+            inside: users::Inside::default(),
+            network: None,
+            made: Vec::new(),
+            lasting: Vec::new(),
+            properties: Vec::new(),
+            unit: None,
+            state: None,
+            begins: false,
+            begun: None,
         }
-        Err(e) => {
-            let lost = host.undo();
-            if lost.is_empty() {
-                return Err(e);
+    }
+
+    /// Walks the plan, and undoes what was made if that fails.
+    fn carry_out(mut self, script: &[u8], streams: &Streams) -> Result<Host<'a>> {
+        match self.walk(script, streams) {
+            Ok(()) => {
+                // Nothing of it is needed once the container is created.
+                self.inside = users::Inside::default();
+                self.network = None;
+                Ok(self)
             }
-            let hint = format!("a network device could not be brought back to the host: {}", lost.join(", "));
-            let hint = e.hint_text().map_or_else(|| hint.clone(), |first| format!("{first}; {hint}"));
-            Err(e.hint(hint))
+            Err(e) => {
+                let lost = self.undo();
+                if lost.is_empty() {
+                    return Err(e);
+                }
+                let hint =
+                    format!("a network device could not be brought back to the host: {}", lost.join(", "));
+                let hint = e.hint_text().map_or_else(|| hint.clone(), |first| format!("{first}; {hint}"));
+                Err(e.hint(hint))
+            }
         }
     }
 }
@@ -267,6 +282,10 @@ impl Host<'_> {
         }
         dir.write(&state)?;
         self.state = Some(state);
+        if let (true, Fifo::Held(fifo)) = (self.begins, dir.fifo()?) {
+            dir.begin(&fifo)?;
+            self.begun = Some(fifo);
+        }
         Ok(())
     }
 
