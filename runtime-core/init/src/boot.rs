@@ -58,6 +58,8 @@ pub struct Ctx {
     pub received: Option<Fd>,
     /// What the process waits with until the agent has the filter's listener.
     pub handover: Option<crate::listener::Handover>,
+    /// Where the clone's pid is told, so that the host is not woken for it.
+    pub aside: Option<Fd>,
     /// What the next "reached" takes along.
     pub send: Option<Fd>,
     /// The working directory could not be entered yet.
@@ -79,12 +81,14 @@ const WAITING: u32 = u64::BITS;
 struct Hello {
     script_len: u32,
     preserve: u32,
+    /// Whether there is a socket for the process that clones.
+    aside: u32,
 }
 
 /// Takes over what the host hands out. There is no fault page yet: failures here are told by the
 /// exit status alone, and the host says that init never began.
 pub fn boot() -> Ctx {
-    let mut hello = Hello { script_len: 0, preserve: 0 };
+    let mut hello = Hello { script_len: 0, preserve: 0, aside: 0 };
     // Room for the 253 descriptors that one message can carry.
     let mut control = [0u64; 130];
     let mut iov = IoVec { base: (&raw mut hello).cast(), len: size_of::<Hello>() };
@@ -141,6 +145,7 @@ pub fn boot() -> Ctx {
         tasks: None,
         received: None,
         handover: None,
+        aside: (hello.aside != 0).then(|| Fd::own(stdin as usize + 1)),
         send: None,
         pending_cwd: None,
         program: None,

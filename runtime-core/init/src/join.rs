@@ -97,7 +97,10 @@ pub fn clone(ctx: &mut Ctx, flags: u64, cgroup: &CStr, step: u32) -> Result<(), 
         args.cgroup = dir.raw() as u64;
     }
     if flags & CLONE_VM != 0 {
-        return Ok(sys::clone_sharing(args, ctx.control, step)?);
+        let aside = ctx.aside.take();
+        sys::clone_sharing(args, aside.as_ref().map_or(ctx.control, Fd::raw), step)?;
+        ctx.later_if(aside);
+        return Ok(());
     }
     let pid = sys::clone3(&args)?;
     if pid != 0 {

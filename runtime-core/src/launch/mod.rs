@@ -47,7 +47,8 @@ use std::path::PathBuf;
 use talk::Message;
 
 /// As many descriptors as one message carries, less the six that init always gets.
-const MAX_PRESERVED: u32 = 247;
+const MAX_PRESERVED: u32 = MOST_PRESERVED as u32;
+const MOST_PRESERVED: usize = 247;
 
 /// A process that was set up and waits for start.
 pub(crate) struct Launched {
@@ -73,6 +74,8 @@ struct Host<'a> {
     place: Place<'a>,
     fault: File,
     control: Option<OwnedFd>,
+    /// Where the clone's pid and pidfd are, until somebody asks for them.
+    aside: Option<OwnedFd>,
     /// The process that was spawned or cloned last, and its pid.
     process: Option<(u32, OwnedFd)>,
     /// The process that cloned it, until it is reaped.
@@ -159,6 +162,7 @@ impl<'a> Host<'a> {
             place,
             fault,
             control: None,
+            aside: None,
             process: None,
             outside: None,
             console: None,
@@ -246,11 +250,19 @@ impl Host<'_> {
             Place::New(dir) => dir.new_fifo()?,
             Place::In(init, _) => init.try_clone_to_owned().map_err(|e| Error::io("dup", &e))?,
         };
+        let preserved = preserved(self.plan)?;
+        let (aside, theirs) = match script::shares_memory(self.plan) && preserved.len() < MOST_PRESERVED {
+            true => sys::socketpair().map(|(a, b)| (Some(a), Some(b))),
+            false => Ok((None, None)),
+        }
+        .map_err(|e| Error::io("socketpair", &e))?;
+        self.aside = aside;
         let outside = Outside {
             streams: streams.get(),
-            preserved: &preserved(self.plan)?,
+            preserved: &preserved,
             fifo: fifo.as_fd(),
             fault: self.fault.as_fd(),
+            aside: theirs.as_ref().map(AsFd::as_fd),
         };
         let (pid, pidfd, control) = spawn_init(script, &outside)?;
         self.process = Some((pid, pidfd));
@@ -291,6 +303,7 @@ impl Host<'_> {
 
     /// Leaves nothing behind: the network devices that could not be brought back.
     fn undo(&mut self) -> Vec<String> {
+        self.collect_now();
         self.control = None;
         if let Some((_, pidfd)) = self.process.take() {
             let _ = sys::pidfd_signal(&pidfd, libc::SIGKILL);
@@ -320,6 +333,8 @@ struct Outside<'a> {
     preserved: &'a [BorrowedFd<'a>],
     fifo: BorrowedFd<'a>,
     fault: BorrowedFd<'a>,
+    /// Where the process that clones tells the clone's pid.
+    aside: Option<BorrowedFd<'a>>,
 }
 
 /// Executes init and hands it its script and descriptors: its pid, pidfd and the control socket.
@@ -332,10 +347,12 @@ fn spawn_init(script: &[u8], outside: &Outside<'_>) -> Result<(u32, OwnedFd, Own
     let (ours, theirs) = sys::socketpair().map_err(|e| Error::io("socketpair", &e))?;
     let mut hello = (script.len() as u32).to_le_bytes().to_vec();
     hello.extend_from_slice(&(outside.preserved.len() as u32).to_le_bytes());
+    hello.extend_from_slice(&u32::from(outside.aside.is_some()).to_le_bytes());
     let [stdin, stdout, stderr] = outside.streams;
     let mut fds = vec![stdout, stderr];
     fds.extend(outside.preserved);
     fds.extend([outside.fifo, memfd.as_fd(), outside.fault, stdin]);
+    fds.extend(outside.aside);
     // Before there is anybody to receive it, who then need not wait for it.
     sys::send(&ours, &hello, &fds).map_err(|e| Error::io("sendmsg(hello)", &e))?;
     let (pid, pidfd) =

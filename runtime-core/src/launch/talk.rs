@@ -20,6 +20,9 @@ pub(super) const DEATH: i32 = 10_000;
 /// How long init may be silent before it is looked at, in milliseconds.
 const GLANCE: i32 = 3000;
 
+/// How long the clone is waited for before its pid is asked for, in milliseconds.
+const HASTE: i32 = 1000;
+
 /// Waits as poll(2) does for what a process does that is not yet its program; all 0 if nothing came in `patience`
 /// milliseconds. The kernel has no event for a process that somebody stops: when nothing came for a while, it is looked
 /// whether it stands still.
@@ -67,10 +70,7 @@ impl Host<'_> {
             return Ok(self.early.swap_remove(at));
         }
         loop {
-            let Some(control) = &self.control else {
-                return Err(Error::new(ErrorKind::Internal, "init was not spawned"));
-            };
-            self.wait_for_message(control)?;
+            self.wait_for_message()?;
             let Some(control) = &self.control else {
                 return Err(self.died());
             };
@@ -94,7 +94,18 @@ impl Host<'_> {
 
     /// Waits until there is something to receive. A process that was stopped, or one that ended while its
     /// clone holds the socket open, says nothing any more.
-    fn wait_for_message(&self, control: &OwnedFd) -> Result<()> {
+    fn wait_for_message(&mut self) -> Result<()> {
+        if let (Some(control), true) = (&self.control, self.aside.is_some()) {
+            // The end of the process that clones is none of the clone's.
+            let said = sys::poll(&mut [(control.as_fd(), libc::POLLIN)], Some(HASTE));
+            if said.map_err(|e| Error::io("poll(control)", &e))?.iter().any(|e| *e != 0) {
+                return Ok(());
+            }
+            self.collect()?;
+        }
+        let Some(control) = &self.control else {
+            return Err(Error::new(ErrorKind::Internal, "init was not spawned"));
+        };
         let Some((pid, pidfd)) = &self.process else {
             return Ok(());
         };
@@ -135,6 +146,7 @@ impl Host<'_> {
     /// Waits until init has reached the barrier before step `number`.
     pub(super) fn reached(&mut self, number: u32) -> Result<()> {
         let fd = self.message(number)?.fd;
+        self.collect()?;
         self.reap_outside();
         if fd.is_some() {
             self.console = fd;
@@ -144,13 +156,38 @@ impl Host<'_> {
 
     /// Waits for the clone. The process that cloned is done, and reaped when its clone has gone on for a while.
     pub(super) fn cloned(&mut self, number: u32) -> Result<()> {
+        // Nothing is done before the clone itself has something to say.
+        if self.aside.is_some() {
+            return Ok(());
+        }
         let Message { pid, fd, .. } = self.message(number)?;
         let Some(pidfd) = fd else {
             return Err(Error::new(ErrorKind::Internal, "init sent no pidfd"));
         };
+        self.is_clone(pid, pidfd);
+        Ok(())
+    }
+
+    fn is_clone(&mut self, pid: u32, pidfd: OwnedFd) {
         self.reap_outside();
         self.outside = self.process.replace((pid, pidfd)).map(|(_, old)| old);
+    }
+
+    /// Takes the clone's pid from where it was told aside.
+    fn collect(&mut self) -> Result<()> {
+        let Some(aside) = self.aside.take() else { return Ok(()) };
+        match clone_told(&aside, PATIENCE) {
+            Some((pid, pidfd)) => self.is_clone(pid, pidfd),
+            None => return Err(self.died()),
+        }
         Ok(())
+    }
+
+    /// The same if it was told: whoever ends the container's process ends the clone if there is one.
+    pub(super) fn collect_now(&mut self) {
+        if let Some((pid, pidfd)) = self.aside.take().and_then(|aside| clone_told(&aside, 0)) {
+            self.is_clone(pid, pidfd);
+        }
     }
 
     /// Reaps the process that cloned, which has nothing left to do but to end.
@@ -179,6 +216,7 @@ impl Host<'_> {
 
     /// Init is gone: says why, and reaps it.
     pub(super) fn died(&mut self) -> Error {
+        self.collect_now();
         self.control = None;
         let status = match self.process.take() {
             Some((_, pidfd)) => {
@@ -199,6 +237,22 @@ impl Host<'_> {
             Ok(page) => report::failure(self.plan, &page, status),
             Err(e) => e,
         }
+    }
+}
+
+/// The pid and the pidfd that the process that clones has told of its clone, within so many milliseconds.
+fn clone_told(aside: &OwnedFd, patience: i32) -> Option<(u32, OwnedFd)> {
+    let said = sys::poll(&mut [(aside.as_fd(), libc::POLLIN)], Some(patience)).ok()?;
+    if said.iter().all(|e| *e == 0) {
+        return None;
+    }
+    let mut buf = [0u8; 8];
+    match sys::receive(aside, &mut buf) {
+        Ok((8, Some(pidfd))) => {
+            let [_, _, _, _, pid @ ..] = buf;
+            Some((u32::from_le_bytes(pid), pidfd))
+        }
+        _ => None,
     }
 }
 

@@ -188,7 +188,8 @@ fn mapped(maps: &IdMaps) -> Result<OwnedFd> {
     let page = sys::memfd(c"oxrun-fault", 0).map(File::from).map_err(|e| Error::io("memfd_create", &e))?;
     page.set_len(oxrun_init::fault::SIZE as u64).map_err(|e| Error::io("ftruncate(fault)", &e))?;
     let null = null.as_fd();
-    let outside = Outside { streams: [null, null, null], preserved: &[], fifo: null, fault: page.as_fd() };
+    let outside =
+        Outside { streams: [null, null, null], preserved: &[], fifo: null, fault: page.as_fd(), aside: None };
     let (pid, pidfd, control) = spawn_init(&script.finish(), &outside)?;
     let made = (|| {
         let mut buf = [0u8; 8];

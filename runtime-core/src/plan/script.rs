@@ -63,20 +63,26 @@ pub fn encode(plan: &Plan) -> Result<Vec<u8>> {
     Ok(out.finish())
 }
 
-/// The process that clones has little more to do, so the clone need not copy its memory but can have it. Not where
-/// somebody else's process could reach that memory before, through a pid namespace that is there already, and so change
-/// what the process outside does; nor with what is new in it: a clone in a time namespace has memory of its own, and the
-/// rights over another's memory go by the user namespace.
-fn clone(out: &mut Writer, n: u32, plan: &Plan, new: &[Namespace], cgroup: Option<&Path>) -> Result<()> {
+/// Whether the clone that is the container's process has the memory of the one that makes it, which has little more to
+/// do. Not where somebody else's process could reach that memory before it has ended, through a pid namespace that is
+/// there already, and so change what the process outside does; nor where the memory is to be another one: that of a
+/// process in a time namespace is its own, and the rights over it go by its user namespace.
+pub(crate) fn shares_memory(plan: &Plan) -> bool {
     let own = |kind: &Namespace| matches!(kind, Namespace::User | Namespace::Time);
-    let apart = plan.steps.iter().any(|step| match &step.action {
+    let apart = |step: &Step| match &step.action {
         Action::Clone { new, .. } | Action::Unshare { new } => new.iter().any(own),
         Action::SetNs { kind, .. } => own(kind),
         Action::NewUser => true,
         _ => false,
-    });
-    let shared = new.contains(&Namespace::Pid) && !apart;
-    let flags = new.iter().fold(0, |f, n| f | n.flag()) | if shared { libc::CLONE_VM as u64 } else { 0 };
+    };
+    let alone =
+        |step: &Step| matches!(&step.action, Action::Clone { new, .. } if new.contains(&Namespace::Pid));
+    plan.steps.iter().any(alone) && !plan.steps.iter().any(apart)
+}
+
+fn clone(out: &mut Writer, n: u32, plan: &Plan, new: &[Namespace], cgroup: Option<&Path>) -> Result<()> {
+    let shared = if shares_memory(plan) { libc::CLONE_VM as u64 } else { 0 };
+    let flags = new.iter().fold(shared, |f, n| f | n.flag());
     out.push(n, &Op::Clone { flags, cgroup: &path(cgroup.unwrap_or(Path::new("")))? });
     Ok(())
 }
