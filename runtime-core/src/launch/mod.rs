@@ -1,8 +1,8 @@
 //! Launch: walking a plan together with init.
 //!
 //! ```text
-//! host steps -> spawn -> hello (descriptors) -> ... init's steps ...
-//!      Clone:    <- pid, pidfd        the process outside exits, init goes on
+//! host steps -> hello (descriptors) -> spawn -> ... init's steps ...
+//!      Clone:    <- pid, pidfd        the process outside exits, init goes on; read when the next message comes
 //!      barrier:  <- reached N         host steps, go ->
 //!      Created:  <- reached N         state is written, go ->
 //! ```
