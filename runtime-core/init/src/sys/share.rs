@@ -3,6 +3,7 @@
 use super::{Errno, note_call, result};
 use crate::kernel::{nr, *};
 use core::cell::UnsafeCell;
+use core::ptr::null_mut;
 
 /// What the process that clones still reads when its stack is the clone's.
 #[repr(C)]
@@ -18,17 +19,18 @@ struct Place(UnsafeCell<Last>);
 // SAFETY: written once, before there is a clone; afterwards only by the kernel and by the process that cloned.
 unsafe impl Sync for Place {}
 
+/// Zeroes, so that they take no room in the file.
 static LAST: Place = Place(UnsafeCell::new(Last {
     words: [0; 2],
-    iov: IoVec { base: core::ptr::null_mut(), len: 8 },
-    one: OneFd { len: 20, level: SOL_SOCKET, kind: SCM_RIGHTS, fd: -1, pad: 0 },
+    iov: IoVec { base: null_mut(), len: 0 },
+    one: OneFd { len: 0, level: 0, kind: 0, fd: 0, pad: 0 },
     msg: MsgHdr {
-        name: core::ptr::null_mut(),
+        name: null_mut(),
         name_len: 0,
-        iov: core::ptr::null_mut(),
-        iov_len: 1,
-        control: core::ptr::null_mut(),
-        control_len: size_of::<OneFd>(),
+        iov: null_mut(),
+        iov_len: 0,
+        control: null_mut(),
+        control_len: 0,
         flags: 0,
     },
 }));
@@ -40,9 +42,12 @@ pub fn clone_sharing(mut args: CloneArgs, control: i32, step: u32) -> Result<(),
     // SAFETY: there is no other thread and no clone yet; the place is static.
     unsafe {
         (*last).words[0] = step;
-        (*last).iov.base = (&raw mut (*last).words).cast();
+        (*last).iov = IoVec { base: (&raw mut (*last).words).cast(), len: 8 };
+        (*last).one = OneFd { len: 20, level: SOL_SOCKET, kind: SCM_RIGHTS, fd: -1, pad: 0 };
         (*last).msg.iov = &raw mut (*last).iov;
+        (*last).msg.iov_len = 1;
         (*last).msg.control = (&raw mut (*last).one).cast();
+        (*last).msg.control_len = size_of::<OneFd>();
         args.pidfd = (&raw mut (*last).one.fd) as u64;
     }
     note_call(nr::CLONE3, [(&raw const args) as usize, size_of::<CloneArgs>(), 0, 0, 0, 0]);
