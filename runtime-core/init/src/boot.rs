@@ -85,7 +85,8 @@ struct Hello {
     aside: u32,
 }
 
-/// Takes over what the host hands out. There is no fault page yet: failures here are told by the
+/// Takes over what the host hands out: two streams, what is preserved, fifo, script, fault page, stdin and perhaps a
+/// socket to tell the clone's pid. There is no fault page yet: failures here are told by the
 /// exit status alone, and the host says that init never began.
 pub fn boot() -> Ctx {
     let mut hello = Hello { script_len: 0, preserve: 0, aside: 0 };

@@ -74,8 +74,9 @@ struct Host<'a> {
     place: Place<'a>,
     fault: File,
     control: Option<OwnedFd>,
-    /// Where the clone's pid and pidfd are, until somebody asks for them.
-    aside: Option<OwnedFd>,
+    /// Where the clone's pid and pidfd will be told, and where they are once init has come to the clone, until somebody
+    /// asks for them.
+    aside: (Option<OwnedFd>, Option<OwnedFd>),
     /// The process that was spawned or cloned last, and its pid.
     process: Option<(u32, OwnedFd)>,
     /// The process that cloned it, until it is reaped.
@@ -162,7 +163,7 @@ impl<'a> Host<'a> {
             place,
             fault,
             control: None,
-            aside: None,
+            aside: (None, None),
             process: None,
             outside: None,
             console: None,
@@ -256,7 +257,7 @@ impl Host<'_> {
             false => Ok((None, None)),
         }
         .map_err(|e| Error::io("socketpair", &e))?;
-        self.aside = aside;
+        self.aside.0 = aside;
         let outside = Outside {
             streams: streams.get(),
             preserved: &preserved,
@@ -294,7 +295,9 @@ impl Host<'_> {
         }
         dir.write(&state)?;
         self.state = Some(state);
-        if let (true, Fifo::Held(fifo)) = (self.begins, dir.fifo()?) {
+        if self.begins
+            && let Fifo::Held(fifo) = dir.fifo()?
+        {
             dir.begin(&fifo)?;
             self.begun = Some(fifo);
         }

@@ -300,7 +300,7 @@ fn path_of_cwd(action: &Action, r: &Record<'_>) -> Option<String> {
     match action {
         Action::Cwd { path, .. } => Some(path.display().to_string()),
         // The second try, as the user.
-        Action::Identity { .. } if call(r).starts_with("openat2") => {
+        Action::Identity { .. } if ["openat2(", "chdir("].iter().any(|c| call(r).starts_with(c)) => {
             strings(r).into_iter().next().map(|s| s.1)
         }
         _ => None,

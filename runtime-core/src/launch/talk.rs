@@ -95,7 +95,7 @@ impl Host<'_> {
     /// Waits until there is something to receive. A process that was stopped, or one that ended while its
     /// clone holds the socket open, says nothing any more.
     fn wait_for_message(&mut self) -> Result<()> {
-        if let (Some(control), true) = (&self.control, self.aside.is_some()) {
+        if let (Some(control), true) = (&self.control, self.aside.1.is_some()) {
             // The end of the process that clones is none of the clone's.
             let said = sys::poll(&mut [(control.as_fd(), libc::POLLIN)], Some(HASTE));
             if said.map_err(|e| Error::io("poll(control)", &e))?.iter().any(|e| *e != 0) {
@@ -123,10 +123,7 @@ impl Host<'_> {
         if ready.get(1).is_some_and(|e| *e != 0) {
             return Err(self.ended());
         }
-        Err(Error::new(
-            ErrorKind::Timeout,
-            format!("container init said nothing for {} s; it may have been stopped", PATIENCE / 1000),
-        ))
+        Err(silent())
     }
 
     /// How long to wait for init. A hook that it runs may take as long as the config lets it.
@@ -157,7 +154,8 @@ impl Host<'_> {
     /// Waits for the clone. The process that cloned is done, and reaped when its clone has gone on for a while.
     pub(super) fn cloned(&mut self, number: u32) -> Result<()> {
         // Nothing is done before the clone itself has something to say.
-        if self.aside.is_some() {
+        self.aside.1 = self.aside.0.take();
+        if self.aside.1.is_some() {
             return Ok(());
         }
         let Message { pid, fd, .. } = self.message(number)?;
@@ -175,17 +173,28 @@ impl Host<'_> {
 
     /// Takes the clone's pid from where it was told aside.
     fn collect(&mut self) -> Result<()> {
-        let Some(aside) = self.aside.take() else { return Ok(()) };
-        match clone_told(&aside, PATIENCE) {
-            Some((pid, pidfd)) => self.is_clone(pid, pidfd),
-            None => return Err(self.died()),
+        let (Some(aside), Some((pid, _))) = (&self.aside.1, &self.process) else { return Ok(()) };
+        let said = poll_watched(&mut [(aside.as_fd(), libc::POLLIN)], Some(PATIENCE), *pid)?;
+        if said.iter().all(|e| *e == 0) {
+            return Err(silent());
         }
-        Ok(())
+        match clone_told(aside)? {
+            Some((pid, pidfd)) => {
+                self.aside.1 = None;
+                self.is_clone(pid, pidfd);
+                Ok(())
+            }
+            None => Err(self.died()),
+        }
     }
 
     /// The same if it was told: whoever ends the container's process ends the clone if there is one.
     pub(super) fn collect_now(&mut self) {
-        if let Some((pid, pidfd)) = self.aside.take().and_then(|aside| clone_told(&aside, 0)) {
+        let Some(aside) = self.aside.1.take() else { return };
+        let said = sys::poll(&mut [(aside.as_fd(), libc::POLLIN)], Some(0));
+        if said.is_ok_and(|said| said.iter().any(|e| *e != 0))
+            && let Ok(Some((pid, pidfd))) = clone_told(&aside)
+        {
             self.is_clone(pid, pidfd);
         }
     }
@@ -240,20 +249,25 @@ impl Host<'_> {
     }
 }
 
-/// The pid and the pidfd that the process that clones has told of its clone, within so many milliseconds.
-fn clone_told(aside: &OwnedFd, patience: i32) -> Option<(u32, OwnedFd)> {
-    let said = sys::poll(&mut [(aside.as_fd(), libc::POLLIN)], Some(patience)).ok()?;
-    if said.iter().all(|e| *e == 0) {
-        return None;
-    }
+/// The pid and the pidfd that the process that clones has told of its clone; none if it ended before.
+fn clone_told(aside: &OwnedFd) -> Result<Option<(u32, OwnedFd)>> {
     let mut buf = [0u8; 8];
-    match sys::receive(aside, &mut buf) {
-        Ok((8, Some(pidfd))) => {
+    match sys::receive(aside, &mut buf).map_err(|e| Error::io("recvmsg", &e))? {
+        (8, Some(pidfd)) => {
             let [_, _, _, _, pid @ ..] = buf;
-            Some((u32::from_le_bytes(pid), pidfd))
+            Ok(Some((u32::from_le_bytes(pid), pidfd)))
         }
-        _ => None,
+        // The kernel leaves out a descriptor for which there is no room.
+        (8, None) => Err(Error::syscall("recvmsg(pidfd)", libc::EMFILE)),
+        _ => Ok(None),
     }
+}
+
+fn silent() -> Error {
+    Error::new(
+        ErrorKind::Timeout,
+        format!("container init said nothing for {} s; it may have been stopped", PATIENCE / 1000),
+    )
 }
 
 /// Gives a process that closed its socket the moment it needs to exit by itself.
