@@ -8,10 +8,12 @@ use std::path::PathBuf;
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=order.ld");
+    println!("cargo:rerun-if-env-changed=OXRUN_UNORDERED");
     let is = |name: &str, value: &str| var(name).is_ok_and(|v| v == value);
     // Debug builds have neither these functions nor the need. GNU ld and lld know the script; who has chosen another
     // linker may have one that does not.
-    let chosen = var_os("RUSTC_LINKER").is_some()
+    let chosen = var_os("OXRUN_UNORDERED").is_some()
+        || var_os("RUSTC_LINKER").is_some()
         || var("CARGO_ENCODED_RUSTFLAGS")
             .is_ok_and(|flags| flags.contains("link") || flags.contains("-fuse-ld"));
     if is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") && !chosen {
