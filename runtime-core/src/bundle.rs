@@ -241,12 +241,16 @@ fn read_limited(path: &Path, max: usize) -> Result<Arc<[u8]>> {
     let io = |e: &std::io::Error| Error::io(format!("open {}", path.display()), e);
     let file = std::fs::File::open(path).map_err(|e| io(&e))?;
     // A file that says its size takes one read, to where it stays.
-    let size = file.metadata().map_or(0, |there| there.len());
+    let size = file.metadata().map_err(|e| Error::io(format!("stat({})", path.display()), &e))?.len();
     if let Some(size) = usize::try_from(size).ok().filter(|size| (1..=max).contains(size)) {
         let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, size).collect();
-        let read = Arc::get_mut(&mut bytes).map(|room| file.read_exact_at(room, 0));
-        if matches!(read, Some(Ok(()))) {
-            return Ok(bytes);
+        match Arc::get_mut(&mut bytes).map(|room| file.read_exact_at(room, 0)) {
+            Some(Ok(())) => return Ok(bytes),
+            Some(Err(e)) if e.kind() != std::io::ErrorKind::UnexpectedEof => {
+                return Err(Error::io(format!("read({})", path.display()), &e));
+            }
+            // It has just become shorter.
+            _ => {}
         }
     }
     let mut bytes = Vec::new();

@@ -119,7 +119,9 @@ impl StateDir {
         loop {
             let made = match make() {
                 // For the first container there is no root, and whatever is wrong with one is said of it.
-                Err(e) if e.kind() != Io::AlreadyExists => make_root(root).map(|()| make())?,
+                Err(e) if matches!(e.kind(), Io::NotFound | Io::NotADirectory) => {
+                    make_root(root).map(|()| make())?
+                }
                 made => made,
             };
             made.map_err(|e| match e.kind() {

@@ -683,10 +683,10 @@ pub fn minor_faults() -> u64 {
     }
 }
 
-/// Notes how many page faults there were before the program.
+/// Notes how many page faults there were before the program: one if there was none, as 0 says that nothing was noted.
 pub fn note_faults(n: u64) {
     if let Some(p) = page() {
-        p.faults.store(n, Relaxed);
+        p.faults.store(n.max(1), Relaxed);
     }
 }
 

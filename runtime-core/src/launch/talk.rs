@@ -184,7 +184,18 @@ impl Host<'_> {
                 self.is_clone(pid, pidfd);
                 Ok(())
             }
-            None => Err(self.died()),
+            None => Err(self.untold()),
+        }
+    }
+
+    /// The clone's pid was not told: the process that cloned has exited with the errno of its last call.
+    fn untold(&mut self) -> Error {
+        let status = self.process.as_ref().map(|(_, old)| sys::wait_within(old, DEATH));
+        match status {
+            Some(Ok(ExitStatus::Exited(errno @ 1..=133))) => {
+                Error::syscall("sendmsg(the pid of the container's process)", errno)
+            }
+            _ => self.died(),
         }
     }
 

@@ -36,7 +36,7 @@ static LAST: Place = Place(UnsafeCell::new(Last {
 }));
 
 /// `clone3(2)` with `CLONE_VM | CLONE_PIDFD`: comes back in the clone, with this very stack. The process that made it
-/// sends the number of the step, the clone's pid and its pidfd, and exits: 0, or 250 if it could not.
+/// sends the number of the step, the clone's pid and its pidfd, and exits: 0, or the errno if it could not.
 pub fn clone_sharing(mut args: CloneArgs, control: i32, step: u32) -> Result<(), Errno> {
     let last = LAST.0.get();
     // SAFETY: there is no other thread and no clone yet; the place is static.
@@ -64,7 +64,7 @@ fn part(args: &CloneArgs, last: *mut Last, control: i32) -> isize {
         core::arch::asm!("syscall", "test rax, rax", "jle 2f",
             "mov dword ptr [r12 + 4], eax",
             "mov eax, {sendmsg}", "mov edi, r13d", "lea rsi, [r12 + {msg}]", "mov edx, {nosignal}", "syscall",
-            "xor edi, edi", "test rax, rax", "jns 3f", "mov edi, 250",
+            "xor edi, edi", "test rax, rax", "jns 3f", "sub edi, eax",
             "3:", "mov eax, {exit}", "syscall", "ud2", "2:",
             sendmsg = const nr::SENDMSG, exit = const nr::EXIT_GROUP, nosignal = const MSG_NOSIGNAL,
             msg = const core::mem::offset_of!(Last, msg),
@@ -83,7 +83,7 @@ fn part(args: &CloneArgs, last: *mut Last, control: i32) -> isize {
         core::arch::asm!("svc 0", "cmp x0, #0", "b.le 2f",
             "str w0, [x20, #4]",
             "mov x8, #{sendmsg}", "mov w0, w21", "add x1, x20, #{msg}", "mov x2, #{nosignal}", "svc 0",
-            "cmp x0, #0", "mov x0, #0", "b.ge 3f", "mov x0, #250",
+            "neg w1, w0", "cmp x0, #0", "mov w0, #0", "b.ge 3f", "mov w0, w1",
             "3:", "mov x8, #{exit}", "svc 0", "brk #1", "2:",
             sendmsg = const nr::SENDMSG, exit = const nr::EXIT_GROUP, nosignal = const MSG_NOSIGNAL,
             msg = const core::mem::offset_of!(Last, msg),
