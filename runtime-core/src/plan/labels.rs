@@ -81,14 +81,15 @@ pub(crate) fn mounts(b: &mut Builder<'_>) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use crate::bundle::Bundle;
     use crate::error::Result;
     use crate::facts::HostFacts;
     use crate::plan::action::{Action, Lsm};
     use crate::plan::{CreateOptions, Plan, plan};
 
-    fn facts(apparmor: bool, selinux: bool) -> HostFacts {
+    /// A host without cgroups.
+    pub(in crate::plan) fn facts(apparmor: bool, selinux: bool) -> HostFacts {
         serde_json::from_value(serde_json::json!({
             "kernel": "6.1", "euid": 0, "egid": 0, "in_user_namespace": false, "bounding": u64::MAX >> 23,
             "effective": u64::MAX >> 23, "last_cap": 40, "cgroup": {"v1": [], "v2": null}, "kcore": true,

@@ -430,3 +430,37 @@ fn device(out: &mut Writer, n: u32, d: &DeviceNode) -> Result<()> {
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::shares_memory;
+    use crate::bundle::Bundle;
+    use crate::plan::labels::tests::facts;
+    use crate::plan::{CreateOptions, plan};
+    use serde_json::{Value, json};
+
+    fn shares(namespaces: &[&str]) -> bool {
+        let map = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+        let list: Vec<Value> = namespaces.iter().map(|kind| json!({ "type": kind })).collect();
+        let mut config = json!({
+            "ociVersion": "1.0.0", "root": { "path": "/r" }, "process": { "cwd": "/", "args": ["x"] },
+            "linux": { "namespaces": list },
+        });
+        if namespaces.contains(&"user") {
+            config["linux"]["uidMappings"] = map.clone();
+            config["linux"]["gidMappings"] = map;
+        }
+        let bundle = Bundle::from_json(config.to_string().as_bytes()).expect("a bundle");
+        shares_memory(&plan("c1", &bundle, &facts(false, false), &CreateOptions::default()).expect("a plan"))
+    }
+
+    #[test]
+    fn memory_is_shared_only_where_nobody_else_can_reach_it() {
+        assert!(shares(&["mount", "pid"]));
+        assert!(shares(&["mount", "pid", "ipc", "uts", "network", "cgroup"]));
+        // With the pid namespace of the caller others see the clone.
+        assert!(!shares(&["mount"]));
+        assert!(!shares(&["mount", "pid", "user"]));
+        assert!(!shares(&["mount", "pid", "time"]));
+    }
+}
