@@ -140,7 +140,9 @@ fn plan(
             ctx.log.debug(line);
         }
         for (field, name) in plan.skipped_calls() {
-            ctx.log.debug(&format!("{field}: no system call {name:?} is known, skipped"));
+            ctx.log.debug(&format!(
+                "{field}: no architecture of the filter has a system call {name:?}, skipped"
+            ));
         }
     }
     for w in plan.warnings() {

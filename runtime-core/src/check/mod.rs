@@ -167,7 +167,7 @@ pub(crate) fn check(id: &str, bundle: &Bundle, facts: &HostFacts, options: &Crea
         severity: Severity::Note,
         field,
         step: None,
-        message: format!("no system call {name:?} is known, skipped"),
+        message: format!("no architecture of the filter has a system call {name:?}, skipped"),
         hint: None,
     }));
     // Stable: findings of one kind stay in the order of the plan.
