@@ -237,7 +237,11 @@ fn limits_of_huge_pages_are_in_their_files() -> Check {
         .filter_map(|e| {
             e.file_name().to_string_lossy().strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()
         })
-        .map(|kib: u64| if kib >= 1 << 20 { format!("{}GB", kib >> 20) } else { format!("{}MB", kib >> 10) })
+        .map(|kib: u64| match kib {
+            0..0x400 => format!("{kib}KB"),
+            0x400..0x10_0000 => format!("{}MB", kib >> 10),
+            _ => format!("{}GB", kib >> 20),
+        })
         .collect();
     check!(!sizes.is_empty(), "no huge pages");
     for size in sizes {
