@@ -5,7 +5,7 @@
 mod library;
 
 use library::{EXIT, Held, WHY, move_after, move_before, output_of, plan, plan_of, refusal_of, sandbox};
-use oxrun_conformance::harness::{Config, Sandbox, conditional, oxrun_only, run};
+use oxrun_conformance::harness::{Config, Sandbox, oxrun_only, run};
 use oxrun_conformance::{Check, Failed, check, check_eq};
 use oxrun_core::plan::action::Action;
 use oxrun_core::{ErrorKind, ExitStatus, Plan};
@@ -15,10 +15,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// A program for x86-64 that calls write(2) and exit_group(2) and nothing else: it says "ok" and
-/// ends with 7.
-fn two_calls() -> Vec<u8> {
-    let code: &[u8] = &[
+/// The machine code of [`two_calls`], and the number of the machine in an ELF file.
+#[cfg(target_arch = "x86_64")]
+const CODE: (u16, &[u8]) = (
+    62,
+    &[
         0xb8, 1, 0, 0, 0, // mov eax, 1
         0xbf, 1, 0, 0, 0, // mov edi, 1
         0x48, 0x8d, 0x35, 0x15, 0, 0, 0, // lea rsi, [rip + 21]
@@ -29,11 +30,32 @@ fn two_calls() -> Vec<u8> {
         0x0f, 0x05, // syscall
         0x0f, 0x0b, // ud2
         b'o', b'k', b'\n',
-    ];
+    ],
+);
+#[cfg(target_arch = "aarch64")]
+const CODE: (u16, &[u8]) = (
+    183,
+    &[
+        0x20, 0x00, 0x80, 0xd2, // mov x0, #1
+        0x01, 0x01, 0x00, 0x10, // adr x1, pc + 32
+        0x62, 0x00, 0x80, 0xd2, // mov x2, #3
+        0x08, 0x08, 0x80, 0xd2, // mov x8, #64
+        0x01, 0x00, 0x00, 0xd4, // svc #0
+        0xe0, 0x00, 0x80, 0xd2, // mov x0, #7
+        0xc8, 0x0b, 0x80, 0xd2, // mov x8, #94
+        0x01, 0x00, 0x00, 0xd4, // svc #0
+        0x20, 0x00, 0x20, 0xd4, // brk #1
+        b'o', b'k', b'\n',
+    ],
+);
+
+/// A program that calls write(2) and exit_group(2) and nothing else: it says "ok" and ends with 7.
+fn two_calls() -> Vec<u8> {
+    let (machine, code) = CODE;
     let at = 0x40_0000u64;
     let mut elf = vec![0x7f, b'E', b'L', b'F', 2, 1, 1];
     elf.resize(16, 0);
-    for half in [2u16, 62] {
+    for half in [2u16, machine] {
         elf.extend(half.to_le_bytes());
     }
     elf.extend(1u32.to_le_bytes());
@@ -207,20 +229,12 @@ fn main() -> ExitCode {
         ($new:expr; $($name:ident),* $(,)?) => { vec![$($new(stringify!($name), $name)),*] };
     }
     let plain = |name: &str, body| oxrun_only(name, WHY, body);
-    let mut tests = tests![plain;
-        a_small_limit_of_descriptors_does_not_hinder_many_mounts,
-        the_bounding_set_is_cut_before_the_rights_to_do_so_go,
-        the_program_is_looked_for_as_the_user,
-    ];
-    // The program that calls two things only is machine code.
-    let here = cfg!(target_arch = "x86_64");
-    let coded = |name: &str, body: fn() -> Check| {
-        conditional(name, move || (!here).then(|| "has x86-64 code only".to_owned()), body)
-    };
-    tests.extend(tests![coded;
+    run(tests![plain;
         the_filter_is_the_last_thing_before_the_program,
         without_no_new_privileges_only_capset_follows_the_filter,
         a_filter_that_denies_capset_does_no_harm_with_no_new_privileges,
-    ]);
-    run(tests)
+        a_small_limit_of_descriptors_does_not_hinder_many_mounts,
+        the_bounding_set_is_cut_before_the_rights_to_do_so_go,
+        the_program_is_looked_for_as_the_user,
+    ])
 }
