@@ -1,6 +1,7 @@
 //! What a filter answers to the execve of the program itself.
 
 use crate::bundle::Warning;
+use crate::seccomp::{self, Arch};
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction as Action};
 
 /// Says which part of a profile keeps the program from being executed; none if nothing certainly does.
@@ -28,11 +29,17 @@ pub(super) fn answer_to(profile: &LinuxSeccomp, name: &str) -> Option<Warning> {
         None if some => return None,
         None => {
             let field = "/linux/seccomp/defaultAction".to_owned();
-            (
-                field,
-                format!("no rule names {name}, and the default action"),
-                answer(default, profile.default_errno_ret())?,
-            )
+            let said = answer(default, profile.default_errno_ret())?;
+            match seccomp::unknown_to(profile, Arch::native(), name) {
+                Some(enosys) => (
+                    field,
+                    format!(
+                        "no rule names {name}, and the filter, whose rules name calls of lower numbers only,"
+                    ),
+                    format!("errno {enosys}"),
+                ),
+                None => (field, format!("no rule names {name}, and the default action"), said),
+            }
         }
     };
     Some(Warning { field, message: format!("{what} answers {answer} to {name}") })
@@ -78,5 +85,16 @@ mod tests {
         assert_eq!(says("SCMP_ACT_ERRNO", json!([rule("SCMP_ACT_ALLOW", arg)])), None);
         let said = says("SCMP_ACT_KILL_PROCESS", json!([])).expect("denied");
         assert_eq!(said.0, "/linux/seccomp/defaultAction");
+    }
+
+    #[test]
+    fn a_call_above_all_that_are_named_is_one_that_there_is_not() {
+        let allow = |name: &str| json!([{ "names": [name], "action": "SCMP_ACT_ALLOW" }]);
+        for default in ["SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS"] {
+            let said = says(default, allow("read")).expect("denied");
+            assert!(said.1.contains(&format!("errno {}", libc::ENOSYS)), "{}", said.1);
+            let said = says(default, allow("openat2")).expect("denied");
+            assert!(said.1.contains("the default action"), "{}", said.1);
+        }
     }
 }

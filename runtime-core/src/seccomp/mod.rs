@@ -117,6 +117,15 @@ pub struct Program {
     pub skipped: Vec<SkippedName>,
 }
 
+/// What a filter of this profile answers to a call that has a higher number than all that it names, in place of a
+/// default action that denies: the number of ENOSYS. None if the call is not of those.
+pub(crate) fn unknown_to(profile: &LinuxSeccomp, native: Arch, name: &str) -> Option<u32> {
+    let table = tables::of(native);
+    let named = profile.syscalls().iter().flatten().flat_map(|rule| rule.names());
+    let newest = named.filter_map(|name| table.number(name)).max()?;
+    table.number(name).filter(|number| *number > newest).map(|_| native.enosys())
+}
+
 /// Compiles a profile for a machine of the given architecture.
 ///
 /// # Errors
