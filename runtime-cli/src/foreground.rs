@@ -5,7 +5,7 @@
 //! only through its pidfd, so that its status is never taken by the wrong hand.
 
 use crate::args;
-use crate::cmd::create::{hand_over, pid_file, started};
+use crate::cmd::create::{failed, hand_over, pid_file, started};
 use crate::cmd::{Ctx, Failure};
 use crate::console::{Pump, Raw};
 use crate::notify::Proxy;
@@ -13,7 +13,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use oxrun_core::{Container, Exec, ExitStatus};
+use oxrun_core::{Container, Exec, ExitStatus, Plan, Unbegun};
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// What is attended in the foreground.
@@ -52,6 +53,17 @@ impl Attended for Exec {
     }
     fn wait(&self) -> oxrun_core::Result<ExitStatus> {
         Exec::wait(self)
+    }
+}
+
+/// How long a program that begins at once may take to begin before it is looked after, in milliseconds.
+const BEGINNING: u8 = 250;
+
+/// The failure of a program that was to begin at once.
+fn unbegun(ctx: &Ctx<'_>, e: &Unbegun) -> Failure {
+    match e {
+        Unbegun::Created(e) => failed(ctx, "run", e),
+        Unbegun::Started(e) => started(ctx, e),
     }
 }
 
@@ -95,6 +107,7 @@ impl Session {
     pub(crate) fn run(
         self,
         ctx: &Ctx<'_>,
+        plan: &Plan,
         mut container: Container,
         a: &args::Create,
         keep: bool,
@@ -104,25 +117,32 @@ impl Session {
             self.copy_size(pump);
         }
         let raw = pump.as_ref().map(|_| Raw::begin());
+        // Whoever only waits for the end need not be woken at the beginning.
+        let created = Cell::new(true);
+        let began = || {
+            container.began(plan).map_err(|e| {
+                created.set(!matches!(e, Unbegun::Created(_)));
+                unbegun(ctx, &e)
+            })
+        };
+        let later = a.pid_file.is_none() && container.begins_at_once();
+        let start = || match container.begins_at_once() {
+            _ if later => Ok(()),
+            true => began(),
+            false => container.start().map_err(|e| started(ctx, &e)),
+        };
         let begun = hand_over(None, None, a.pidfd_socket.as_deref(), container.pidfd())
             .and_then(|()| Proxy::open(ctx, container.id()))
-            .and_then(|proxy| container.start().map(|()| proxy).map_err(|e| started(ctx, &e)))
+            .and_then(|proxy| start().map(|()| proxy))
             .and_then(|proxy| pid_file(a.pid_file.as_deref(), container.started_pid()).map(|()| proxy));
-        let proxy = match begun {
-            Ok(proxy) => proxy,
-            Err(e) => {
-                drop(raw);
-                let _ = container.delete(true);
-                return Err(e);
-            }
-        };
-        let status = self.attend(&container, pump.as_mut(), proxy);
+        let status =
+            begun.and_then(|proxy| self.attend(&container, pump.as_mut(), proxy, later.then_some(&began)));
         drop(raw);
         let status = match status {
             Ok(status) => status,
-            // Nobody would attend to it any more.
+            // Nobody would attend to it any more. What is reported is the failure that matters.
             Err(e) => {
-                let _ = container.delete(true);
+                let _ = if created.get() { container.delete(true).map(drop) } else { container.discard() };
                 return Err(e);
             }
         };
@@ -149,19 +169,21 @@ impl Session {
             let _ = exec.kill(nix::libc::SIGKILL);
             return Err(e);
         }
-        let status = self.attend(&exec, pump.as_mut(), None);
+        let status = self.attend(&exec, pump.as_mut(), None, None);
         drop(raw);
         // Nobody would attend to it any more.
         let status = status.inspect_err(|_| drop(exec.kill(nix::libc::SIGKILL)))?;
         Ok(code(status))
     }
 
-    /// The loop: until the process has ended and its output is passed on.
+    /// The loop: until the process has ended and its output is passed on. Whether it `began` is asked when it has ended,
+    /// should long have begun, or gets a signal, which would be lost on who is to become its program.
     fn attend(
         &self,
         container: &dyn Attended,
         mut pump: Option<&mut Pump>,
         mut proxy: Option<Proxy>,
+        mut began: Option<&dyn Fn() -> Result<(), Failure>>,
     ) -> Result<ExitStatus, Failure> {
         let Some(pidfd) = container.pidfd() else {
             return Ok(ExitStatus::Unknown);
@@ -185,13 +207,18 @@ impl Session {
             }
             // At the end: the places of the others are known.
             fds.extend(proxy.as_ref().map(|proxy| PollFd::new(proxy.as_fd(), PollFlags::POLLIN)));
-            match poll(&mut fds, PollTimeout::NONE) {
-                Ok(_) | Err(nix::Error::EINTR) => {}
+            let patience = if began.is_some() { BEGINNING.into() } else { PollTimeout::NONE };
+            let nothing = match poll(&mut fds, patience) {
+                Ok(count) => count == 0,
+                Err(nix::Error::EINTR) => false,
                 Err(e) => return Err(failure("poll", e)),
-            }
+            };
             let ready: Vec<bool> = fds.iter().map(|f| f.any().unwrap_or(false)).collect();
             drop(fds);
             let is = |n: usize| ready.get(n).copied().unwrap_or(false);
+            if let Some(began) = began.take_if(|_| nothing || is(0) || is(1)) {
+                began()?;
+            }
             if let Some(pump) = pump.as_deref_mut() {
                 if open && is(2) {
                     pump.flush();

@@ -68,7 +68,8 @@ fn open_log(global: &Global) -> Result<Log, (Log, String)> {
 
 /// No command is inlined here: a frame that has room for each of them is 16 KiB, and entering it touches them all.
 fn carry_out(invocation: &Invocation, log: &Log) -> Result<u8, Failure> {
-    let ctx = cmd::Ctx { program: &invocation.program, global: &invocation.global, log };
+    let euid = nix::unistd::geteuid().as_raw();
+    let ctx = cmd::Ctx { program: &invocation.program, global: &invocation.global, log, euid };
     match &invocation.command {
         Command::Help(text) => cmd::print(text),
         Command::Version => {

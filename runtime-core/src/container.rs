@@ -14,6 +14,9 @@
 
 mod start;
 
+#[doc(hidden)]
+pub use start::Unbegun;
+
 use crate::cgroup::stats::{self, Stats};
 use crate::cgroup::watch::Watch;
 use crate::cgroup::{end, freezer, systemd};
@@ -29,8 +32,10 @@ use crate::sys::{self, ExitStatus};
 use crate::template::Template;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 /// What a container is doing.
@@ -96,8 +101,10 @@ pub struct Container {
     console: Option<OwnedFd>,
     /// Apart: it is large, and a handle is moved about.
     template: OnceLock<Box<Template>>,
-    /// The fifo of one that was told to begin when it was created.
-    begun: Mutex<Option<OwnedFd>>,
+    /// Of one whose program begins at once: what is closed when it has, and its page.
+    begun: Mutex<Option<(OwnedFd, File)>>,
+    /// Whether its end was waited for.
+    waited: AtomicBool,
 }
 
 impl Container {
@@ -111,14 +118,28 @@ impl Container {
             console: l.console,
             template: OnceLock::new(),
             begun: Mutex::new(l.begun),
+            waited: AtomicBool::new(false),
         }
     }
 
+    /// Opens a container that exists. One whose program begins at once does not before it has: until then its process is
+    /// nowhere where others could join it.
     pub(crate) fn open(dir: StateDir) -> Result<Container> {
+        let container = Container::open_unfinished(dir)?;
+        if container.is_there()? { Ok(container) } else { Err(container.dir.unfinished()) }
+    }
+
+    /// Whether it is there for others.
+    pub(crate) fn is_there(&self) -> Result<bool> {
+        Ok(!self.state.at_once || self.pidfd.is_none() || self.has_begun()?)
+    }
+
+    /// The same of one that is not yet there for others.
+    pub(crate) fn open_unfinished(dir: StateDir) -> Result<Container> {
         let state = dir.read()?;
         let pidfd = state.process()?;
-        let begun = Mutex::new(None);
-        Ok(Container { dir, state, pidfd, console: None, template: OnceLock::new(), begun })
+        let (begun, waited) = (Mutex::new(None), AtomicBool::new(false));
+        Ok(Container { dir, state, pidfd, console: None, template: OnceLock::new(), begun, waited })
     }
 
     /// The id.
@@ -183,9 +204,11 @@ impl Container {
     /// # Errors
     /// If the state directory cannot be read.
     pub fn status(&self) -> Result<Status> {
-        if !self.alive()? {
-            return Ok(Status::Stopped);
-        }
+        if self.alive()? { self.status_alive() } else { Ok(Status::Stopped) }
+    }
+
+    /// The same of one whose process was alive a moment ago.
+    fn status_alive(&self) -> Result<Status> {
         if freezer::is_frozen(&self.state.cgroups)? {
             return Ok(Status::Paused);
         }
@@ -218,6 +241,9 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::WrongState`] if the container is stopped; why a step failed.
     pub fn exec(&self, plan: &Plan, stdio: Stdio) -> Result<Exec> {
+        if self.begins_at_once() {
+            return Err(not_running());
+        }
         let (Some(init), true) = (&self.pidfd, self.alive()?) else {
             return Err(stopped());
         };
@@ -244,7 +270,7 @@ impl Container {
     fn of_nobody(&self, e: Error) -> Error {
         let denied =
             e.errno() == Some(libc::EPERM) && e.syscall_text().is_some_and(|c| c.starts_with("setns("));
-        if !denied || sys::effective_ids().0 == 0 || !matches!(self.status(), Ok(Status::Created)) {
+        if !denied || sys::effective_user() == 0 || !matches!(self.status(), Ok(Status::Created)) {
             return e;
         }
         let text = "cannot exec in a container that waits for start: its process has become another user, and nobody \
@@ -373,10 +399,10 @@ impl Container {
     /// # Errors
     /// If waiting fails.
     pub fn wait(&self) -> Result<ExitStatus> {
-        match &self.pidfd {
-            Some(pidfd) => sys::wait(pidfd).map_err(|e| Error::io("waitid", &e)),
-            None => Ok(ExitStatus::Unknown),
-        }
+        let Some(pidfd) = &self.pidfd else { return Ok(ExitStatus::Unknown) };
+        let status = sys::wait(pidfd).map_err(|e| Error::io("waitid", &e))?;
+        self.waited.store(true, Ordering::Relaxed);
+        Ok(status)
     }
 
     /// Removes the container. A created one is killed; a running one only with `force`. A failing poststop hook
@@ -385,8 +411,29 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::WrongState`] if it runs and `force` is not given; what could not be removed.
     pub fn delete(self, force: bool) -> Result<Vec<String>> {
+        self.end_and_remove(force)?;
+        let mut warnings = Vec::new();
+        for hook in self.state.hooks.iter().filter(|h| h.name == "poststop") {
+            if let Err(e) = hooks::run(hook, &self.state.document("stopped", 0)) {
+                warnings.push(e.to_string());
+            }
+        }
+        Ok(warnings)
+    }
+
+    /// Removes what is there of a container whose creation failed: no hook is told of it.
+    ///
+    /// # Errors
+    /// What could not be removed.
+    #[doc(hidden)]
+    pub fn discard(self) -> Result<()> {
+        self.end_and_remove(true)
+    }
+
+    fn end_and_remove(&self, force: bool) -> Result<()> {
         self.dir.lock()?;
-        let status = self.status()?;
+        let alive = self.alive()?;
+        let status = if alive { self.status_alive()? } else { Status::Stopped };
         match status {
             Status::Running | Status::Paused if !force => {
                 return Err(Error::new(
@@ -396,7 +443,7 @@ impl Container {
             }
             Status::Created | Status::Running | Status::Paused => self.end()?,
             // Init may still be ending.
-            Status::Stopped if self.alive()? => self.end()?,
+            Status::Stopped if alive => self.end()?,
             Status::Stopped => {}
         }
         if !self.state.own_pids || status != Status::Stopped {
@@ -408,16 +455,10 @@ impl Container {
         end::remove(&self.state.made)?;
         self.dir.remove()?;
         // Who made it and did not wait for it would keep a zombie.
-        if let Some(pidfd) = &self.pidfd {
+        if let Some(pidfd) = self.pidfd.as_ref().filter(|_| !self.waited.load(Ordering::Relaxed)) {
             sys::reap(pidfd);
         }
-        let mut warnings = Vec::new();
-        for hook in self.state.hooks.iter().filter(|h| h.name == "poststop") {
-            if let Err(e) = hooks::run(hook, &self.state.document("stopped", 0)) {
-                warnings.push(e.to_string());
-            }
-        }
-        Ok(warnings)
+        Ok(())
     }
 
     /// Kills the process and waits until it is gone.

@@ -10,8 +10,25 @@ use crate::sys::{self, ExitStatus};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 
-/// As many page faults as init and execve have between the last note of init and the end of loading.
-const LOADING: u64 = 12;
+/// Who asks how a program was loaded, by the page faults that there may be between the last note of init and the end of
+/// loading: a process that was killed after more was killed as its program.
+#[derive(Clone, Copy)]
+pub(crate) enum Asks {
+    /// In the moment of the execve, in which hardly anything else kills.
+    AtOnce,
+    /// Any time later. Only execve itself has touched a page, and it ends with SIGSEGV what it cannot load
+    /// (`bprm_execve` of Linux 5.8 and later).
+    Late,
+}
+
+impl Asks {
+    fn blames_loading(self, signal: i32, faults: u64) -> bool {
+        match self {
+            Asks::AtOnce => signal != libc::SIGSYS && faults <= 12,
+            Asks::Late => signal == libc::SIGSEGV && faults <= 1,
+        }
+    }
+}
 
 pub(crate) fn stopped() -> Error {
     Error::new(ErrorKind::WrongState, "cannot exec in a stopped container")
@@ -38,13 +55,14 @@ pub(crate) fn loaded(
     pid: u32,
     pidfd: &OwnedFd,
     faults: u64,
+    asks: Asks,
     never: bool,
     unloadable: impl Fn(i32) -> Error,
 ) -> Result<()> {
     let exited = || sys::poll_exit(pidfd.as_fd(), Some(0)).map_err(|e| Error::io("poll", &e));
     for _ in 0..1000 {
         // A child that has ended by itself was loaded; that is told with less than /proc takes.
-        if exited()? && sys::exited_by_itself(pidfd) {
+        if sys::exited_by_itself(pidfd) {
             return Ok(());
         }
         // In this order: what is read of a process that turns out to be dead is final.
@@ -55,8 +73,7 @@ pub(crate) fn loaded(
                 let _ = sys::poll_exit(pidfd.as_fd(), Some(1));
             }
             sys::Loading::Killed { signal, faults: then }
-                if never
-                    || (signal != libc::SIGSYS && faults != 0 && then.saturating_sub(faults) <= LOADING) =>
+                if never || (faults != 0 && asks.blames_loading(signal, then.saturating_sub(faults))) =>
             {
                 return Err(unloadable(signal));
             }
@@ -87,9 +104,14 @@ impl Exec {
         let done = match self.joined.start(agent) {
             Ok(launch::Started::Executing { faults }) => {
                 let denied = self.joined.denied();
-                loaded(self.joined.pid, &self.joined.pidfd, faults, denied.is_some(), |signal| {
-                    launch::unloadable(&self.program, signal, denied)
-                })
+                loaded(
+                    self.joined.pid,
+                    &self.joined.pidfd,
+                    faults,
+                    Asks::AtOnce,
+                    denied.is_some(),
+                    |signal| launch::unloadable(&self.program, signal, denied),
+                )
             }
             Ok(launch::Started::Failed(e)) => Err(e),
             Err(e) => {

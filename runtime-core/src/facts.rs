@@ -118,10 +118,15 @@ impl HostFacts {
     /// [`ErrorKind::Unsupported`] on a kernel below 5.14; [`ErrorKind::Syscall`] if /proc cannot be
     /// read.
     pub fn record() -> Result<HostFacts> {
+        HostFacts::record_in(false)
+    }
+
+    /// The same. A `fresh` process has changed nothing of its own since it was executed.
+    pub(crate) fn record_in(fresh: bool) -> Result<HostFacts> {
         let kernel = sys::kernel_release();
         floor(&kernel)?;
-        let caps = own_capabilities()?;
         let (euid, egid) = sys::effective_ids();
+        let caps = own_capabilities(fresh && euid == 0)?;
         let in_user_namespace = has_own_user_namespace()?;
         let mut cgroup = cgroups()?;
         if let Some(tree) =
@@ -162,9 +167,9 @@ impl HostFacts {
     ///
     /// # Errors
     /// If it cannot be read.
-    pub(crate) fn of_this_process(&self) -> Result<HostFacts> {
-        let caps = own_capabilities()?;
+    pub(crate) fn of_this_process(&self, fresh: bool) -> Result<HostFacts> {
         let (euid, egid) = sys::effective_ids();
+        let caps = own_capabilities(fresh && euid == 0)?;
         Ok(HostFacts {
             euid,
             egid,
@@ -216,8 +221,8 @@ fn of_type(path: &Path, e: &std::io::Error) -> Error {
     Error::io(format!("statfs({})", path.display()), e)
 }
 
-fn own_capabilities() -> Result<sys::Caps> {
-    sys::capabilities()
+fn own_capabilities(fresh_root: bool) -> Result<sys::Caps> {
+    sys::capabilities(fresh_root)
         .map_err(|e| Error::io("reading the caller's capabilities: prctl(PR_CAPBSET_READ), capget", &e))
 }
 

@@ -61,7 +61,7 @@ pub(crate) fn find(root: &Path, text: &[u8]) -> Option<Program> {
     let options = options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
     let file = options.open(root.join(name(text))).ok()?;
     let meta = file.metadata().ok()?;
-    let own = meta.is_file() && meta.nlink() == 1 && meta.uid() == sys::effective_ids().0;
+    let own = meta.is_file() && meta.nlink() == 1 && meta.uid() == sys::effective_user();
     if !own || meta.mode() & 0o077 != 0 {
         return None;
     }

@@ -73,6 +73,8 @@ pub use cgroup::resources_from_json;
 pub use cgroup::stats::Stats;
 pub use cgroup::watch::{Event, Watch};
 pub use check::{Finding, Report, Severity};
+#[doc(hidden)]
+pub use container::Unbegun;
 pub use container::{Container, Status};
 pub use error::{Error, ErrorKind, Lane, Result, StepRef, errno_text};
 pub use exec::Exec;

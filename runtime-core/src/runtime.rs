@@ -9,6 +9,7 @@ use crate::facts::HostFacts;
 use crate::filters;
 use crate::launch::{self, Stdio};
 use crate::listing::Listed;
+use crate::plan::script::Way;
 use crate::plan::{self, CgroupManager, CreateOptions, Plan};
 use crate::state::StateDir;
 use oci_spec::runtime::Process;
@@ -37,20 +38,31 @@ pub struct Runtime {
     systemd: OnceLock<HostFacts>,
     /// Whether the facts were recorded by the caller: then they are all there are.
     given: bool,
+    /// Whether this process has changed nothing of its own since it was executed.
+    fresh: bool,
 }
 
 impl Runtime {
     /// A runtime whose containers live in the directory `state_root`, which is made when the first container is.
     #[must_use]
     pub fn new(state_root: impl Into<PathBuf>) -> Runtime {
-        Runtime { root: state_root.into(), facts: OnceLock::new(), systemd: OnceLock::new(), given: false }
+        let root = state_root.into();
+        Runtime { root, facts: OnceLock::new(), systemd: OnceLock::new(), given: false, fresh: false }
+    }
+
+    /// The same for a small process that does nothing else, and has changed none of its ids and capabilities since it was
+    /// executed.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn in_fresh_process(state_root: impl Into<PathBuf>) -> Runtime {
+        Runtime { fresh: true, ..Runtime::new(state_root) }
     }
 
     /// The same with facts that were recorded before, here or elsewhere.
     #[must_use]
     pub fn with_facts(state_root: impl Into<PathBuf>, facts: HostFacts) -> Runtime {
         let facts = OnceLock::from(facts);
-        Runtime { root: state_root.into(), facts, systemd: OnceLock::new(), given: true }
+        Runtime { root: state_root.into(), facts, systemd: OnceLock::new(), given: true, fresh: false }
     }
 
     /// The directory of the containers' state.
@@ -67,7 +79,7 @@ impl Runtime {
         if let Some(facts) = self.facts.get() {
             return Ok(facts);
         }
-        let facts = HostFacts::record()?;
+        let facts = HostFacts::record_in(self.fresh)?;
         Ok(self.facts.get_or_init(|| facts))
     }
 
@@ -120,24 +132,25 @@ impl Runtime {
         self.make(plan, stdio, false)
     }
 
-    /// The same for a container that is started in any case: its program begins as soon as it is created, and
-    /// [`Container::start`], which has to follow, waits only until it has. One that somebody else has a part in, the agent of
-    /// its filter or the socket by which it says that it is ready, waits for that.
+    /// The same for a container that is started in any case: if nobody else has a part in that, its program begins at
+    /// once, which [`Container::begins_at_once`] says; otherwise [`Container::start`] has to follow.
     ///
     /// # Errors
-    /// As [`Runtime::create`].
+    /// As [`Runtime::create`]. Of a program that begins at once some are told by [`Container::began`].
     #[doc(hidden)]
     pub fn create_to_start(&self, plan: &Plan, stdio: Stdio) -> Result<Container> {
-        self.make(plan, stdio, plan.agent().is_none() && plan.notify().is_none())
+        self.make(plan, stdio, true)
     }
 
-    fn make(&self, plan: &Plan, stdio: Stdio, begins: bool) -> Result<Container> {
+    fn make(&self, plan: &Plan, stdio: Stdio, at_once: bool) -> Result<Container> {
+        // A process that does nothing else is small.
+        let ways = Way { at_once, cloned: self.fresh };
         let (dir, fault) = StateDir::create(&self.root, &plan.id)?;
         let ready = match plan.notify() {
             Some(place) if place.parent() == Some(&dir.path) => dir.make_notify(),
             _ => Ok(()),
         };
-        let launched = ready.and_then(|()| launch::launch(plan, &dir, fault, stdio, begins));
+        let launched = ready.and_then(|()| launch::launch(plan, &dir, fault, stdio, ways));
         match launched {
             Ok(l) => {
                 if let Some(filter) = &plan.template.filter {
@@ -178,7 +191,7 @@ impl Runtime {
         let template = container.template()?;
         let facts = match self.facts.get() {
             Some(facts) => facts,
-            None => &template.facts.of_this_process()?,
+            None => &template.facts.of_this_process(self.fresh)?,
         };
         plan::exec(container.state(), template, process, facts, options)
     }
@@ -269,10 +282,13 @@ impl Runtime {
     pub fn remove_remains(&self, id: &str) -> Result<()> {
         let dir = StateDir::open(&self.root, id)?;
         dir.lock()?;
-        // While we waited for the lock its creator may have finished.
-        if let Ok(container) = Container::open(StateDir::open(&self.root, id)?) {
+        // While we waited for the lock its creator may have finished; what it recorded may be on its way still.
+        if let Ok(container) = Container::open_unfinished(StateDir::open(&self.root, id)?) {
             drop(dir);
-            return container.delete(true).map(drop);
+            return match container.is_there()? {
+                true => container.delete(true).map(drop),
+                false => container.discard(),
+            };
         }
         end::remove(&dir.recorded_cgroups())?;
         dir.remove()

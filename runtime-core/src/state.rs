@@ -1,7 +1,7 @@
 //! The state directory `<root>/<id>/`: what outlives the process that created a container.
 //!
 //! What must hold: it is written before init can outlive its creator; it holds no status, which is
-//! derived; a pid in it is only a hint until the pidfd's identity agrees. The directory is the lock: it is
+//! derived; that of a program that begins at once counts when init has come to it; a pid in it is only a hint until the pidfd's identity agrees. The directory is the lock: it is
 //! flocked for create, start and delete.
 //!
 //! Files: `state.json` (this module), `config.json` (the private copy), `start` (a fifo), `listener` (a socket), `fault` (the page
@@ -27,6 +27,9 @@ use std::path::{Path, PathBuf};
 
 /// The format's version.
 const VERSION: u32 = 1;
+
+/// That of a container whose program begins at once: it is there for others only when it has.
+const AT_ONCE: u32 = 2;
 
 /// What is recorded of a container.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -75,6 +78,9 @@ pub(crate) struct State {
     /// The scope that systemd made for it.
     #[serde(default)]
     pub(crate) unit: Option<Unit>,
+    /// Whether its program began without waiting for `start`. It was recorded before it was set up.
+    #[serde(default)]
+    pub(crate) at_once: bool,
 }
 
 /// What is in the state directory of a container that was started and entered by nobody.
@@ -276,12 +282,16 @@ impl StateDir {
         }
     }
 
-    /// Writes the state at once or not at all.
+    /// Writes the state, which counts when it is put in its place.
     pub(crate) fn write(&self, state: &State) -> Result<()> {
         let json =
             serde_json::to_vec(state).map_err(|e| Error::new(ErrorKind::Internal, format!("state: {e}")))?;
         let mut file = self.new_file(c".state.json")?;
-        file.write_all(&json).map_err(|e| self.failed("write", ".state.json", &e))?;
+        file.write_all(&json).map_err(|e| self.failed("write", ".state.json", &e))
+    }
+
+    /// Puts the state that was written in its place: the whole of it is there, or nothing.
+    pub(crate) fn put_in_place(&self) -> Result<()> {
         std::fs::rename(self.path.join(".state.json"), self.path.join("state.json"))
             .map_err(|e| self.failed("rename", "state.json", &e))
     }
@@ -291,20 +301,25 @@ impl StateDir {
         self.whole(c"config.json").map_err(|e| self.failed("open", "config.json", &e))
     }
 
+    /// The error of a container that is not yet there.
+    pub(crate) fn unfinished(&self) -> Error {
+        Error::new(
+            ErrorKind::NotFound,
+            format!("container does not exist: {} has no state yet", self.path.display()),
+        )
+        .hint("it is being created, or its creator was killed: delete --force cleans up")
+    }
+
     /// Reads the state.
     pub(crate) fn read(&self) -> Result<State> {
         let path = self.path.join("state.json");
         let bytes = self.whole(c"state.json").map_err(|e| match e.kind() {
-            Io::NotFound => Error::new(
-                ErrorKind::NotFound,
-                format!("container does not exist: {} has no state yet", self.path.display()),
-            )
-            .hint("it is being created, or its creator was killed: delete --force cleans up"),
+            Io::NotFound => self.unfinished(),
             _ => self.failed("open", "state.json", &e),
         })?;
         let state = State::parse(&bytes)
             .map_err(|e| Error::new(ErrorKind::Internal, format!("{}: {e}", path.display())))?;
-        if state.version != VERSION {
+        if state.version != if state.at_once { AT_ONCE } else { VERSION } {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!(
@@ -411,7 +426,12 @@ impl State {
     ///
     /// # Errors
     /// If the process cannot be told from later ones with its pid.
-    pub(crate) fn new(plan: &Plan, pid: u32, pidfd: &OwnedFd, made: Vec<PathBuf>) -> Result<State> {
+    pub(crate) fn new(
+        plan: &Plan,
+        (pid, pidfd): (u32, &OwnedFd),
+        made: Vec<PathBuf>,
+        at_once: bool,
+    ) -> Result<State> {
         let inode = sys::pidfd_inode(pidfd).map_err(|e| Error::io(format!("fstat of pidfd({pid})"), &e))?;
         let start_time = if inode.is_none() { start_time(pid)? } else { None };
         let own_pids = plan
@@ -437,7 +457,7 @@ impl State {
         let start = |s: &Step| matches!(&s.action, Action::Hook(h) if h.name == "startContainer");
         let first_start_hook = plan.steps.iter().position(start).map_or(0, |i| i as u32 + 1);
         Ok(State {
-            version: VERSION,
+            version: if at_once { AT_ONCE } else { VERSION },
             id: plan.id.clone(),
             pid,
             pidfd_inode: inode.unwrap_or(0),
@@ -445,7 +465,7 @@ impl State {
             created: crate::time::rfc3339(std::time::SystemTime::now()),
             bundle: plan.bundle.clone(),
             rootfs: plan.rootfs.clone(),
-            owner: sys::effective_ids().0,
+            owner: sys::effective_user(),
             annotations: plan.annotations.clone(),
             cgroups: plan.cgroups.clone(),
             made,
@@ -461,6 +481,7 @@ impl State {
             denies_execve: plan.denies_execve.clone(),
             agent: plan.agent().cloned(),
             unit: plan.unit().cloned(),
+            at_once,
         })
     }
 

@@ -216,7 +216,7 @@ fn read(dir: &StateDir) -> Option<Template> {
     let file = sys::open_at(&dir.dir, c"exec", libc::O_RDONLY, 0).ok()?;
     let mut file = std::fs::File::from(file);
     let meta = file.metadata().ok()?;
-    if !meta.is_file() || meta.uid() != sys::effective_ids().0 || meta.mode() & 0o077 != 0 {
+    if !meta.is_file() || meta.uid() != sys::effective_user() || meta.mode() & 0o077 != 0 {
         return None;
     }
     let mut bytes = Vec::with_capacity(usize::try_from(meta.size()).ok()? + 1);

@@ -50,6 +50,12 @@ const ROWS: &[(&str, &str, &[&str], &str)] = &[
     ("oxrun", "prctl 15", ANY, "a thread goes without its name"),
     (
         "oxrun",
+        "prctl 27",
+        ANY,
+        "capabilities are asked for one by one where it is not known that they are as usual",
+    ),
+    (
+        "oxrun",
         "prlimit64 7",
         ANY,
         "the C library asks how many descriptors there may be when it spawns, and takes a default",

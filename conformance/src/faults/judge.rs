@@ -3,7 +3,7 @@
 
 use super::ignored;
 use super::operation::{Before, Bench, Operation};
-use super::trace::{Fault, MAIN, Place, Trace, all_gone};
+use super::trace::{Fault, INIT, MAIN, Place, Trace, all_gone};
 use crate::{Check, Failed};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -137,6 +137,12 @@ fn judge(
     // A signal to one of its threads is one to all of it.
     let of_main = place.task == MAIN || place.task.starts_with("thread");
     if fault == Fault::KillOther(MAIN) || fault == Fault::Kill && of_main {
+        killed(bench, operation, trace)?;
+        return Ok(Verdict::Killed);
+    }
+    // Who is killed in the call for its program is not told from who has become it.
+    let begins = operation.name.starts_with("run") && place.task == INIT && place.name.starts_with("execve ");
+    if fault == Fault::Kill && begins && trace.code == 128 + libc::SIGKILL {
         killed(bench, operation, trace)?;
         return Ok(Verdict::Killed);
     }

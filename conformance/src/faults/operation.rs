@@ -213,7 +213,9 @@ fn first_call(action: &Action) -> Option<String> {
         }
         Action::DevicesV1 { .. } => "openat devices.",
         Action::DevicesV2 { .. } => "bpf",
-        Action::Spawn { .. } => "memfd_create oxrun-script",
+        Action::Spawn { .. } => "socketpair",
+        // The process that is spawned, if its creator makes the container's itself.
+        Action::Clone { .. } => "clone3",
         Action::MapIds { .. } => "openat uid_map",
         Action::CloneRoot { .. } | Action::CloneSource { .. } => "open_tree",
         Action::Hook(_) => "memfd_create oxrun-hook",
@@ -335,6 +337,9 @@ impl Bench {
         for (step, number) in plan.steps.iter().take(created.unwrap_or(plan.steps.len())).zip(1..) {
             match step.lane {
                 _ if cloned && matches!(step.action, Action::Root { .. }) => {}
+                _ if matches!(step.action, Action::Clone { .. }) => {
+                    steps.of_host.push((number, first_call(&step.action)));
+                }
                 Lane::Join | Lane::Init => steps.of_init.push(number),
                 _ => steps.of_host.push((number, first_call(&step.action))),
             }

@@ -165,7 +165,7 @@ fn begins(traces: &[Trace], places: &[(Place, bool)], steps: &Steps) -> BTreeMap
     for (step, name) in &steps.of_host {
         let Some(name) = name else { continue };
         if let Some(call) = of_host.find(|call| call.place.name.starts_with(name.as_str())) {
-            begins.insert(*step, call.place.clone());
+            begins.entry(*step).or_insert_with(|| call.place.clone());
         }
     }
     begins

@@ -235,10 +235,16 @@ impl Follower<'_> {
     fn kind(&self, maker: Task, made: i32, waits: bool) -> &'static str {
         let status = fs::read_to_string(format!("/proc/{made}/status")).unwrap_or_default();
         let group = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse::<i32>().ok());
+        let pids = |status: &str| {
+            status.lines().find_map(|line| Some(line.strip_prefix("NSpid:")?.split_whitespace().count()))
+        };
+        let own = fs::read_to_string("/proc/self/status").unwrap_or_default();
         match self.labels.get(maker.index).map_or("", String::as_str) {
             _ if group.is_some_and(|group| group != made) => "thread",
             // Whoever comes after it is made for a hook.
-            MAIN if self.labels.iter().any(|label| label == JOIN) => HOOK,
+            MAIN if self.labels.iter().any(|label| label == JOIN || label == INIT) => HOOK,
+            // Who has a pid namespace of its own is the container's already.
+            MAIN if pids(&status) > pids(&own) => INIT,
             MAIN => JOIN,
             JOIN => INIT,
             // It was only on the way to the container's.

@@ -62,7 +62,7 @@ pub(crate) fn attempt(ctx: &Ctx<'_>, a: &args::Try) -> Result<u8, Failure> {
     let container = runtime
         .create(&plan, Stdio::inherit())
         .map_err(|e| Failure::of(&format!("{} try failed: ", ctx.program), &e))?;
-    session.run(ctx, container, &args::Create::default(), false)
+    session.run(ctx, &plan, container, &args::Create::default(), false)
 }
 
 #[allow(

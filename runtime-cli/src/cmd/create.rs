@@ -38,7 +38,7 @@ pub(crate) fn run(ctx: &Ctx<'_>, a: &args::Run) -> Result<u8, Failure> {
         // A terminal has its size, and whoever is handed something has it, before the program begins.
         let at_once = !plan.terminal && a.create.pidfd_socket.is_none();
         let container = make(ctx, &runtime, &plan, "run", at_once)?;
-        return session.run(ctx, container, &a.create, a.keep);
+        return session.run(ctx, &plan, container, &a.create, a.keep);
     }
     let mut container = make(ctx, &runtime, &plan, "run", false)?;
     let done = hand_over_init(&mut container, &a.create)
@@ -71,7 +71,7 @@ pub(crate) fn started(ctx: &Ctx<'_>, e: &Error) -> Failure {
     Failure { code, ..Failure::of(&prefix, e) }
 }
 
-fn failed(ctx: &Ctx<'_>, command: &str, e: &Error) -> Failure {
+pub(crate) fn failed(ctx: &Ctx<'_>, command: &str, e: &Error) -> Failure {
     // A failure in a step happened while the process was being set up; others before anything was done. Of a
     // namespace that is not there runc knows before it has a process, and says so in its own words.
     let parent = e.to_string().starts_with("unable to create new parent process: ");
@@ -92,10 +92,10 @@ struct Sockets {
 
 impl Sockets {
     /// Those that are for this process.
-    fn of_environment(read: impl Fn(&str) -> Option<String>, pid: u32) -> Sockets {
+    fn of_environment(read: impl Fn(&str) -> Option<String>, pid: impl Fn() -> u32) -> Sockets {
         let number = |name: &str| read(name)?.parse::<u32>().ok();
         match number("LISTEN_FDS") {
-            Some(count) if number("LISTEN_PID") == Some(pid) => {
+            Some(count) if number("LISTEN_PID") == Some(pid()) => {
                 Sockets { count, names: read("LISTEN_FDNAMES") }
             }
             _ => Sockets::default(),
@@ -121,7 +121,7 @@ fn plan(
     no_template: bool,
 ) -> Result<Plan, Failure> {
     let dir = a.bundle.as_deref().unwrap_or(Path::new("."));
-    let sockets = Sockets::of_environment(|name| std::env::var(name).ok(), std::process::id());
+    let sockets = Sockets::of_environment(|name| std::env::var(name).ok(), std::process::id);
     let options = CreateOptions {
         no_pivot: a.no_pivot,
         no_new_keyring: a.no_new_keyring,
@@ -252,7 +252,7 @@ mod tests {
                 "LISTEN_PID" => Some(pid.clone()),
                 _ => Some("a:b".to_owned()),
             };
-            Sockets::of_environment(read, 42)
+            Sockets::of_environment(read, || 42)
         };
         let two = of("2", "42");
         assert_eq!(two.count, 2);

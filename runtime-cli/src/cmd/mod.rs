@@ -28,6 +28,8 @@ pub(crate) struct Ctx<'a> {
     pub(crate) global: &'a Global,
     /// The log.
     pub(crate) log: &'a Log,
+    /// The effective user.
+    pub(crate) euid: u32,
 }
 
 /// Why a command fails: one line, and the parts for a person or a machine that wants more.
@@ -83,7 +85,7 @@ impl Ctx<'_> {
     pub(crate) fn state_root(&self) -> Result<StateRoot, Failure> {
         let xdg = std::env::var_os("XDG_RUNTIME_DIR").filter(|v| !v.is_empty());
         let user = std::env::var_os("USER");
-        let euid = nix::unistd::geteuid().as_raw();
+        let euid = self.euid;
         // Only where it decides: reading it costs a file.
         let in_user_namespace = euid == 0 && xdg.is_some() && oxrun_core::in_user_namespace();
         let facts =
@@ -139,7 +141,7 @@ impl Ctx<'_> {
 
     /// The runtime of this call.
     pub(crate) fn runtime(&self) -> Result<Runtime, Failure> {
-        Ok(Runtime::new(self.state_root()?.path))
+        Ok(Runtime::in_fresh_process(self.state_root()?.path))
     }
 }
 

@@ -1,21 +1,24 @@
 //! The first moments: descriptors, the two mappings, signals; and the talk with the host.
 //!
 //! The host hands everything over in one message on descriptor 0: stdout, stderr, the preserved
-//! descriptors, the start fifo, the script, the fault page, stdin. Nothing else was open, so they
-//! arrive as 1, 2, 3 ... in this order, and only stdin has to be moved.
+//! descriptors, the start fifo, the fault page, stdin. Nothing else was open, so they
+//! arrive as 1, 2, 3 ... in this order, and only stdin and the socket itself have to be moved. The script is
+//! behind the first words of that message, or a file.
 
 use crate::fault::{Detail, SIZE};
 use crate::kernel::*;
+use crate::script::ROOM;
 use crate::sys::{self, Errno, Fd, Stop};
+use core::cell::UnsafeCell;
 use core::mem::size_of;
 
 /// What init carries from one step to the next.
 pub struct Ctx {
-    /// The script's bytes, mapped for good.
+    /// The script's bytes, there for good.
     pub script: &'static [u8],
-    /// The control socket; gone after `created`.
+    /// The control socket; -1 after `created`, when nobody is asked and nobody asks any more.
     pub control: i32,
-    /// The start fifo, or the pidfd of the container's process.
+    /// The start fifo, or the pidfd of the container's process; for a program that begins at once it is nothing.
     pub fifo: i32,
     /// The first descriptor that the program does not inherit.
     pub first_private: u32,
@@ -76,54 +79,81 @@ pub struct Ctx {
 /// How many descriptors wait at most until they are closed: one for each bit.
 const WAITING: u32 = u64::BITS;
 
-/// The host's first message.
+/// The beginning of the host's first message.
 #[repr(C)]
 struct Hello {
     script_len: u32,
     preserve: u32,
+    /// Whether the script is a file.
+    file: u32,
     /// Whether there is a socket for the process that clones.
     aside: u32,
 }
 
-/// Takes over what the host hands out: two streams, what is preserved, fifo, script, fault page, stdin and perhaps a
-/// socket to tell the clone's pid. There is no fault page yet: failures here are told by the
+/// Where a script arrives that is no file.
+#[repr(align(8))]
+struct Place(UnsafeCell<[u8; ROOM]>);
+
+// SAFETY: written once, when there is nobody else.
+unsafe impl Sync for Place {}
+
+static PLACE: Place = Place(UnsafeCell::new([0; ROOM]));
+
+/// The script: what came with the first message, or a mapping of the file.
+fn script(len: usize, file: Option<i32>) -> &'static [u8] {
+    let at = match file.map(|file| sys::mmap(len, PROT_READ, MAP_PRIVATE, file)) {
+        None if len <= ROOM => PLACE.0.get() as *const u8,
+        Some(Ok(at)) => at as *const u8,
+        _ => sys::exit(252),
+    };
+    // SAFETY: `len` bytes of the place, which is not written any more, or of a private read-only mapping of a sealed
+    // file, which is never unmapped.
+    unsafe { core::slice::from_raw_parts(at, len) }
+}
+
+/// Takes over what the host hands out: two streams, what is preserved, fifo, fault page, stdin, perhaps a script, and
+/// perhaps a socket to tell the clone's pid. There is no fault page yet: failures here are told by the
 /// exit status alone, and the host says that init never began.
 pub fn boot() -> Ctx {
-    let mut hello = Hello { script_len: 0, preserve: 0, aside: 0 };
+    let mut hello = Hello { script_len: 0, preserve: 0, file: 0, aside: 0 };
     // Room for the 253 descriptors that one message can carry.
     let mut control = [0u64; 130];
-    let mut iov = IoVec { base: (&raw mut hello).cast(), len: size_of::<Hello>() };
+    let mut iov = [
+        IoVec { base: (&raw mut hello).cast(), len: size_of::<Hello>() },
+        IoVec { base: PLACE.0.get().cast(), len: ROOM },
+    ];
     let mut msg = MsgHdr {
         name: core::ptr::null_mut(),
         name_len: 0,
-        iov: &raw mut iov,
-        iov_len: 1,
+        iov: iov.as_mut_ptr(),
+        iov_len: iov.len(),
         control: control.as_mut_ptr().cast(),
         control_len: size_of_val(&control),
         flags: 0,
     };
-    if sys::recvmsg(0, &mut msg, 0) != Ok(size_of::<Hello>()) {
+    let received = sys::recvmsg(0, &mut msg, 0);
+    let is_file = hello.file != 0;
+    let len = hello.script_len as usize;
+    if received != Ok(size_of::<Hello>() + if is_file { 0 } else { len }) {
         sys::exit(254);
     }
     let base = 3 + hello.preserve as i32;
-    let (fifo, script, fault, stdin) = (base, base + 1, base + 2, base + 3);
+    let (fifo, fault, stdin) = (base, base + 1, base + 2);
+    let file = is_file.then_some(base + 3);
+    let aside = (hello.aside != 0).then_some(base + 3 + i32::from(is_file));
     match sys::mmap(SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fault) {
         Ok(at) => sys::set_page(at),
         Err(_) => sys::exit(253),
     }
-    let len = hello.script_len as usize;
-    let Ok(at) = sys::mmap(len, PROT_READ, MAP_PRIVATE, script) else {
-        sys::exit(252);
-    };
-    // SAFETY: a private read-only mapping of `len` bytes of a sealed file, never unmapped.
-    let script_bytes = unsafe { core::slice::from_raw_parts(at as *const u8, len) };
-    // The control socket takes the script's place, stdin its own.
-    if sys::dup3(0, script, O_CLOEXEC).is_err() || sys::dup3(stdin, 0, 0).is_err() {
+    let script = script(len, file);
+    // The control socket gets the next number, stdin its own.
+    let control = aside.or(file).unwrap_or(stdin) + 1;
+    if sys::dup3(0, control, O_CLOEXEC).is_err() || sys::dup3(stdin, 0, 0).is_err() {
         sys::exit(251);
     }
     let mut ctx = Ctx {
-        script: script_bytes,
-        control: script,
+        script,
+        control,
         fifo,
         first_private: base as u32,
         done: 0,
@@ -146,7 +176,7 @@ pub fn boot() -> Ctx {
         tasks: None,
         received: None,
         handover: None,
-        aside: (hello.aside != 0).then(|| Fd::own(stdin as usize + 1)),
+        aside: aside.map(|fd| Fd::own(fd as usize)),
         send: None,
         pending_cwd: None,
         program: None,
@@ -160,7 +190,7 @@ pub fn boot() -> Ctx {
         Ok(_) => {}
         Err(e) => sys::die(&e.into()),
     }
-    for fd in [fault, stdin] {
+    for fd in [Some(fault), Some(stdin), file].into_iter().flatten() {
         ctx.later(Fd::own(fd as usize));
     }
     reset_signals(&mut ctx);
@@ -256,12 +286,17 @@ impl Ctx {
         }
     }
 
-    /// Says "reached" and waits for "go". The end of the stream means that the creator is gone.
+    /// Says "reached" and waits for "go".
     pub fn barrier(&mut self, step: u32) -> Result<(), Stop> {
         self.sweep()?;
         let fd = self.send.take();
         self.tell(step, 0, fd.as_ref())?;
         drop(fd);
+        self.wait_for_go()
+    }
+
+    /// Waits for "go". The end of the stream means that the creator is gone.
+    pub fn wait_for_go(&mut self) -> Result<(), Stop> {
         let mut go = 0u32;
         let mut one = OneFd { len: 0, level: 0, kind: 0, fd: -1, pad: 0 };
         let mut iov = IoVec { base: (&raw mut go).cast(), len: 4 };

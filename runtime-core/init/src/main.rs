@@ -7,12 +7,13 @@
 //! fifo and the fault page is in reach.
 //!
 //! ```text
-//!            spawned (vfork-style clone, execveat)
+//!            spawned (clone with the caller's memory, execveat)
 //!   fd 0 = control socket --hello: stdio, preserved, fifo, script, fault page-->
 //!   boot -> records of lane `join` -> Clone -+-> (this process exits)
 //!                                            +-> records of lane `init`
 //!   Barrier: "reached N" ->, <- "go" (EOF: the creator is gone, exit)
 //!   Created: "reached N" ->, <- "go", then one byte from the fifo -> [Hook] -> Seccomp -> Exec
+//!            or, if nobody is asked for anything any more, <- "go" alone
 //!
 //! For a further process in a container the pidfd of its first one comes in the fifo's place, `Enter`
 //! joins its namespaces, and `Ready` stands where `Created` stands here.
@@ -141,7 +142,7 @@ fn carry_out(ctx: &mut Ctx, op: &Op<'static>, step: u32) -> Result<(), Stop> {
         Op::Lookup { candidates } => program::lookup(ctx, candidates),
         Op::Ready {} => program::ready(ctx, step),
         Op::Hook { .. } => hook::run(ctx, op, step),
-        Op::Created {} => program::created(ctx, step),
+        Op::Created { at_once } => program::created(ctx, step, at_once != 0),
         Op::Seccomp { flags, filter } => identity::seccomp(flags, filter.0, ctx.handover.take()),
         Op::Listener {} => listener::prepare(ctx),
         Op::Arguments { argv, envp } => program::arguments(ctx, argv, envp),

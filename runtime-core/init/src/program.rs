@@ -97,19 +97,31 @@ pub fn lookup(ctx: &mut Ctx, candidates: Strs<'static>) -> Result<(), Stop> {
     Err(Stop::explained(last, detail, b""))
 }
 
-/// Everything is set up. The host is told, lets go, and a byte of the fifo starts the program.
-pub fn created(ctx: &mut Ctx, step: u32) -> Result<(), Stop> {
-    ctx.barrier(step)?;
+/// Everything is set up. The host is told, lets go, and a byte of the fifo starts the program; one that begins `at_once`
+/// goes on as soon as the host, which then is told nothing, has let go.
+pub fn created(ctx: &mut Ctx, step: u32, at_once: bool) -> Result<(), Stop> {
+    if at_once {
+        ctx.sweep()?;
+        ctx.wait_for_go()?;
+    } else {
+        ctx.barrier(step)?;
+    }
     ctx.proc = None;
     ctx.private_proc = None;
-    drop(sys::Fd::own(ctx.control as usize));
+    let control = sys::Fd::own(ctx.control as usize);
     ctx.control = -1;
-    sys::enter(Phase::Waiting, step);
-    let mut byte = [0u8; 1];
-    sys::read(ctx.fifo, &mut byte)?;
-    sys::enter(Phase::Running, step);
+    if at_once {
+        // The end of it tells that the program runs.
+        control.leave();
+    } else {
+        drop(control);
+        sys::enter(Phase::Waiting, step);
+        let mut byte = [0u8; 1];
+        sys::read(ctx.fifo, &mut byte)?;
+        sys::enter(Phase::Running, step);
+    }
     sys::note_faults(sys::minor_faults());
-    // The fifo is closed by the execve: its other end learns from that that the program runs.
+    // The fifo, or the control socket, is closed by the execve: its other end learns from that that the program runs.
     Ok(sys::close_from(ctx.first_private, CLOSE_RANGE_CLOEXEC)?)
 }
 

@@ -10,6 +10,9 @@ use core::ffi::CStr;
 /// The first eight bytes of every script; the last one is the format's version.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"oxrun\0s\x01");
 
+/// The longest script in bytes that comes in a message and not as a file. Most are a third of it.
+pub const ROOM: usize = 16 << 10;
+
 /// Reads fields one after the other from a script's bytes.
 pub struct Reader<'a> {
     bytes: &'a [u8],
@@ -258,8 +261,9 @@ ops! {
     33 Home { uid: u32 }
     /// Find the program: try each path in order as the user it will run as.
     34 Lookup { candidates: Strs<'a> }
-    /// Report to the host that the container is created and wait for `start`.
-    35 Created {}
+    /// Report to the host that the container is created and wait for `start`; with `at_once` wait only until the host has
+    /// recorded the container, and go on: the control socket is closed by the execve.
+    35 Created { at_once: u32 }
     /// Load a system call filter. `filter` is an array of `struct sock_filter`.
     36 Seccomp { flags: u32, filter: Bytes<'a> }
     /// Make ready for handing the listener of the next filter to the host: through the socket that came with

@@ -6,18 +6,28 @@
 use super::{Container, Status};
 use crate::cgroup::freezer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::loaded;
+use crate::exec::{Asks, loaded};
 use crate::launch;
 use crate::launch::agent::{self, Connection, Loaded};
+use crate::plan::Plan;
 use crate::state::Fifo;
 use crate::sys;
 use std::os::fd::{AsFd, OwnedFd};
+
+/// Why a program that was to begin at once did not: its container was not created, or not started.
+#[doc(hidden)]
+#[derive(Debug)]
+#[allow(clippy::exhaustive_enums, reason = "of the two that there are each is told in words of its own")]
+pub enum Unbegun {
+    Created(Error),
+    Started(Error),
+}
 
 impl Container {
     /// Whether its program was executed, or at least called for. One that ends at once does so while `start` still goes on:
     /// it is running until it has ended, as it is for whoever comes after.
     pub(super) fn has_begun(&self) -> Result<bool> {
-        Ok(matches!(launch::started(&self.dir, &self.state)?, launch::Started::Executing { .. }))
+        Ok(matches!(launch::started(&self.dir.fault()?, &self.state), launch::Started::Executing { .. }))
     }
 
     /// Starts the program of a created container. Comes back when it runs.
@@ -25,10 +35,6 @@ impl Container {
     /// # Errors
     /// [`ErrorKind::WrongState`] if it is not created, or paused; [`ErrorKind::Exec`] if the program cannot be executed.
     pub fn start(&self) -> Result<()> {
-        if let (Some(fifo), Some(pidfd)) = (self.begun.lock().ok().and_then(|mut b| b.take()), &self.pidfd) {
-            self.executed(&fifo, pidfd, None)?;
-            return self.run_hooks("poststart", "running", self.state.pid);
-        }
         // Neither a program that takes long to load nor a hook may keep others from deleting the container; nor an
         // agent: a container that cannot be started has no need of it.
         let agent = match &self.state.agent {
@@ -44,6 +50,40 @@ impl Container {
         }
         self.executed(&fifo, pidfd, asked.then_some(agent::ANSWER))?;
         self.run_hooks("poststart", "running", self.state.pid)
+    }
+
+    /// Whether its program begins without being started, and nobody has asked yet whether it has
+    /// ([`crate::Runtime::create_to_start`]).
+    #[doc(hidden)]
+    #[must_use]
+    pub fn begins_at_once(&self) -> bool {
+        self.begun.lock().is_ok_and(|begun| begun.is_some())
+    }
+
+    /// Waits until a program that begins at once has done so, or its process has ended. To be asked before that is waited
+    /// for. Nothing is left to say of any other, nor if it was asked before.
+    ///
+    /// # Errors
+    /// As [`crate::Runtime::create`] and [`Container::start`].
+    #[doc(hidden)]
+    pub fn began(&self, plan: &Plan) -> std::result::Result<(), Unbegun> {
+        let Some((control, fault)) = self.begun.lock().ok().and_then(|mut begun| begun.take()) else {
+            return Ok(());
+        };
+        let Some(pidfd) = &self.pidfd else { return Ok(()) };
+        let over = |patience| self.over(&control, pidfd, patience).map_err(Unbegun::Started);
+        let page = || launch::page(&fault).map_err(Unbegun::Started);
+        if !over(launch::patience(plan))? {
+            if launch::is_unfinished(plan, &page()?) {
+                return Err(Unbegun::Created(launch::silent()));
+            }
+            over(None)?;
+        }
+        let page = page()?;
+        if launch::is_unfinished(plan, &page) {
+            return Err(Unbegun::Created(launch::unfinished(plan, &page, pidfd)));
+        }
+        self.outcome(&page, pidfd, Asks::Late).map_err(Unbegun::Started)
     }
 
     /// Lets init go on; once.
@@ -74,8 +114,8 @@ impl Container {
     /// Why init, which nobody has told to start, ended by itself.
     fn broke_down(&self) -> Option<Error> {
         let waited = self.dir.path.join("start").exists();
-        match launch::started(&self.dir, &self.state) {
-            Ok(launch::Started::Failed(e)) if waited && e.kind() != ErrorKind::Killed => Some(e),
+        match launch::started(&self.dir.fault().ok()?, &self.state) {
+            launch::Started::Failed(e) if waited && e.kind() != ErrorKind::Killed => Some(e),
             _ => None,
         }
     }
@@ -106,24 +146,36 @@ impl Container {
     /// Waits for the execve: it closes init's end of the fifo. That is not yet success: a broken ELF or a limit
     /// kills after the point of no return. If it takes longer than `patience`, in milliseconds, nobody waits for it.
     fn executed(&self, fifo: &OwnedFd, pidfd: &OwnedFd, patience: Option<i32>) -> Result<()> {
+        match self.over(fifo, pidfd, patience)? {
+            true => self.outcome(&self.dir.fault()?, pidfd, Asks::AtOnce),
+            false => Ok(()),
+        }
+    }
+
+    /// Waits until the other end of `fd` is closed, or the process has ended; at most `patience` milliseconds.
+    fn over(&self, fd: &OwnedFd, pidfd: &OwnedFd, patience: Option<i32>) -> Result<bool> {
         let gone = libc::POLLERR | libc::POLLHUP;
         loop {
-            let mut fds = [(fifo.as_fd(), 0), (pidfd.as_fd(), libc::POLLIN)];
+            let mut fds = [(fd.as_fd(), 0), (pidfd.as_fd(), libc::POLLIN)];
             let events = launch::poll_watched(&mut fds, patience, self.state.pid)?;
             if events.iter().all(|e| *e == 0) {
-                return Ok(());
+                return Ok(false);
             }
             let closed = events.first().is_some_and(|e| e & gone != 0);
             let exited = events.get(1).is_some_and(|e| *e != 0);
             if exited || closed {
-                break;
+                return Ok(true);
             }
         }
-        match launch::started(&self.dir, &self.state)? {
+    }
+
+    /// What became of a program that was called for, by init's page.
+    fn outcome(&self, page: &[u8], pidfd: &OwnedFd, asks: Asks) -> Result<()> {
+        match launch::started(page, &self.state) {
             launch::Started::Failed(e) => Err(e),
             launch::Started::Executing { faults } => {
                 let denied = self.state.denies_execve.as_ref();
-                loaded(self.state.pid, pidfd, faults, denied.is_some(), |signal| {
+                loaded(self.state.pid, pidfd, faults, asks, denied.is_some(), |signal| {
                     launch::unloadable(&self.state.program, signal, denied)
                 })
             }

@@ -35,11 +35,12 @@ fn make() -> std::io::Result<OwnedFd> {
         Err(e) if e.raw_os_error() == Some(libc::EINVAL) => (sys::memfd(c"oxrun-init", 0)?, false),
         made => (made?, true),
     };
-    let mut file = File::from(fd);
+    // Its number is not one that the child gives to something else.
+    let mut file = File::from(sys::above_streams(fd)?);
     file.write_all(BYTES)?;
     // A file that its user may not read makes the process undumpable and its /proc files root's: for root
     // that is wanted, another user could not write the maps of its own namespaces.
-    sys::fchmod(&file, if sys::effective_ids().0 == 0 { 0o111 } else { 0o555 })?;
+    sys::fchmod(&file, if sys::effective_user() == 0 { 0o111 } else { 0o555 })?;
     if exec {
         seals |= libc::F_SEAL_EXEC;
     }

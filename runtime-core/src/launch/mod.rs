@@ -7,6 +7,9 @@
 //!      Created:  <- reached N         state is written, go ->
 //! ```
 //!
+//! Of a program that begins at once, and from the clone on needs nobody, the state is written and "go" is said as soon as
+//! its process exists: init finds that when it comes to `Created`, says nothing, and goes on. Neither waits for the other.
+//!
 //! What must hold: both sides walk the same list, so there is no message to misunderstand: a
 //! message is the number of a step. The end of the stream is never success: the fault
 //! page and the exit status say what happened. On failure everything that was made is undone.
@@ -18,6 +21,7 @@ mod join;
 mod mounting;
 mod network;
 mod report;
+mod spawn;
 mod stdio;
 mod steps;
 mod talk;
@@ -26,27 +30,29 @@ mod users;
 
 pub use image::size as init_size;
 pub(crate) use join::{Joined, join};
+use spawn::{Outside, open_dir, spawn_init};
 use stdio::Streams;
 pub use stdio::{Stdio, Stream};
-pub(crate) use talk::{PATIENCE, poll_watched};
+pub(crate) use talk::{PATIENCE, patience, poll_watched, silent};
 
 use crate::bundle::{Warning, last_key};
 use crate::cgroup::systemd::{self, Property, Unit};
 use crate::cgroup::{end, freezer};
 use crate::error::{Error, ErrorKind, Lane, Result};
 use crate::plan::action::{Action, CgroupDir, Namespace};
-use crate::plan::{Plan, script, sysctl};
+use crate::plan::script::{self, Way};
+use crate::plan::{Plan, sysctl};
 use crate::rdt;
-use crate::state::{Fifo, State, StateDir};
-use crate::sys;
+use crate::state::{State, StateDir};
+use crate::sys::{self, Birth};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use talk::Message;
 
-/// As many descriptors as one message carries, less the six that init always gets.
+/// As many descriptors as one message carries, less the six that init may always get.
 const MAX_PRESERVED: u32 = MOST_PRESERVED as u32;
 const MOST_PRESERVED: usize = 247;
 
@@ -55,8 +61,8 @@ pub(crate) struct Launched {
     pub(crate) state: State,
     pub(crate) pidfd: OwnedFd,
     pub(crate) console: Option<OwnedFd>,
-    /// The start fifo's writing end, if the program was told to begin.
-    pub(crate) begun: Option<OwnedFd>,
+    /// The control socket and the fault page, if the program begins at once.
+    pub(crate) begun: Option<(OwnedFd, File)>,
 }
 
 /// Where a process is launched.
@@ -96,20 +102,14 @@ struct Host<'a> {
     /// The scope that was made.
     unit: Option<Unit>,
     state: Option<State>,
-    /// Whether the program begins as soon as the container is created, and then the fifo.
-    begins: bool,
-    begun: Option<OwnedFd>,
+    way: Way,
+    /// The v2 cgroup that was opened last, and its path.
+    cgroup: Option<(PathBuf, File)>,
 }
 
-/// Creates the container of a plan in a new state directory, which is locked. `fault` is its file for the page. If it
-/// `begins`, its init need not sleep once more until it is started.
-pub(crate) fn launch(
-    plan: &Plan,
-    dir: &StateDir,
-    fault: File,
-    stdio: Stdio,
-    begins: bool,
-) -> Result<Launched> {
+/// Creates the container of a plan in a new state directory, which is locked. `fault` is its file for the page. Of the
+/// `ways` those are taken that this plan allows.
+pub(crate) fn launch(plan: &Plan, dir: &StateDir, fault: File, stdio: Stdio, ways: Way) -> Result<Launched> {
     let errno = match std::fs::metadata(&plan.rootfs) {
         Ok(meta) if meta.is_dir() => None,
         Ok(_) => Some(libc::ENOTDIR),
@@ -124,7 +124,11 @@ pub(crate) fn launch(
     }
     preserved(plan)?;
     refuse_own_network(plan)?;
-    let script = script::encode(plan)?;
+    let way = Way {
+        at_once: ways.at_once && script::may_begin_at_once(plan),
+        cloned: ways.cloned && script::may_be_cloned_by_creator(plan),
+    };
+    let script = script::encode_for(plan, way)?;
     // Not what is there already: others' processes may be in it, and what is recorded is killed.
     let groups = plan.steps.iter().filter_map(|s| match &s.action {
         Action::RdtMonitor { dir, .. } => Some(dir.clone()),
@@ -140,16 +144,21 @@ pub(crate) fn launch(
         }
     }
     let fault = dir.fill_fault(fault, &dirs)?;
-    let host = Host { begins, ..Host::new(plan, Place::New(dir), fault) };
+    let host = Host { way, ..Host::new(plan, Place::New(dir), fault) };
     let host = host.carry_out(&script, &Streams::open(stdio)?)?;
     let (Some(state), Some((_, pidfd))) = (host.state, host.process) else {
         return Err(Error::new(ErrorKind::Internal, "the plan has no step `created`"));
     };
-    Ok(Launched { state, pidfd, console: host.console, begun: host.begun })
+    Ok(Launched {
+        state,
+        pidfd,
+        console: host.console,
+        begun: host.control.zip(Some(host.fault)).filter(|_| way.at_once),
+    })
 }
 
 /// A fault page as it is now.
-fn page(file: &File) -> Result<Vec<u8>> {
+pub(crate) fn page(file: &File) -> Result<Vec<u8>> {
     let mut page = vec![0; oxrun_init::fault::SIZE];
     std::os::unix::fs::FileExt::read_exact_at(file, &mut page, 0)
         .map_err(|e| Error::io("cannot tell what became of the container's init: pread(fault)", &e))?;
@@ -176,8 +185,8 @@ impl<'a> Host<'a> {
             properties: Vec::new(),
             unit: None,
             state: None,
-            begins: false,
-            begun: None,
+            way: Way::default(),
+            cgroup: None,
         }
     }
 
@@ -228,7 +237,20 @@ impl Host<'_> {
                         held = false;
                     }
                 }
-                (_, Action::Clone { .. }) => self.cloned(number)?,
+                (_, Action::Clone { .. }) => {
+                    if !self.way.cloned {
+                        self.cloned(number)?;
+                    } else if script::is_alone(self.plan) {
+                        // While init goes on.
+                        self.prepare().map_err(in_step)?;
+                    }
+                    if self.way.at_once {
+                        self.record().map_err(in_step)?;
+                        self.go()?;
+                        self.reap_outside();
+                        return Ok(());
+                    }
+                }
                 (_, Action::Created) => {
                     self.reached(number)?;
                     if let (Some(_), Place::New(dir)) = (self.plan.agent(), self.place) {
@@ -248,11 +270,15 @@ impl Host<'_> {
     /// Executes init outside and hands it its descriptors.
     fn spawn(&mut self, script: &[u8], streams: &Streams) -> Result<()> {
         let fifo = match self.place {
-            Place::New(dir) => dir.new_fifo()?,
-            Place::In(init, _) => init.try_clone_to_owned().map_err(|e| Error::io("dup", &e))?,
+            // Any descriptor that the program does not inherit.
+            Place::New(_) if self.way.at_once => None,
+            Place::New(dir) => Some(dir.new_fifo()?),
+            Place::In(init, _) => Some(init.try_clone_to_owned().map_err(|e| Error::io("dup", &e))?),
         };
         let preserved = preserved(self.plan)?;
-        let (aside, theirs) = match script::shares_memory(self.plan) && preserved.len() < MOST_PRESERVED {
+        // One that begins at once says nothing else.
+        let apart = script::shares_memory(self.plan) && !self.way.cloned && !self.way.at_once;
+        let (aside, theirs) = match apart && preserved.len() < MOST_PRESERVED {
             true => sys::socketpair().map(|(a, b)| (Some(a), Some(b))),
             false => Ok((None, None)),
         }
@@ -261,29 +287,53 @@ impl Host<'_> {
         let outside = Outside {
             streams: streams.get(),
             preserved: &preserved,
-            fifo: fifo.as_fd(),
+            fifo: fifo.as_ref().map_or(self.fault.as_fd(), AsFd::as_fd),
             fault: self.fault.as_fd(),
             aside: theirs.as_ref().map(AsFd::as_fd),
         };
-        let (pid, pidfd, control) = spawn_init(script, &outside)?;
+        let opened = self.cgroup.take();
+        let (pid, pidfd, control) = match self.clone_step() {
+            Some((number, new, cgroup)) => {
+                let opened = opened.filter(|(path, _)| Some(path.as_path()) == cgroup);
+                let cgroup = match (opened, cgroup) {
+                    (Some((_, dir)), _) => Some(dir),
+                    (None, Some(path)) => {
+                        Some(open_dir(path).map_err(|e| e.in_step(self.plan.step_ref(number)))?)
+                    }
+                    (None, None) => None,
+                };
+                let namespaces = new.iter().fold(0, |flags, kind| flags | kind.flag());
+                let into = Birth { namespaces, cgroup: cgroup.as_ref().map(AsFd::as_fd) };
+                spawn_init(script, &outside, Some(&into))?
+                    .map_err(|e| report::not_cloned(self.plan, number, &e))
+            }
+            None => spawn_init(script, &outside, None)?.map_err(|e| Error::io("clone3(\"oxrun-init\")", &e)),
+        }?;
         self.process = Some((pid, pidfd));
         self.control = Some(control);
         Ok(())
+    }
+
+    /// The step that clones the container's process, if its creator does that: its number, namespaces and cgroup.
+    fn clone_step(&self) -> Option<(u32, &[Namespace], Option<&Path>)> {
+        let mut steps = self.plan.steps.iter().zip(1u32..).filter(|_| self.way.cloned);
+        steps.find_map(|(step, number)| match &step.action {
+            Action::Clone { new, cgroup } => Some((number, new.as_slice(), cgroup.as_deref())),
+            _ => None,
+        })
     }
 
     /// The state as far as it is known before the container is created.
     fn preliminary(&self) -> Result<State> {
         let (pid, pidfd) =
             self.process.as_ref().ok_or_else(|| Error::new(ErrorKind::Internal, "no process"))?;
-        State::new(self.plan, *pid, pidfd, self.made.clone())
+        State::new(self.plan, (*pid, pidfd), self.made.clone(), self.way.at_once)
     }
 
-    /// Writes the state. From here on the container outlives this process.
-    fn record(&mut self) -> Result<()> {
+    /// Writes what will be the state.
+    fn prepare(&mut self) -> Result<()> {
         let state = self.preliminary()?;
-        let Place::New(dir) = self.place else {
-            return Err(Error::new(ErrorKind::Internal, "`created` in a container that is there"));
-        };
+        let dir = self.dir()?;
         let mut copy = dir.new_file(c"config.json")?;
         copy.write_all(&self.plan.config).map_err(|e| Error::io("write(config.json)", &e))?;
         // Without it the first exec makes it.
@@ -295,13 +345,24 @@ impl Host<'_> {
         }
         dir.write(&state)?;
         self.state = Some(state);
-        if self.begins
-            && let Fifo::Held(fifo) = dir.fifo()?
-        {
-            dir.begin(&fifo)?;
-            self.begun = Some(fifo);
-        }
         Ok(())
+    }
+
+    /// Puts the state in its place, and writes it before if nobody has. From here on the container outlives this process,
+    /// if none of its hooks is running, which waits for nobody's end but ends with its creator.
+    fn record(&mut self) -> Result<()> {
+        if self.state.is_none() {
+            self.prepare()?;
+        }
+        self.dir()?.put_in_place()
+    }
+
+    /// The directory of a new container.
+    fn dir(&self) -> Result<&StateDir> {
+        match self.place {
+            Place::New(dir) => Ok(dir),
+            Place::In(..) => Err(Error::new(ErrorKind::Internal, "`created` in a container that is there")),
+        }
     }
 
     /// Leaves nothing behind: the network devices that could not be brought back.
@@ -328,39 +389,6 @@ impl Host<'_> {
         }
         lost
     }
-}
-
-/// The descriptors that init is executed with.
-struct Outside<'a> {
-    streams: [BorrowedFd<'a>; 3],
-    preserved: &'a [BorrowedFd<'a>],
-    fifo: BorrowedFd<'a>,
-    fault: BorrowedFd<'a>,
-    /// Where the process that clones tells the clone's pid.
-    aside: Option<BorrowedFd<'a>>,
-}
-
-/// Executes init and hands it its script and descriptors: its pid, pidfd and the control socket.
-fn spawn_init(script: &[u8], outside: &Outside<'_>) -> Result<(u32, OwnedFd, OwnedFd)> {
-    let memfd = sys::memfd(c"oxrun-script", 0).map_err(|e| Error::io("memfd_create", &e))?;
-    let mut memfd = File::from(memfd);
-    memfd.write_all(script).map_err(|e| Error::io("write(script)", &e))?;
-    sys::seal(&memfd, libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK)
-        .map_err(|e| Error::io("fcntl(F_ADD_SEALS)", &e))?;
-    let (ours, theirs) = sys::socketpair().map_err(|e| Error::io("socketpair", &e))?;
-    let mut hello = (script.len() as u32).to_le_bytes().to_vec();
-    hello.extend_from_slice(&(outside.preserved.len() as u32).to_le_bytes());
-    hello.extend_from_slice(&u32::from(outside.aside.is_some()).to_le_bytes());
-    let [stdin, stdout, stderr] = outside.streams;
-    let mut fds = vec![stdout, stderr];
-    fds.extend(outside.preserved);
-    fds.extend([outside.fifo, memfd.as_fd(), outside.fault, stdin]);
-    fds.extend(outside.aside);
-    // Before there is anybody to receive it, who then need not wait for it.
-    sys::send(&ours, &hello, &fds).map_err(|e| Error::io("sendmsg(hello)", &e))?;
-    let (pid, pidfd) =
-        sys::spawn(image::image()?, theirs.as_fd()).map_err(|e| Error::io("execveat(\"oxrun-init\")", &e))?;
-    Ok((pid, pidfd, ours))
 }
 
 /// The descriptors that the caller's caller hands to the program.
@@ -423,13 +451,21 @@ pub(crate) enum Started {
 }
 
 /// What the fault page says of a container that was told to start.
-///
-/// # Errors
-/// If the page cannot be read.
-pub(crate) fn started(dir: &StateDir, state: &State) -> Result<Started> {
+pub(crate) fn started(page: &[u8], state: &State) -> Started {
     let denied = state.denies_execve.as_ref();
-    let page = dir.fault()?;
-    Ok(report::started(&page, state.exec_step, &state.rootfs, denied, |n| state.start_hook(n)))
+    report::started(page, state.exec_step, &state.rootfs, denied, |n| state.start_hook(n))
+}
+
+/// Whether init has not come past `created` yet.
+pub(crate) fn is_unfinished(plan: &Plan, page: &[u8]) -> bool {
+    let created = plan.steps.iter().zip(1u32..).find(|(step, _)| step.action == Action::Created);
+    created.is_some_and(|(_, created)| report::step_of(page) <= created)
+}
+
+/// Why init, which ends, did not come past `created`.
+pub(crate) fn unfinished(plan: &Plan, page: &[u8], pidfd: &OwnedFd) -> Error {
+    let status = sys::wait_within(pidfd, talk::DEATH).unwrap_or(sys::ExitStatus::Unknown);
+    report::failure(plan, page, status)
 }
 
 /// The error of a program that the kernel killed while it loaded it.

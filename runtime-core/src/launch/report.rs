@@ -15,35 +15,79 @@ use std::borrow::Cow;
 use std::path::Path;
 
 /// The error of an init that ended before it could say anything.
-fn unborn(status: ExitStatus) -> Error {
-    Error::new(ErrorKind::Killed, format!("container init ended before its first step: {}", how(status)))
+fn unborn(plan: &Plan, status: ExitStatus) -> Error {
+    let spawn = plan.steps.iter().position(|s| matches!(s.action, Action::Spawn { .. }));
+    let step = plan.step_ref(spawn.map_or(0, |at| at as u32 + 1));
+    match status {
+        ExitStatus::Signaled(libc::SIGKILL) => ended(plan, step, status).in_step(step),
+        // Its own exit statuses are higher.
+        ExitStatus::Exited(errno @ 1..=133) => {
+            Error::syscall("execveat(\"oxrun-init\")", errno).in_step(step)
+        }
+        _ => {
+            let text = format!("container init ended before its first step: {}", how(status));
+            Error::new(ErrorKind::Killed, text)
+        }
+    }
+}
+
+/// The error of a creator that could not clone the container's process, which is step `number`.
+pub(super) fn not_cloned(plan: &Plan, number: u32, e: &std::io::Error) -> Error {
+    let record = Record {
+        phase: Phase::Failed as u32,
+        step: number,
+        detail: Detail::None,
+        errno: e.raw_os_error().unwrap_or(libc::EINVAL),
+        nr: libc::SYS_clone3 as u64,
+        args: [0; 6],
+        faults: 0,
+        text: b"",
+        strings: b"",
+    };
+    failed(plan, &record)
+}
+
+/// The step that init is at, or was at last; 0 before the first.
+pub(super) fn step_of(page: &[u8]) -> u32 {
+    fault::read(page).map_or(0, |record| record.step)
 }
 
 /// The error of an init that ended before the container was created.
 pub(super) fn failure(plan: &Plan, page: &[u8], status: ExitStatus) -> Error {
     let Some(record) = fault::read(page).filter(|r| r.phase != Phase::Unborn as u32) else {
-        return unborn(status);
+        return unborn(plan, status);
     };
-    let step = plan.step_ref(record.step);
-    let at = plan.steps.get((record.step as usize).saturating_sub(1));
-    let field = at.map_or("", |s| s.field.as_str());
     if record.phase != Phase::Failed as u32 {
-        return ended(plan, step, status).or_at(field).in_step(step).with_call(call(&record), 0);
+        let step = plan.step_ref(record.step);
+        return ended(plan, step, status)
+            .or_at(field(plan, &record))
+            .in_step(step)
+            .with_call(call(&record), 0);
     }
-    let mut error = match at {
-        Some(s) => explain(plan, &s.action, &s.field, &record),
-        None => plain("init", &record),
+    failed(plan, &record)
+}
+
+/// The field of the step that a record is of.
+fn field<'a>(plan: &'a Plan, record: &Record<'_>) -> &'a str {
+    plan.steps.get((record.step as usize).saturating_sub(1)).map_or("", |s| s.field.as_str())
+}
+
+/// The error of a step that failed.
+fn failed(plan: &Plan, record: &Record<'_>) -> Error {
+    let mut error = match plan.steps.get((record.step as usize).saturating_sub(1)) {
+        Some(s) => explain(plan, &s.action, &s.field, record),
+        None => plain("init", record),
     };
     if record.errno != 0 {
-        error = error.with_call(call(&record), record.errno);
+        error = error.with_call(call(record), record.errno);
     }
     if record.errno == libc::EPERM
         && error.hint_text().is_none()
-        && let Some(hint) = triage::hint(plan, &call(&record))
+        && let Some(hint) = triage::hint(plan, &call(record))
     {
         error = error.hint(hint);
     }
-    error.or_at(field).in_step(step)
+    error.or_at(field(plan, record)).in_step(plan.step_ref(record.step))
 }
 
 /// Init was ended during a step: by the kernel, for the memory limit, or by somebody.

@@ -37,7 +37,10 @@ impl Host<'_> {
             Action::CgroupOwner { dir, uid } if self.made.contains(dir) => live::give(dir, *uid),
             Action::CgroupOwner { .. } => Ok(()),
             Action::DevicesV1 { dir, rules } => live::write_rules(dir, rules),
-            Action::DevicesV2 { dir, rules } => attach_devices(dir, rules),
+            Action::DevicesV2 { dir, rules } => {
+                self.cgroup = Some((dir.clone(), attach_devices(dir, rules)?));
+                Ok(())
+            }
             Action::RdtClass(class) => {
                 if rdt::enter_class(&mut rdt::Kernel, class)? {
                     let own = class.missing == rdt::Missing::MakeOwn;
@@ -112,12 +115,13 @@ impl Host<'_> {
     }
 }
 
-/// Puts the device program on a v2 cgroup.
-fn attach_devices(dir: &std::path::Path, rules: &[crate::cgroup::devices::DeviceRule]) -> Result<()> {
+/// Puts the device program on a v2 cgroup, which is opened for that.
+fn attach_devices(dir: &std::path::Path, rules: &[crate::cgroup::devices::DeviceRule]) -> Result<File> {
     let program = crate::cgroup::device_bpf::compile(rules)
         .map_err(|e| Error::new(ErrorKind::InvalidConfig, e.to_string()))?;
     let loaded = sys::bpf::load(&program).map_err(|e| Error::io("bpf(BPF_PROG_LOAD)", &e))?;
     let cgroup = File::open(dir).map_err(|e| Error::io(format!("open({})", dir.display()), &e))?;
     sys::bpf::attach(cgroup.as_fd(), loaded.as_fd(), None)
-        .map_err(|e| Error::io(format!("bpf(BPF_PROG_ATTACH, {})", dir.display()), &e))
+        .map_err(|e| Error::io(format!("bpf(BPF_PROG_ATTACH, {})", dir.display()), &e))?;
+    Ok(cgroup)
 }

@@ -5,8 +5,8 @@
 
 use super::{Host, page, report};
 use crate::error::{Error, ErrorKind, Lane, Result};
-use crate::plan::Step;
 use crate::plan::action::Action;
+use crate::plan::{Plan, Step};
 use crate::sys::{self, ExitStatus};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -53,6 +53,14 @@ pub(crate) fn poll_watched(
             return Ok(events);
         }
     }
+}
+
+/// How long to wait for init, in milliseconds. A hook that it runs may take as long as the config lets it.
+pub(crate) fn patience(plan: &Plan) -> Option<i32> {
+    let hook = |s: &Step| s.lane == Lane::Init && matches!(s.action, Action::Hook(_));
+    let created = |s: &&Step| !matches!(s.action, Action::Created);
+    let hooks = plan.steps.iter().take_while(created).any(hook);
+    (!hooks && !plan.patient).then_some(PATIENCE)
 }
 
 /// What init says: which step it is at, the pid of a clone, and a descriptor.
@@ -111,7 +119,7 @@ impl Host<'_> {
         };
         let io = |e| Error::io("poll(control)", &e);
         let mut fds = [(control.as_fd(), libc::POLLIN), (pidfd.as_fd(), libc::POLLIN)];
-        let ready = poll_watched(&mut fds, self.patience(), *pid)?;
+        let ready = poll_watched(&mut fds, patience(self.plan), *pid)?;
         let said = |ready: &[i16]| ready.first().is_some_and(|e| *e != 0);
         if said(&ready) {
             return Ok(());
@@ -124,14 +132,6 @@ impl Host<'_> {
             return Err(self.ended());
         }
         Err(silent())
-    }
-
-    /// How long to wait for init. A hook that it runs may take as long as the config lets it.
-    fn patience(&self) -> Option<i32> {
-        let hook = |s: &Step| s.lane == Lane::Init && matches!(s.action, Action::Hook(_));
-        let created = |s: &&Step| !matches!(s.action, Action::Created);
-        let hooks = self.plan.steps.iter().take_while(created).any(hook);
-        (!hooks && !self.plan.patient).then_some(PATIENCE)
     }
 
     /// The error of a process that ended without a word.
@@ -274,7 +274,7 @@ fn clone_told(aside: &OwnedFd) -> Result<Option<(u32, OwnedFd)>> {
     }
 }
 
-fn silent() -> Error {
+pub(crate) fn silent() -> Error {
     Error::new(
         ErrorKind::Timeout,
         format!("container init said nothing for {} s; it may have been stopped", PATIENCE / 1000),

@@ -190,12 +190,19 @@ fn mapped(maps: &IdMaps) -> Result<OwnedFd> {
     let null = null.as_fd();
     let outside =
         Outside { streams: [null, null, null], preserved: &[], fifo: null, fault: page.as_fd(), aside: None };
-    let (pid, pidfd, control) = spawn_init(&script.finish(), &outside)?;
+    let (pid, pidfd, control) =
+        spawn_init(&script.finish(), &outside, None)?.map_err(|e| Error::io("clone3(\"oxrun-init\")", &e))?;
     let made = (|| {
         let mut buf = [0u8; 8];
         let (n, _) = sys::receive(&control, &mut buf).map_err(|e| Error::io("recvmsg", &e))?;
         if n == 0 {
-            return Err(Error::new(ErrorKind::Syscall, "a user namespace for a mount's ids cannot be made"));
+            let e = Error::new(ErrorKind::Syscall, "a user namespace for a mount's ids cannot be made");
+            return Err(match sys::wait_within(&pidfd, super::talk::DEATH) {
+                Ok(sys::ExitStatus::Exited(errno @ 1..=133)) => {
+                    e.with_call("execveat(\"oxrun-init\")".to_owned(), errno)
+                }
+                _ => e,
+            });
         }
         write_maps(pid, maps)?;
         user_namespace(pid)

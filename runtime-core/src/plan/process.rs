@@ -11,7 +11,7 @@ use super::caps::{self, CapSets, SYS_ADMIN};
 use crate::error::{Error, ErrorKind, Lane, Result};
 use crate::seccomp;
 use oci_spec::runtime::{Capabilities, Capability, LinuxPersonalityDomain, PosixRlimitType, Process, Spec};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// The annotation that leaves the caller's groups as they are.
@@ -133,7 +133,7 @@ fn personality(b: &mut Builder<'_>) {
 }
 
 fn rlimits(b: &mut Builder<'_>, p: &Process) -> Result<()> {
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     for (i, limit) in p.rlimits().iter().flatten().enumerate() {
         let field = format!("/process/rlimits/{i}");
         let (name, resource) = resource(limit.typ());
@@ -356,7 +356,7 @@ fn check_strings(field: &str, list: &[String]) -> Result<()> {
 /// The environment with one entry for each name: the last one, in its place.
 pub(crate) fn environment(env: &[String]) -> Result<Vec<String>> {
     check_strings("/process/env", env)?;
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     let mut out = Vec::with_capacity(env.len());
     for (i, entry) in env.iter().enumerate().rev() {
         let field = format!("/process/env/{i}");

@@ -21,6 +21,20 @@ use std::path::Path;
 /// # Errors
 /// A string of the config with a NUL byte, named by its field.
 pub fn encode(plan: &Plan) -> Result<Vec<u8>> {
+    encode_for(plan, Way::default())
+}
+
+/// How the container's process comes to its script.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Way {
+    /// The program begins without being started ([`may_begin_at_once`]).
+    pub(crate) at_once: bool,
+    /// Its creator has cloned it ([`may_be_cloned_by_creator`]).
+    pub(crate) cloned: bool,
+}
+
+/// The same for one of several ways.
+pub(crate) fn encode_for(plan: &Plan, way: Way) -> Result<Vec<u8>> {
     let mut out = Writer::new(Header {
         steps: plan.steps.len() as u32,
         preserve: plan.preserve_fds(),
@@ -48,6 +62,7 @@ pub fn encode(plan: &Plan) -> Result<Vec<u8>> {
         }
         match &step.action {
             Action::Hook(h) => hook(&mut out, number, plan, h),
+            Action::Clone { .. } if way.cloned => Ok(()),
             Action::Clone { new, cgroup } => clone(&mut out, number, plan, new, cgroup.as_deref()),
             Action::Pivot { move_root, propagation } => {
                 let (move_root, propagation) = (u32::from(*move_root), *propagation);
@@ -56,6 +71,10 @@ pub fn encode(plan: &Plan) -> Result<Vec<u8>> {
                 Ok(())
             }
             Action::Mount(m) => mount(&mut out, number, m, remounted),
+            Action::Created => {
+                out.push(number, &Op::Created { at_once: u32::from(way.at_once) });
+                Ok(())
+            }
             _ => record(&mut out, number, step),
         }
         .map_err(|e| e.or_at(&step.field))?;
@@ -78,6 +97,35 @@ pub(crate) fn shares_memory(plan: &Plan) -> bool {
     let alone =
         |step: &Step| matches!(&step.action, Action::Clone { new, .. } if new.contains(&Namespace::Pid));
     plan.steps.iter().any(alone) && !plan.steps.iter().any(apart)
+}
+
+/// Whether nothing but its own affairs comes before the clone, so that the creator can do it: one process less. Where a
+/// creator is large that costs more ([`crate::sys::spawn`]).
+pub(crate) fn may_be_cloned_by_creator(plan: &Plan) -> bool {
+    let spawned = |step: &&Step| !matches!(step.action, Action::Spawn { .. });
+    let mut steps = plan.steps.iter().skip_while(spawned).skip(1);
+    let own = |step: &&Step| matches!(step.action, Action::OomScoreAdj { .. } | Action::JoinTasks { .. });
+    let first = steps.find(|step| !own(step));
+    first.is_some_and(|step| matches!(step.action, Action::Clone { .. })) && shares_memory(plan)
+}
+
+/// Whether its creator does nothing for the container once its process is cloned, and it is the only one that is.
+pub(crate) fn is_alone(plan: &Plan) -> bool {
+    let is_clone = |step: &Step| matches!(step.action, Action::Clone { .. });
+    let mut steps = plan.steps.iter().skip_while(|step| !is_clone(step));
+    steps.next().is_some() && steps.all(|step| !step.lane.is_outside() && !is_clone(step))
+}
+
+/// Whether init needs nobody from the clone on: then the program may begin without its creator being asked again. Such a
+/// clone tells nothing, and sends no terminal. Nor does it run hooks behind `created`, in whose time the container is to be
+/// there for others.
+pub(crate) fn may_begin_at_once(plan: &Plan) -> bool {
+    is_alone(plan)
+        && shares_memory(plan)
+        && !plan.terminal
+        && plan.agent().is_none()
+        && plan.notify().is_none()
+        && plan.later_hooks.iter().all(|hook| hook.name == "poststop")
 }
 
 fn clone(out: &mut Writer, n: u32, plan: &Plan, new: &[Namespace], cgroup: Option<&Path>) -> Result<()> {
@@ -288,7 +336,6 @@ fn record_process(out: &mut Writer, n: u32, step: &Step) -> Result<()> {
         Action::Lookup { candidates, .. } => {
             out.push(n, &Op::Lookup { candidates: list(candidates, |p| path(p))?.get() });
         }
-        Action::Created => out.push(n, &Op::Created {}),
         Action::Ready => out.push(n, &Op::Ready {}),
         Action::Listener(_) => out.push(n, &Op::Listener {}),
         Action::Seccomp(program) => {

@@ -60,7 +60,8 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Brief<'_>> {
     s.after(",\"denies_execve\":", |s| s.unless_null(|s| s.pair("field", "message")))?;
     s.after(",\"agent\":", |s| s.unless_null(|s| s.pair("path", "metadata")))?;
     s.after(",\"unit\":", |s| s.unless_null(Scan::unit))?;
-    s.word("}")?;
+    // Of one that began at once more has to be known.
+    s.word(",\"at_once\":false}")?;
     (s.at == bytes.len()).then_some(Brief {
         id,
         pid,

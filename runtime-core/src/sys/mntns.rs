@@ -43,7 +43,7 @@ impl MountNamespace {
         let mask = super::block_signals();
         let thread =
             std::thread::Builder::new().name("oxrun-mntns".to_owned()).stack_size(64 << 10).spawn(body);
-        super::restore_signals(&mask);
+        super::restore_signals(mask);
         Ok(MountNamespace { jobs: Some(jobs), results, thread: Some(thread?) })
     }
 

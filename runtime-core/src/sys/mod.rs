@@ -17,7 +17,7 @@ mod stream;
 mod wait;
 
 pub(crate) use mntns::MountNamespace;
-pub(crate) use spawn::spawn;
+pub(crate) use spawn::{Birth, spawn};
 pub(crate) use stream::connect;
 pub use wait::ExitStatus;
 pub(crate) use wait::{wait, wait_within};
@@ -119,6 +119,12 @@ pub(crate) fn kernel_release() -> String {
     unsafe { CStr::from_ptr(name.release.as_ptr()) }.to_string_lossy().into_owned()
 }
 
+/// geteuid(2).
+pub(crate) fn effective_user() -> u32 {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { libc::geteuid() }
+}
+
 /// geteuid(2) and getegid(2).
 pub(crate) fn effective_ids() -> (u32, u32) {
     // SAFETY: no arguments, cannot fail.
@@ -132,29 +138,61 @@ pub(crate) struct Caps {
     pub(crate) last: u32,
 }
 
-/// The caller's bounding and effective sets, and the kernel's highest capability. /proc says the same, but its text
-/// costs ten times as much as fifty short calls.
-pub(crate) fn capabilities() -> io::Result<Caps> {
-    let (mut bounding, mut count) = (0, 0);
-    while count < 64 {
-        // SAFETY: prctl(2) with two numbers.
-        match unsafe { libc::prctl(libc::PR_CAPBSET_READ, libc::c_ulong::from(count), 0, 0, 0) } {
-            // The kernel knows no such capability: the one before was the last.
-            -1 if count > 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL) => break,
-            -1 => return Err(io::Error::last_os_error()),
-            has => bounding |= u64::from(has != 0) << count,
-        }
-        count += 1;
+/// The calling thread's bounding and effective sets, and the kernel's highest capability. /proc says the same, but its text
+/// costs twice as much as fifty short calls.
+///
+/// Of a process of `fresh_root`, who executed it and has changed nothing of it since, the permitted set tells the bounding
+/// set: it was made from that (capabilities(7), "Capabilities and execution of programs by root").
+pub(crate) fn capabilities(fresh_root: bool) -> io::Result<Caps> {
+    let [effective, permitted, inheritable] = capget()?;
+    let last = last_capability()?;
+    // SAFETY: no pointers.
+    let usual = || unsafe { libc::prctl(libc::PR_GET_SECUREBITS, 0, 0, 0, 0) } == 0;
+    if fresh_root && inheritable == 0 && usual() {
+        return Ok(Caps { bounding: permitted, effective, last });
     }
-    // _LINUX_CAPABILITY_VERSION_3: two halves of effective, permitted, inheritable each.
+    let mut bounding = 0;
+    for number in 0..=last {
+        bounding |= u64::from(has_bounding(number)?.unwrap_or(false)) << number;
+    }
+    Ok(Caps { bounding, effective, last })
+}
+
+/// prctl(2): whether a capability is in the bounding set; none if the kernel does not know it.
+fn has_bounding(number: u32) -> io::Result<Option<bool>> {
+    // SAFETY: prctl(2) with two numbers.
+    match unsafe { libc::prctl(libc::PR_CAPBSET_READ, libc::c_ulong::from(number), 0, 0, 0) } {
+        -1 => match io::Error::last_os_error() {
+            e if e.raw_os_error() == Some(libc::EINVAL) => Ok(None),
+            e => Err(e),
+        },
+        has => Ok(Some(has != 0)),
+    }
+}
+
+/// The highest capability that the kernel knows, of at most 64.
+fn last_capability() -> io::Result<u32> {
+    // CAP_CHECKPOINT_RESTORE, the highest of Linux 5.9 to 6.18.
+    let mut last = 40;
+    while last > 0 && has_bounding(last)?.is_none() {
+        last -= 1;
+    }
+    while last < 63 && has_bounding(last + 1)?.is_some() {
+        last += 1;
+    }
+    Ok(last)
+}
+
+/// capget(2) of the calling thread: its effective, permitted and inheritable sets.
+fn capget() -> io::Result<[u64; 3]> {
+    // _LINUX_CAPABILITY_VERSION_3: two halves of each set.
     let mut header = [0x2008_0522u32, 0];
     let mut sets = [[0u32; 3]; 2];
     // SAFETY: capget(2) with a header and the room it asks for.
-    if unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let [[low, ..], [high, ..]] = sets;
-    Ok(Caps { bounding, effective: u64::from(low) | u64::from(high) << 32, last: count - 1 })
+    check(unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) })?;
+    let [low, high] = sets;
+    let whole = |(low, high): (u32, u32)| u64::from(low) | u64::from(high) << 32;
+    Ok([whole((low[0], high[0])), whole((low[1], high[1])), whole((low[2], high[2]))])
 }
 
 /// seccomp(2): whether the kernel knows these flags of a filter. A filter at no address is never loaded; the
@@ -181,6 +219,15 @@ pub(crate) fn memfd(name: &CStr, flags: u32) -> io::Result<OwnedFd> {
     let flags = flags | libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     // SAFETY: a NUL-terminated name.
     owned(unsafe { libc::memfd_create(name.as_ptr(), flags) }.into())
+}
+
+/// A descriptor whose number is not that of a standard stream: fcntl(F_DUPFD_CLOEXEC) where it is.
+pub(crate) fn above_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() > 2 {
+        return Ok(fd);
+    }
+    // SAFETY: no pointers.
+    owned(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 3) }.into())
 }
 
 /// fcntl(F_ADD_SEALS).
@@ -457,22 +504,23 @@ pub(crate) fn set_limit(pid: u32, resource: u32, soft: u64, hard: u64) -> io::Re
         .map(drop)
 }
 
-/// Blocks every signal in the calling thread: the mask that it had.
-fn block_signals() -> libc::sigset_t {
-    // SAFETY: plain numbers; zeroes are valid.
-    let (mut all, mut old): (libc::sigset_t, libc::sigset_t) = unsafe { std::mem::zeroed() };
-    // SAFETY: valid buffers.
-    unsafe {
-        libc::sigfillset(&raw mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut old);
-    }
-    old
+/// Blocks every signal in the calling thread, those of the C library too: the mask that it had.
+fn block_signals() -> u64 {
+    set_mask(u64::MAX)
 }
 
 /// Sets the calling thread's mask to what it was.
-fn restore_signals(old: &libc::sigset_t) {
-    // SAFETY: a valid mask.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, old, std::ptr::null_mut()) };
+fn restore_signals(old: u64) {
+    set_mask(old);
+}
+
+/// rt_sigprocmask(2): the mask that there was.
+fn set_mask(mask: u64) -> u64 {
+    let mut old = 0u64;
+    let (set, was) = (&raw const mask, &raw mut old);
+    // SAFETY: two masks of the size that the kernel has.
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, set, was, size_of::<u64>()) };
+    old
 }
 
 /// Reaps a process that has ended, if it is a child of the caller. Whether there is nothing to reap any more.
@@ -524,7 +572,7 @@ pub(crate) fn loading(pid: u32) -> io::Result<Loading> {
     Ok(match (field(3), number(26)) {
         ("Z" | "X", _) => match number(52) as i32 & 0x7f {
             signal @ (libc::SIGKILL | libc::SIGSEGV | libc::SIGSYS) => {
-                Loading::Killed { signal, faults: number(10) }
+                Loading::Killed { signal, faults: number(10) + number(12) }
             }
             _ => Loading::Done,
         },

@@ -34,7 +34,7 @@ pub(crate) fn socket_of(pidfd: impl AsFd) -> io::Result<OwnedFd> {
     // No handler of the embedding program is to run elsewhere.
     let mask = super::block_signals();
     let thread = std::thread::Builder::new().name("oxrun-netns".to_owned()).stack_size(64 << 10).spawn(body);
-    super::restore_signals(&mask);
+    super::restore_signals(mask);
     thread?.join().unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::Other)))
 }
 

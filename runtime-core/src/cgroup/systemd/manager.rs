@@ -335,7 +335,7 @@ fn chosen(variable: &str) -> Vec<Address> {
 
 /// The uid of the caller as the host has it: in a user namespace it is another.
 fn user() -> u32 {
-    let own = sys::effective_ids().0;
+    let own = sys::effective_user();
     let map = sys::read_file("/proc/self/uid_map").unwrap_or_default();
     let line = |line: &str| {
         let mut words = line.split_whitespace().map(|w| w.parse::<u32>().ok());
