@@ -232,7 +232,8 @@ impl Session {
             if proxy.as_ref().is_some_and(|proxy| is(ready.len() - 1) && proxy.relay(std::process::id())) {
                 proxy = None;
             }
-            if is(0) {
+            // Who has ended needs no signal any more.
+            if is(0) && !is(1) {
                 self.signals_arrived(container, pump.as_deref())?;
             }
             if is(1) {
