@@ -1,6 +1,6 @@
 //! One runtime's answer to one case.
 
-use super::cases::{Case, End};
+use super::case::{Case, End};
 use crate::harness::{Output, Sandbox};
 use crate::{Check, check};
 use serde_json::Value;

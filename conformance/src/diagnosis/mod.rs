@@ -4,9 +4,11 @@
 //! and prints the answers beside each other as Markdown.
 
 mod answer;
+mod case;
 mod cases;
 mod table;
 
 pub use answer::{Answer, Said, ask};
-pub use cases::{CASES, Case, End};
+pub use case::{Case, End};
+pub use cases::CASES;
 pub use table::run;

@@ -1,7 +1,8 @@
 //! The answers of several runtimes to every case, as Markdown.
 
 use super::answer::{Answer, ask};
-use super::cases::{CASES, Case, End};
+use super::case::{Case, End};
+use super::cases::CASES;
 use crate::harness::{self, Sandbox};
 use crate::{Check, Failed, locate};
 use lexopt::prelude::*;
