@@ -59,7 +59,8 @@ pub(crate) fn loaded(
     never: bool,
     unloadable: impl Fn(i32) -> Error,
 ) -> Result<()> {
-    let exited = || sys::poll_exit(pidfd.as_fd(), Some(0)).map_err(|e| Error::io("poll", &e));
+    let exits_within =
+        |millis| sys::poll_exit(pidfd.as_fd(), Some(millis)).map_err(|e| Error::io("poll", &e));
     for _ in 0..1000 {
         // A child that has ended by itself was loaded; that is told with less than /proc takes.
         if sys::exited_by_itself(pidfd) {
@@ -68,9 +69,9 @@ pub(crate) fn loaded(
         // In this order: what is read of a process that turns out to be dead is final.
         let loading = sys::loading(pid).map_err(|e| Error::io(format!("read(/proc/{pid}/stat)"), &e))?;
         match loading {
-            sys::Loading::Underway if exited()? => {}
+            sys::Loading::Underway if exits_within(0)? => {}
             sys::Loading::Underway => {
-                let _ = sys::poll_exit(pidfd.as_fd(), Some(1));
+                exits_within(1)?;
             }
             sys::Loading::Killed { signal, faults: then }
                 if never || (faults != 0 && asks.blames_loading(signal, then.saturating_sub(faults))) =>

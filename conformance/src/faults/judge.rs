@@ -142,7 +142,7 @@ fn judge(
     }
     // Who is killed in the call for its program is not told from who has become it.
     let begins = operation.name.starts_with("run") && place.task == INIT && place.name.starts_with("execve ");
-    if fault == Fault::Kill && begins && trace.code == 128 + libc::SIGKILL {
+    if matches!(fault, Fault::Kill | Fault::KillOther(INIT)) && begins && trace.code == 128 + libc::SIGKILL {
         killed(bench, operation, trace)?;
         return Ok(Verdict::Killed);
     }
