@@ -144,8 +144,11 @@ fn binary(path: &Path) -> Result<[String; 2]> {
     Ok([format!("{:.2} MB", bytes.len() as f64 / 1e6), linked.to_owned()])
 }
 
-/// Syscalls, tasks and execs of a run, by strace.
+/// Syscalls, tasks and execs of a run, by strace; not of the first one, which may prepare something for those after it.
 fn syscalls(session: &Session, runtime: &Runtime) -> Result<[String; 3]> {
+    let mut warm_up = session.bare(&runtime.program);
+    session.arguments(runtime, Op::Run, "true", &mut warm_up);
+    session.runner.run(&mut warm_up, None)?;
     let trace = session.scratch.join("trace");
     let mut command = session.bare(Path::new("strace"));
     command.args(["-f", "-o"]).arg(&trace).arg(&runtime.program);

@@ -73,7 +73,8 @@ impl Container {
         let Some(pidfd) = &self.pidfd else { return Ok(()) };
         let over = |patience| self.over(&control, pidfd, patience).map_err(Unbegun::Started);
         let page = || launch::page(&fault).map_err(Unbegun::Started);
-        if !over(launch::patience(plan))? {
+        let by_itself = sys::exited_by_itself(pidfd);
+        if !by_itself && !over(launch::patience(plan))? {
             if launch::is_unfinished(plan, &page()?) {
                 return Err(Unbegun::Created(launch::silent()));
             }
@@ -83,7 +84,11 @@ impl Container {
         if launch::is_unfinished(plan, &page) {
             return Err(Unbegun::Created(launch::unfinished(plan, &page, pidfd)));
         }
-        self.outcome(&page, pidfd, Asks::Late).map_err(Unbegun::Started)
+        match launch::started(&page, &self.state) {
+            // Nothing more is told of who has ended by itself.
+            launch::Started::Executing { .. } if by_itself => Ok(()),
+            _ => self.outcome(&page, pidfd, Asks::Late).map_err(Unbegun::Started),
+        }
     }
 
     /// Lets init go on; once.
