@@ -7,6 +7,7 @@ use crate::harness::{Bundle, Config, Sandbox};
 use crate::{Check, sys};
 use serde_json::json;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -186,6 +187,12 @@ fn exchanged(sandbox: &Sandbox, bundle: &Bundle, id: &str) -> Check<Outcome> {
     };
     sandbox.runtime().start(id)?.success()?;
     sandbox.runtime().wait_for(pid)?;
-    let text = fs::read_to_string(sandbox.dir().join("out/report.json"))?;
-    Ok(Outcome { report: Some(serde_json::from_str(&text)?), ..Outcome::default() })
+    match fs::read_to_string(sandbox.dir().join("out/report.json")) {
+        Ok(text) => Ok(Outcome { report: Some(serde_json::from_str(&text)?), ..Outcome::default() }),
+        // One whose root a bad runtime has spoiled.
+        Err(e) if e.kind() == ErrorKind::NotFound && !sandbox.runtime().is_oxrun() => {
+            Ok(Outcome::refused(created.code, created.stderr))
+        }
+        Err(e) => Err(e.into()),
+    }
 }
