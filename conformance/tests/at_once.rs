@@ -33,7 +33,7 @@ impl<'a> Held<'a> {
         let _ = fs::remove_file(&at);
         let _ = fs::remove_file(&gate);
         let body = format!(
-            "cat >/dev/null; mkfifo {gate}; echo $PPID >{at}.new; mv {at}.new {at}; exec cat {gate}",
+            "cat >/dev/null; mkfifo {gate}; touch {at}; exec cat {gate}",
             gate = gate.display(),
             at = at.display()
         );
@@ -152,6 +152,31 @@ fn why_it_failed_is_said_as_create_and_start_say_it() -> Check {
     Ok(())
 }
 
+/// What was never created never ended, whoever removes what there is of it.
+fn of_what_was_never_created_no_poststop_hook_is_told() -> Check {
+    let s = sandbox()?;
+    let told = s.dir().join("told");
+    let hook = s.make_script("poststop", &format!("cat >/dev/null; touch {}", told.display()))?;
+    let entry = json!({ "path": hook.to_string_lossy(), "env": ["PATH=/usr/bin:/bin"] });
+    // The second is found, and then not executed: its container was created.
+    let cases: [(&[&str], i32, bool); 3] = [
+        (&["/no/program"], 1, false),
+        (&["/bin/garbage"], 255, true),
+        (&["/bin/probe", "exit", "7"], 7, true),
+    ];
+    for (args, code, expected) in cases {
+        let bundle = s.bundle(&Config::new(args).push("/hooks/poststop", entry.clone()))?;
+        let garbage = bundle.rootfs().join("bin/garbage");
+        fs::write(&garbage, "garbage")?;
+        fs::set_permissions(&garbage, fs::Permissions::from_mode(0o755))?;
+        let output = s.runtime().run(bundle.path(), "c1")?;
+        check_eq!(output.code, code, "{output}");
+        check_eq!(told.exists(), expected, "whether the hook was told of {args:?}");
+        let _ = fs::remove_file(&told);
+    }
+    Ok(())
+}
+
 /// A static ELF file with one page of code.
 fn elf(machine: u16, code: &[u8]) -> Vec<u8> {
     const AT: u64 = 0x40_0000;
@@ -215,6 +240,10 @@ fn main() -> ExitCode {
         ours(
             "a_run_that_is_killed_before_its_program_takes_its_container_along",
             a_run_that_is_killed_before_its_program_takes_its_container_along,
+        ),
+        ours(
+            "of_what_was_never_created_no_poststop_hook_is_told",
+            of_what_was_never_created_no_poststop_hook_is_told,
         ),
         ours(
             "the_smallest_program_that_crashes_at_once_has_begun",
