@@ -355,7 +355,21 @@ fn delegated(tree: &V2Tree) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::floor;
+    use super::{floor, own_capabilities};
+
+    /// This process has changed nothing of its own since root executed it; if somebody else did, nothing is compared.
+    #[test]
+    fn the_permitted_set_of_a_fresh_process_of_root_tells_its_bounding_set() {
+        let root = crate::sys::effective_user() == 0;
+        let [short, long] = [root, false].map(|fresh| own_capabilities(fresh).expect("capabilities"));
+        assert_eq!((short.bounding, short.effective, short.last), (long.bounding, long.effective, long.last));
+        assert_ne!(
+            long.bounding >> long.last & 1,
+            long.bounding >> (long.last + 1) & 1,
+            "{:x}",
+            long.bounding
+        );
+    }
 
     #[test]
     fn kernels_below_the_floor_get_one_sentence() {
