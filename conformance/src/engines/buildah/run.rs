@@ -274,6 +274,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 concat!(
                     "{client} run {run} --network none {c} -- sh -c 'echo up; exec sleep 1000' >{data}/out 2>{data}/err & p=$!; ",
                     awaits!("grep -qs up {data}/out"),
+                    "; ",
+                    // Buildah minds signals from its first look at the state on: `start` may still be under way.
+                    awaits!("tail -n 2 {scratch}/{side}.calls | grep -q ^.state"),
                     "; kill -TERM $p; wait $p; echo code $?; cat {data}/out"
                 ),
             ),
